@@ -1,0 +1,82 @@
+//! Recognise a file system, judge whether it is quiescent, and say which of its bytes are used.
+//!
+//! Everything is read from the raw volume by our own code, without mounting: it works in any kernel, on a
+//! plain file, and on a disk that may not be written. Invariants:
+//!
+//! - Numbers from the disk are never trusted: every offset is checked, every size is bounded before
+//!   anything is allocated, every walk ends.
+//! - A used map never leaves out a byte that the file system needs. In doubt a byte is used.
+//! - The map is the truth only where the state is [`State::Clean`].
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
+mod bitmap;
+mod error;
+mod signature;
+
+pub use error::Error;
+
+use crate::blockio::ReadAt;
+use crate::schema::{FileSystem, FileSystemKind, State};
+use crate::units::RangeSet;
+
+/// What was read from one volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// What is known about the file system.
+    pub file_system: FileSystem,
+    /// The bytes of the volume that a capture has to read; `None` where there is no map to trust, so that
+    /// only a raw capture is possible.
+    pub used: Option<RangeSet>,
+}
+
+/// A reader of one family of file systems.
+struct Reader {
+    /// Which member of the family is on the volume, if any: a look at signatures only.
+    probe: fn(&dyn ReadAt) -> Result<Option<FileSystemKind>, Error>,
+    /// Reads everything.
+    read: fn(&dyn ReadAt) -> Result<Reading, Error>,
+}
+
+/// The readers, in the order in which they are asked.
+const READERS: &[Reader] = &[];
+
+/// Recognises and reads what is on a volume; `None` where nothing is recognised.
+///
+/// A file system that is corrupt or of an unsupported form is not an error: it is a reading without a
+/// map, whose state and findings say why.
+///
+/// # Errors
+/// [`Error::Io`] where the volume cannot be read.
+pub fn read(volume: &dyn ReadAt) -> Result<Option<Reading>, Error> {
+    for reader in READERS {
+        if let Some(kind) = (reader.probe)(volume)? {
+            return match (reader.read)(volume) {
+                Ok(reading) => Ok(Some(reading)),
+                Err(error @ Error::Io { .. }) => Err(error),
+                Err(error) => Ok(Some(unreadable(kind, volume.size_bytes(), &error))),
+            };
+        }
+    }
+    signature::read(volume)
+}
+
+fn unreadable(kind: FileSystemKind, size_bytes: u64, error: &Error) -> Reading {
+    let state = match error {
+        Error::Unsupported { .. } => State::Unsupported,
+        Error::Io { .. } | Error::Corrupt { .. } => State::Damaged,
+    };
+    Reading {
+        file_system: FileSystem {
+            kind,
+            uuid: None,
+            label: None,
+            block_size_bytes: 512,
+            size_bytes,
+            used_bytes: None,
+            minimum_bytes: size_bytes,
+            state,
+            findings: vec![error.to_string()],
+        },
+        used: None,
+    }
+}

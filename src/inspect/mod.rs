@@ -1,0 +1,1 @@
+//! What a disk holds: its table, its volumes, their file systems and used maps. Reads only.

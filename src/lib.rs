@@ -1,0 +1,32 @@
+//! Remint captures the disks of a machine into an image and mints other machines from it.
+//!
+//! The modules form rings; a module may name only modules of a lower ring. `tests/architecture.rs` holds
+//! the code to the table in `docs/architecture.md`.
+
+// Ring 0
+pub mod units;
+// Ring 1
+pub mod blockio;
+pub mod progress;
+pub mod schema;
+// Ring 2
+pub mod filesystem;
+pub mod image;
+pub mod partition;
+// Ring 3
+pub mod inspect;
+pub mod machine;
+// Ring 4
+pub mod plan;
+// Ring 5
+pub mod capture;
+pub mod resize;
+pub mod restore;
+// Ring 6
+pub mod linux;
+pub mod store;
+// Ring 7
+pub mod agent;
+// Named by nobody
+#[cfg(feature = "server")]
+pub mod server;

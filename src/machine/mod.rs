@@ -1,0 +1,85 @@
+//! This computer as plain data: its disks and who holds them.
+//!
+//! `linux` fills these types; everything below it only reads them.
+
+use crate::units::SectorSize;
+use serde::Serialize;
+use std::fmt;
+
+/// One disk of this machine, or a plain file that holds a raw disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MachineDisk {
+    /// How it is opened: `/dev/sda`, `/srv/disk.img`.
+    pub path: String,
+    /// Device or file.
+    pub kind: DiskKind,
+    /// Size.
+    pub size_bytes: u64,
+    /// The unit of its sector numbers.
+    pub logical_sector_bytes: SectorSize,
+    /// What the medium really writes.
+    pub physical_sector_bytes: SectorSize,
+    /// Model, as the device says.
+    pub model: Option<String>,
+    /// Serial number.
+    pub serial: Option<String>,
+    /// World wide name.
+    pub wwn: Option<String>,
+    /// How it is attached: `nvme`, `sata`, `usb`, `virtio`, `scsi`, `mmc`, `loop`, `file`.
+    pub transport: Option<String>,
+    /// True for media that a person can pull.
+    pub removable: bool,
+    /// True where the kernel refuses writes.
+    pub read_only: bool,
+    /// True where free space can be discarded.
+    pub can_discard: bool,
+    /// True where this system was started from it.
+    pub boot_medium: bool,
+    /// Who uses it now.
+    pub holders: Vec<Holder>,
+}
+
+/// The two things that can be a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskKind {
+    /// A block device.
+    Device,
+    /// A plain file that holds a raw disk.
+    File,
+}
+
+/// Something that uses a disk or a part of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "holder", rename_all = "kebab-case")]
+pub enum Holder {
+    /// Mounted.
+    Mount {
+        /// The device that is mounted.
+        device: String,
+        /// Where.
+        path: String,
+    },
+    /// In use as swap space.
+    Swap {
+        /// The device or file.
+        device: String,
+    },
+    /// A device mapping, an array or a loop device stands on it.
+    Mapping {
+        /// The part of the disk.
+        device: String,
+        /// What stands on it: `dm-0 (vg-root)`, `md127`, `loop3`.
+        name: String,
+    },
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mount { device, path } => write!(f, "{device} is mounted at {path}"),
+            Self::Swap { device } => write!(f, "{device} is in use as swap space"),
+            Self::Mapping { device, name } => write!(f, "{name} stands on {device}"),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The `remint` program.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Grow file systems, through traits.

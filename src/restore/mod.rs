@@ -1,0 +1,1 @@
+//! Carry out a restore plan through traits: preflight, write, verify, commit, abandon.

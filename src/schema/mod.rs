@@ -1,0 +1,14 @@
+//! The contract with the server, data only: what disks hold, and what a person may choose about them.
+//!
+//! A manifest is made of these types ([`Disk`] and below), a profile of the options in [`options`].
+//! Everything here leads to a write one day, so unknown fields are denied.
+
+mod disk;
+mod file_system;
+mod options;
+mod table;
+
+pub use disk::{Content, Disk, Role, Volume};
+pub use file_system::{FileSystem, FileSystemKind, State};
+pub use options::{Compression, FreeSpace, Layout, OnReadError, ParseCompressionError, WhenDirty};
+pub use table::{Gpt, GptPartition, Mbr, MbrPartition, MbrRole, Table};

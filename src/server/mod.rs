@@ -1,0 +1,1 @@
+//! The reference server: the contract in its smallest honest form.

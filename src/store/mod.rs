@@ -1,0 +1,1 @@
+//! Where chunks and images live: directories and HTTP servers.
