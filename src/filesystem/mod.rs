@@ -10,8 +10,10 @@
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 mod bitmap;
+mod crc32c;
 mod error;
 mod signature;
+mod xfs;
 
 pub use error::Error;
 
@@ -38,7 +40,7 @@ struct Reader {
 }
 
 /// The readers, in the order in which they are asked.
-const READERS: &[Reader] = &[];
+const READERS: &[Reader] = &[Reader { probe: xfs::probe, read: xfs::read }];
 
 /// Recognises and reads what is on a volume; `None` where nothing is recognised.
 ///
