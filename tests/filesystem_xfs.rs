@@ -2,288 +2,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::as_conversions, clippy::arithmetic_side_effects, missing_docs)]
 
-use remint::blockio::{MemoryDisk, ReadAt, WriteAt, read_vec};
-use remint::filesystem::{Reading, read};
+#[path = "filesystem_xfs/image.rs"]
+mod image;
+
+use image::{FileDisk, Image, MIB, Random, Recorder, contents, fill, memory_copy, run};
+use remint::blockio::{MemoryDisk, WriteAt, read_vec};
+use remint::filesystem::read;
 use remint::schema::{FileSystemKind, State};
 use remint::units::{ByteRange, RangeSet};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 use std::sync::Mutex;
-use tempfile::TempDir;
-
-const MIB: u64 = 1 << 20;
-
-// ---- disks ------------------------------------------------------------------------------------------
-
-struct FileDisk(File, u64);
-
-impl FileDisk {
-    fn open(path: &Path) -> Self {
-        let file = File::open(path).unwrap();
-        let size = file.metadata().unwrap().len();
-        Self(file, size)
-    }
-}
-
-impl ReadAt for FileDisk {
-    fn size_bytes(&self) -> u64 {
-        self.1
-    }
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.0.read_exact_at(buffer, offset)
-    }
-}
-
-/// Remembers what was read.
-struct Recorder<'a>(&'a dyn ReadAt, Mutex<Vec<ByteRange>>);
-
-impl ReadAt for Recorder<'_> {
-    fn size_bytes(&self) -> u64 {
-        self.0.size_bytes()
-    }
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.1.lock().unwrap().push(ByteRange::at(offset, buffer.len() as u64).unwrap());
-        self.0.read_at(offset, buffer)
-    }
-}
-
-/// The file without its zeros, in memory.
-fn memory_copy(path: &Path) -> MemoryDisk {
-    let file = FileDisk::open(path);
-    let disk = MemoryDisk::new(file.size_bytes());
-    for offset in (0..file.size_bytes()).step_by(65536) {
-        let bytes = read_vec(&file, offset, (file.size_bytes() - offset).min(65536) as usize).unwrap();
-        if bytes.iter().any(|byte| *byte != 0) {
-            disk.write_at(offset, &bytes).unwrap();
-        }
-    }
-    disk
-}
-
-// ---- tools ------------------------------------------------------------------------------------------
-
-fn run(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(output.status.success(), "{program} {arguments:?}: {}", text(&output.stderr));
-    text(&output.stdout)
-}
-
-struct Image {
-    dir: TempDir,
-    path: PathBuf,
-}
-
-impl Image {
-    fn empty(size_bytes: u64) -> Self {
-        let dir = tempfile::Builder::new().prefix("remint-xfs-").tempdir_in("/dev/shm").unwrap();
-        let path = dir.path().join("volume");
-        File::create(&path).unwrap().set_len(size_bytes).unwrap();
-        Self { dir, path }
-    }
-
-    /// `options` are those of mkfs.xfs, with `DIR` for the directory of the image.
-    fn new(size_bytes: u64, options: &str) -> Self {
-        let image = Self::empty(size_bytes);
-        let options = options.replace("DIR", image.dir.path().to_str().unwrap());
-        let arguments: Vec<&str> = ["--unsupported", "-q", "-f"]
-            .into_iter()
-            .chain(options.split_whitespace())
-            .chain([image.path()])
-            .collect();
-        run("mkfs.xfs", &arguments);
-        image
-    }
-
-    /// A fragmented file system of many small files, half of which are gone, without mounting it: kernels no
-    /// longer mount version 4.
-    fn fragmented(options: &str, files: usize) -> Self {
-        let image = Self::empty(320 * MIB);
-        let (source, prototype) = (image.dir.path().join("source"), image.dir.path().join("prototype"));
-        fs::write(&source, "x").unwrap();
-        let mut text = String::from("-\n0 0\nd--755 0 0\n");
-        for number in 0..files {
-            text += &format!("f{number} ---644 0 0 {}\n", source.display());
-        }
-        fs::write(&prototype, text + "$\n").unwrap();
-        let options = format!("--unsupported -q -p {} {options} {}", prototype.display(), image.path());
-        run("mkfs.xfs", &options.split_whitespace().collect::<Vec<_>>());
-        let listing = run("xfs_db", &["-r", "-c", "ls /", image.path()]);
-        let inodes = listing.lines().filter(|line| line.contains("regular"));
-        let mut commands = String::new();
-        for line in inodes.step_by(2) {
-            let inode = line.split_whitespace().nth(1).unwrap();
-            commands += &format!("inode {inode}\nwrite core.mode 0\n");
-        }
-        let script = image.dir.path().join("commands");
-        fs::write(&script, commands).unwrap();
-        let status = Command::new("xfs_db")
-            .args(["-x", image.path()])
-            .stdin(File::open(&script).unwrap())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        assert!(status.unwrap().success());
-        run("xfs_repair", &[image.path()]);
-        image
-    }
-
-    fn path(&self) -> &str {
-        self.path.to_str().unwrap()
-    }
-
-    fn reading(&self) -> Reading {
-        read(&FileDisk::open(&self.path)).unwrap().expect("XFS is recognised")
-    }
-
-    fn state(&self) -> State {
-        self.reading().file_system.state
-    }
-
-    fn mount(&self) -> Mount {
-        let at = self.dir.path().join("mounted");
-        fs::create_dir_all(&at).unwrap();
-        run("mount", &["-t", "xfs", "-o", "loop,nouuid", self.path(), at.to_str().unwrap()]);
-        Mount { at, mounted: true }
-    }
-
-    /// What xfs_logprint thinks of the log.
-    fn logprint_says_clean(&self) -> bool {
-        let text = run("xfs_logprint", &["-t", self.path()]);
-        assert!(text.contains("<CLEAN>") != text.contains("<DIRTY>"), "{text}");
-        text.contains("<CLEAN>")
-    }
-
-    /// What xfs_db thinks is free, without the blocks that it adds from the free lists.
-    fn free_by_xfs_db(&self) -> RangeSet {
-        let field = |name: &str| -> u64 {
-            let text = run("xfs_db", &["-r", "-c", "sb 0", "-c", &format!("p {name}"), self.path()]);
-            text.split('=').nth(1).unwrap().trim().parse().unwrap()
-        };
-        let (block_size, agblocks, agcount) = (field("blocksize"), field("agblocks"), field("agcount"));
-        let place = |group: u64, block: u64, count: u64| {
-            ByteRange::at((group * agblocks + block) * block_size, count * block_size).unwrap()
-        };
-        let listing = run("xfs_db", &["-r", "-c", "freesp -d", self.path()]);
-        let rows = listing.lines().skip(1).map(|line| {
-            line.split_whitespace().map(str::parse::<u64>).collect::<Result<Vec<_>, _>>().unwrap_or_default()
-        });
-        let mut free: RangeSet =
-            rows.take_while(|row| row.len() == 3).map(|row| place(row[0], row[1], row[2])).collect();
-        let commands: Vec<String> = (0..agcount)
-            .flat_map(|n| {
-                [format!("agf {n}"), "p flfirst fllast flcount".into(), format!("agfl {n}"), "p bno".into()]
-            })
-            .collect();
-        let arguments: Vec<&str> =
-            ["-r"].into_iter().chain(commands.iter().flat_map(|c| ["-c", c])).chain([self.path()]).collect();
-        let lists = run("xfs_db", &arguments);
-        for (group, lines) in (0u64..).zip(lists.lines().collect::<Vec<_>>().chunks(4)) {
-            let number = |line: &str| line.split('=').nth(1).unwrap().trim().parse::<usize>().unwrap();
-            let (first, last, count) = (number(lines[0]), number(lines[1]), number(lines[2]));
-            let slots: Vec<&str> = lines[3]
-                .split('=')
-                .nth(1)
-                .unwrap()
-                .split_whitespace()
-                .map(|s| s.split(':').nth(1).unwrap())
-                .collect();
-            let in_list: Vec<&str> = slots.iter().copied().cycle().skip(first).take(count).collect();
-            assert!(count == 0 || in_list.last() == Some(&slots[last]));
-            for block in in_list {
-                free.remove(place(group, block.parse().unwrap(), 1));
-            }
-        }
-        free
-    }
-
-    /// Clean, and in use is exactly what xfs_db does not call free.
-    fn assert_map(&self) -> Reading {
-        let reading = self.reading();
-        assert_eq!(reading.file_system.state, State::Clean, "{:?}", reading.file_system.findings);
-        assert_eq!(reading.file_system.findings, Vec::<String>::new());
-        let used = reading.used.clone().unwrap();
-        assert_eq!(reading.file_system.used_bytes, Some(used.total_bytes()));
-        let all = ByteRange::new(0, reading.file_system.size_bytes);
-        assert_eq!(used.gaps(all), self.free_by_xfs_db());
-        reading
-    }
-}
-
-struct Mount {
-    at: PathBuf,
-    mounted: bool,
-}
-
-impl Mount {
-    fn unmount(mut self) {
-        run("umount", &[self.at.to_str().unwrap()]);
-        self.mounted = false;
-    }
-
-    /// Stops all writes as a crash does, after the log is on the disk.
-    fn crash(self) {
-        run("xfs_io", &["-x", "-c", "shutdown -f", self.at.to_str().unwrap()]);
-        self.unmount();
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        if self.mounted {
-            let _ = Command::new("umount").arg(&self.at).status();
-        }
-    }
-}
-
-/// Deterministic numbers.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-
-    fn bytes(&mut self, length: usize) -> Vec<u8> {
-        (0..length).map(|_| self.below(256) as u8).collect()
-    }
-}
-
-/// Files of many sizes, two thirds of which are deleted again.
-fn fill(at: &Path, random: &mut Random, files: u64) {
-    for number in 0..files {
-        let path = at.join(format!("directory-{}", number % 7));
-        fs::create_dir_all(&path).unwrap();
-        let length = random.below(3) * random.below(30_000) + 1;
-        fs::write(path.join(number.to_string()), random.bytes(length as usize)).unwrap();
-    }
-    run("sync", &["-f", at.to_str().unwrap()]);
-    for number in (0..files).filter(|number| number % 3 != 0) {
-        fs::remove_file(at.join(format!("directory-{}/{number}", number % 7))).unwrap();
-    }
-}
-
-fn contents(at: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(at).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(contents(&path));
-        } else {
-            found.insert(path.clone(), fs::read(&path).unwrap());
-        }
-    }
-    found
-}
-
-// ---- promises ---------------------------------------------------------------------------------------
 
 #[test]
 fn the_map_of_every_mountable_form_is_that_of_xfs_db() {
@@ -425,6 +156,11 @@ fn a_log_that_would_be_replayed_is_dirty_until_it_is() {
         // While it is mounted the image is what a snapshot would be.
         let snapshot = image.reading();
         assert_eq!(snapshot.file_system.state, State::Dirty, "{form}");
+        // A frozen file system, the state of most snapshots, keeps work in its log on purpose.
+        run("xfs_freeze", &["-f", mount.at.to_str().unwrap()]);
+        let frozen = image.state();
+        run("xfs_freeze", &["-u", mount.at.to_str().unwrap()]);
+        assert_eq!(frozen, State::Dirty, "{form}");
         mount.crash();
         let reading = image.reading();
         assert_eq!(reading.file_system.state, State::Dirty, "{form}");
@@ -438,20 +174,55 @@ fn a_log_that_would_be_replayed_is_dirty_until_it_is() {
 }
 
 #[test]
+fn a_log_without_records_is_clean_only_if_it_is_all_zeros() {
+    let image = Image::new(512 * MIB, "-l size=10m -b size=4096");
+    let mount = image.mount();
+    fill(&mount.at, &mut Random(2), 100);
+    mount.crash();
+    let text = run("xfs_db", &["-r", "-c", "sb 0", "-c", "p logstart agblklog agblocks", image.path()]);
+    let fields: Vec<u64> =
+        text.lines().map(|line| line.split('=').nth(1).unwrap().trim().parse().unwrap()).collect();
+    let (group, block) = (fields[0] >> fields[1], fields[0] & ((1 << fields[1]) - 1));
+    let log = (group * fields[2] + block) * 4096;
+
+    let disk = memory_copy(&image.path);
+    let state = |disk: &MemoryDisk| read(disk).unwrap().unwrap().file_system.state;
+    assert_eq!(state(&disk), State::Dirty);
+    disk.write_zeros(ByteRange::at(log, 512).unwrap()).unwrap();
+    assert_eq!(state(&disk), State::Damaged, "the start of the log is lost");
+    disk.write_zeros(ByteRange::at(log, 10 * MIB).unwrap()).unwrap();
+    assert_ne!(state(&disk), State::Dirty, "there is nothing to replay");
+
+    // What xfs_repair leaves where it threw the log away.
+    run("xfs_repair", &["-L", image.path()]);
+    image.assert_map();
+
+    let disk = memory_copy(&image.path);
+    disk.write_at(log + 304, &[0xAB; 16]).unwrap();
+    assert_eq!(state(&disk), State::Damaged, "the log is that of another file system");
+}
+
+#[test]
 fn the_log_is_judged_like_the_tools_do_wherever_its_head_is() {
-    let forms = ["-l size=6m -b size=4096", "-l size=6m,su=256k -b size=4096", "-l size=6m -b size=1024"];
+    // The options, and how many files a round writes at least.
+    let forms = [
+        ("-l size=6m -b size=4096", 120),
+        ("-l size=6m,su=32k -b size=1024", 20),
+        ("-l size=18m,su=256k -b size=4096", 10),
+        ("-l size=6m -b size=4096 -s size=4096", 60),
+    ];
     std::thread::scope(|scope| {
-        for (number, form) in (1u64..).zip(forms) {
+        for (seed, (form, least)) in (77u64..).zip(forms) {
             scope.spawn(move || {
                 let image = Image::new(512 * MIB, form);
-                let mut random = Random(77 + number);
+                let mut random = Random(seed);
                 let mut wraps = 0;
                 let mut cycle = 0;
                 for round in 0..24 {
                     let mount = image.mount();
-                    let files = 20 + random.below(60);
+                    let files = least + random.below(least);
                     for file in 0..files {
-                        let path = mount.at.join(format!("{:0200}", file));
+                        let path = mount.at.join(format!("{file:0200}"));
                         fs::write(&path, random.bytes(10)).unwrap();
                         File::open(&path).unwrap().sync_all().unwrap();
                         if random.below(3) > 0 {
@@ -460,9 +231,9 @@ fn the_log_is_judged_like_the_tools_do_wherever_its_head_is() {
                     }
                     let crash = random.below(3) == 0;
                     if crash {
-                        mount.crash()
+                        mount.crash();
                     } else {
-                        mount.unmount()
+                        mount.unmount();
                     }
                     assert_eq!(image.logprint_says_clean(), !crash, "{form}, round {round}");
                     if crash {
@@ -515,15 +286,15 @@ fn flags_in_the_superblock_are_heeded() {
         let file_system = read(&FileDisk::open(&copy)).unwrap().unwrap().file_system;
         (file_system.state, file_system.findings.concat())
     };
-    let (state, finding) = with("write features_incompat 0x1b");
+    let (state, finding) = with("write -d features_incompat 0x1b");
     assert!(state == State::Damaged && finding.contains("needsrepair"), "{state}: {finding}");
-    let (state, finding) = with("write features_incompat 0x10b");
+    let (state, finding) = with("write -d features_incompat 0x10b");
     assert!(state == State::Unsupported && finding.contains("0x100"), "{state}: {finding}");
-    let (state, finding) = with("write features_ro_compat 0x8000000f");
+    let (state, finding) = with("write -d features_ro_compat 0x8000000f");
     assert!(state == State::Unsupported && finding.contains("ro_compat"), "{state}: {finding}");
-    let (state, finding) = with("write inprogress 1");
+    let (state, finding) = with("write -d inprogress 1");
     assert!(state == State::Damaged && finding.contains("sb_inprogress"), "{state}: {finding}");
-    let (state, finding) = with("write agblocks 999");
+    let (state, finding) = with("write -d agblocks 999");
     assert!(state == State::Damaged && finding.contains("999"), "{state}: {finding}");
 }
 
@@ -542,17 +313,17 @@ fn contradictions_are_damage_with_their_numbers() {
         let file_system = read(&FileDisk::open(&copy)).unwrap().unwrap().file_system;
         (file_system.state, file_system.findings.concat())
     };
-    let (state, finding) = with(&["agf 1", "write freeblks 1234567"]);
+    let (state, finding) = with(&["agf 1", "write -d freeblks 1234567"]);
     assert!(state == State::Damaged && finding.contains("counts 1234567 free blocks"), "{state}: {finding}");
-    let (state, finding) = with(&["agf 2", "write length 5"]);
+    let (state, finding) = with(&["agf 2", "write -d length 5"]);
     assert!(state == State::Damaged && finding.contains("5 blocks"), "{state}: {finding}");
-    let (state, finding) = with(&["agf 0", "addr bnoroot", "write recs[1].startblock 1"]);
-    assert!(state == State::Damaged && finding.contains("from 1)"), "{state}: {finding}");
-    let (state, finding) = with(&["agf 0", "addr bnoroot", "write numrecs 60000"]);
+    let (state, finding) = with(&["agf 0", "addr bnoroot", "write -d recs[1].startblock 1"]);
+    assert!(state == State::Damaged && finding.contains("from 1 in one"), "{state}: {finding}");
+    let (state, finding) = with(&["agf 0", "addr bnoroot", "write -d numrecs 60000"]);
     assert!(state == State::Damaged && finding.contains("60000"), "{state}: {finding}");
     let (state, finding) = with(&["agf 0", "addr bnoroot", "write -c owner 3"]);
     assert!(state == State::Damaged && finding.contains("checksum"), "{state}: {finding}");
-    let (state, finding) = with(&["sb 1", "write agblocks 77"]);
+    let (state, finding) = with(&["sb 1", "write -d agblocks 77"]);
     assert!(state == State::Clean && finding.contains("1 of the 4 superblock copies"), "{state}: {finding}");
 
     let short = FileDisk(File::open(&image.path).unwrap(), 512 * MIB - 4096);

@@ -70,30 +70,35 @@ impl Order {
 
 /// The free extents of a group, ascending.
 ///
-/// Without checksums (version 4) a single wrong bit could move an extent onto blocks in use, so there both
-/// trees are read and must list the same extents.
+/// An extent that moved onto blocks in use would lose them, and neither a count nor (in version 4) a checksum
+/// would tell: so both trees are read, and must list the same extents.
 pub(super) fn read(
     volume: &dyn ReadAt,
     superblock: &Superblock,
     group: &AllocationGroup,
 ) -> Result<Vec<Extent>, Error> {
     let by_block = Walk::over(volume, superblock, group, Order::Block)?;
-    if !superblock.has_checksums() {
-        let mut by_count = Walk::over(volume, superblock, group, Order::Count)?;
-        by_count.sort_unstable();
-        if by_count != by_block {
-            return Err(Error::corrupt(
-                "XFS AGF",
-                group.agf_at,
-                format!(
-                    "its two free-space trees do not list the same extents ({} by block, {} by count)",
-                    by_block.len(),
-                    by_count.len()
-                ),
-            ));
-        }
+    let mut by_count = Walk::over(volume, superblock, group, Order::Count)?;
+    by_count.sort_unstable();
+    if by_count == by_block {
+        return Ok(by_block);
     }
-    Ok(by_block)
+    let differs = by_block.iter().zip(&by_count).find(|(block, count)| block != count);
+    let example = differs.map_or_else(String::new, |(block, count)| {
+        format!(
+            "; {} blocks from {} in one are {} from {} in the other",
+            block.count, block.start, count.count, count.start
+        )
+    });
+    Err(Error::corrupt(
+        "XFS AGF",
+        group.agf_at,
+        format!(
+            "its free-space trees do not list the same extents ({} by block, {} by count{example})",
+            by_block.len(),
+            by_count.len()
+        ),
+    ))
 }
 
 /// One walk over one tree, left to right.

@@ -1,7 +1,8 @@
 //! XFS: the used map is the whole file system without the free extents of every allocation group.
 //!
-//! Free extents come from the by-block free-space B-tree (bnobt); everything else is in use, the free list
-//! (AGFL) included, whose blocks belong to no tree. The trees are true only where the log is clean.
+//! Free extents come from the by-block free-space B-tree (bnobt), confirmed by the tree of the same extents by
+//! length (cntbt); everything else is in use, the free list (AGFL) included, whose blocks belong to no tree.
+//! The trees are true only where the log is clean.
 //!
 //! ```text
 //! group 0                            group 1                    ...  last group (may be shorter)
