@@ -11,6 +11,7 @@
 
 mod bitmap;
 mod error;
+mod ntfs;
 mod signature;
 
 pub use error::Error;
@@ -38,7 +39,9 @@ struct Reader {
 }
 
 /// The readers, in the order in which they are asked.
-const READERS: &[Reader] = &[];
+const READERS: &[Reader] = &[
+    Reader { probe: ntfs::probe, read: ntfs::read },
+];
 
 /// Recognises and reads what is on a volume; `None` where nothing is recognised.
 ///
