@@ -341,6 +341,23 @@ fn a_sparse_hibernation_file_is_zeros() {
     assert_eq!(image.read().file_system.state, State::Clean);
 }
 
+#[test]
+fn a_hibernation_file_that_cannot_be_read_is_not_taken_for_awake() {
+    for (flags, state) in [(0x0001, State::Dirty), (0x4000, State::Dirty), (0x8000, State::Hibernated)] {
+        let image = Image::new(8 * MIB, &["-c", "4096"]);
+        let record = {
+            let mounted = image.mount();
+            let file = mounted.at.join("hiberfil.sys");
+            fs::write(&file, [b"hibr".as_slice(), &[0; 9000]].concat()).unwrap();
+            fs::metadata(file).unwrap().ino()
+        };
+        let mut bytes = image.bytes();
+        let data = attribute(&bytes, record as usize, 0x80, false);
+        bytes[data + 0x0C..data + 0x0E].copy_from_slice(&u16::to_le_bytes(flags));
+        assert_eq!(reading(&bytes).file_system.state, state, "{flags:#x}");
+    }
+}
+
 /// Where an attribute of one of the first records stands, in the table or in its mirror.
 fn attribute(bytes: &[u8], record: usize, kind: usize, mirror: bool) -> usize {
     let cluster_bytes = u16_at(bytes, 0x0B) * bytes[0x0D] as usize;

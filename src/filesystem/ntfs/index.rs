@@ -12,7 +12,7 @@
 //! file name     0x40 length                  0x42 name
 //! ```
 
-use super::attribute::{Form, kind, text};
+use super::attribute::{kind, text};
 use super::fixup;
 use super::mft::{Mft, number};
 use super::mft_record::Reference;
@@ -32,19 +32,14 @@ const MAX_BLOCKS: usize = 1 << 16;
 /// The file in the root directory whose name equals `name` but for the case of its letters.
 pub(super) fn find_in_root(mft: &Mft<'_>, name: &str) -> Result<Option<Reference>, Error> {
     let base = mft.base(Reference(number::ROOT))?;
-    let Some(Form::Resident(root)) = base.find(kind::INDEX_ROOT, NAME, 0)?.map(|attribute| attribute.form)
-    else {
-        // A root of many attributes may keep its index root in another record.
-        return match mft.stream(&base, kind::INDEX_ROOT, NAME)? {
-            Some(root) => {
-                let length = usize_from(root.data_bytes.min(mft.boot.record_bytes));
-                let bytes = root.read(mft.volume, ROOT, 0, length)?;
-                Search::new(mft, name)?.run(&bytes, base.at)
-            }
-            None => Err(base.corrupt("the root directory has no index")),
-        };
-    };
-    Search::new(mft, name)?.run(root, base.at)
+    let root = mft
+        .stream(&base, kind::INDEX_ROOT, NAME)?
+        .ok_or_else(|| base.corrupt("the root directory has no index"))?;
+    let length = usize_from(root.data_bytes.min(mft.boot.record_bytes));
+    let bytes = root.read(mft.volume, ROOT, 0, length)?;
+    let allocation = mft.stream(&base, kind::INDEX_ALLOCATION, NAME)?;
+    Search { mft, name, allocation, found: None, pending: Vec::new(), seen: BTreeSet::new() }
+        .run(&bytes, base.at)
 }
 
 struct Search<'a> {
@@ -56,13 +51,7 @@ struct Search<'a> {
     seen: BTreeSet<u64>,
 }
 
-impl<'a> Search<'a> {
-    fn new(mft: &'a Mft<'a>, name: &'a str) -> Result<Self, Error> {
-        let base = mft.base(Reference(number::ROOT))?;
-        let allocation = mft.stream(&base, kind::INDEX_ALLOCATION, NAME)?;
-        Ok(Self { mft, name, allocation, found: None, pending: Vec::new(), seen: BTreeSet::new() })
-    }
-
+impl Search<'_> {
     fn run(mut self, root: &[u8], at: u64) -> Result<Option<Reference>, Error> {
         let short = Error::short(ROOT, at);
         let block_bytes = u64::from(read_u32le(root, 0x08).map_err(&short)?);
