@@ -12,6 +12,7 @@
 mod bitmap;
 mod crc32c;
 mod error;
+mod ntfs;
 mod signature;
 mod xfs;
 
@@ -40,7 +41,8 @@ struct Reader {
 }
 
 /// The readers, in the order in which they are asked.
-const READERS: &[Reader] = &[Reader { probe: xfs::probe, read: xfs::read }];
+const READERS: &[Reader] =
+    &[Reader { probe: ntfs::probe, read: ntfs::read }, Reader { probe: xfs::probe, read: xfs::read }];
 
 /// Recognises and reads what is on a volume; `None` where nothing is recognised.
 ///
