@@ -11,9 +11,12 @@
 
 mod bitmap;
 mod error;
+mod fat;
 mod signature;
+mod swap;
 
 pub use error::Error;
+pub use swap::swap_header;
 
 use crate::blockio::ReadAt;
 use crate::schema::{FileSystem, FileSystemKind, State};
@@ -38,7 +41,7 @@ struct Reader {
 }
 
 /// The readers, in the order in which they are asked.
-const READERS: &[Reader] = &[];
+const READERS: &[Reader] = &[Reader { probe: fat::probe, read: fat::read }];
 
 /// Recognises and reads what is on a volume; `None` where nothing is recognised.
 ///
@@ -48,6 +51,10 @@ const READERS: &[Reader] = &[];
 /// # Errors
 /// [`Error::Io`] where the volume cannot be read.
 pub fn read(volume: &dyn ReadAt) -> Result<Option<Reading>, Error> {
+    // What a container holds may begin where the container does, as in one half of a mirror.
+    if let Some(reading) = signature::read_containers(volume)? {
+        return Ok(Some(reading));
+    }
     for reader in READERS {
         if let Some(kind) = (reader.probe)(volume)? {
             return match (reader.read)(volume) {
@@ -57,7 +64,10 @@ pub fn read(volume: &dyn ReadAt) -> Result<Option<Reading>, Error> {
             };
         }
     }
-    signature::read(volume)
+    match signature::read(volume)? {
+        Some(reading) => Ok(Some(reading)),
+        None => swap::read(volume),
+    }
 }
 
 fn unreadable(kind: FileSystemKind, size_bytes: u64, error: &Error) -> Reading {
