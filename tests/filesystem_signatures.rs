@@ -37,8 +37,8 @@ impl ReadAt for FileDisk {
 }
 
 fn sparse_file(size_bytes: u64) -> NamedTempFile {
-    let file = tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600));
-    let file = { file }.tempfile_in("/dev/shm").unwrap();
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    let file = tempfile::Builder::new().permissions(private).tempfile_in("/dev/shm").unwrap();
     file.as_file().set_len(size_bytes).unwrap();
     file
 }
@@ -144,27 +144,27 @@ fn encrypted_volumes_are_encrypted() {
     }
 }
 
+/// A loop device that goes away with the test.
+struct Loop(String);
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").args(["-d", &self.0]).status();
+    }
+}
+
 #[test]
 fn a_physical_volume_is_known_before_what_it_holds() {
     let file = sparse_file(40 * MIB);
-    // The label that pvcreate writes, in its second sector.
-    let mut label = [0; 512];
-    label[..8].copy_from_slice(b"LABELONE");
-    label[8] = 1;
-    label[20] = 32;
-    label[24..32].copy_from_slice(b"LVM2 001");
-    label[32..64].copy_from_slice(b"x0RURb0j0Zyp6lQWnhKlJ88UJ6eNtNFF");
-    let crc = label[20..].iter().fold(0xF597_A6CFu32, |crc, byte| {
-        (0..8).fold(
-            crc ^ u32::from(*byte),
-            |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 },
-        )
-    });
-    label[16..20].copy_from_slice(&crc.to_le_bytes());
-    file.as_file().write_all_at(&label, 512).unwrap();
+    let device = Loop(run("losetup", &["-f", "--show", path_of(&file)]).trim().to_owned());
+    let only_it = format!("devices {{ filter = [\"a|^{}$|\", \"r|.*|\"] use_devicesfile = 0 }}", device.0);
+    run("pvcreate", &["-q", "-y", "--config", &only_it, &device.0]);
+    drop(device);
     let reading = check(path_of(&file), FileSystemKind::LvmPhysicalVolume, Some("LVM2_member"));
-    assert_eq!(reading.file_system.uuid.as_deref(), Some("x0RURb-0j0Z-yp6l-QWnh-KlJ8-8UJ6-eNtNFF"));
     assert_eq!(reading.file_system.state, State::Clean);
+    // A swap signature that was left standing is not the truth.
+    file.as_file().write_all_at(&swap_header(4096, 40 * MIB, None, None).unwrap()[1024..4096], 1024).unwrap();
+    assert_eq!(read_file(path_of(&file)), Some(reading));
 }
 
 /// One write of bytes at a place.
@@ -368,7 +368,7 @@ fn formats_without_a_tool_here_are_known_by_their_specified_bytes() {
                 (65536 + 48, &[0, 128, 0, 0]),
                 (65536 + 680, b"vol"),
                 (65536 + 144, &[1, 2, 3, 4, 5, 6, 7, 8]),
-                (65536 + 1372, &0x1954_0119u32.to_le_bytes()),
+                (65536 + 1372, &[0x19, 0x01, 0x54, 0x19]),
             ],
         ),
         (
@@ -377,7 +377,7 @@ fn formats_without_a_tool_here_are_known_by_their_specified_bytes() {
             vec![
                 (8192 + 48, &[0, 0, 32, 0]),
                 (8192 + 144, &[1, 2, 3, 4, 5, 6, 7, 8]),
-                (8192 + 1372, &0x0001_1954u32.to_be_bytes()),
+                (8192 + 1372, &[0, 1, 0x19, 0x54]),
             ],
         ),
         (HfsPlus, None, vec![(1024, b"H+\0\x04"), (1024 + 40, &[0, 0, 16, 0])]),
