@@ -12,11 +12,14 @@
 mod bitmap;
 mod crc32c;
 mod error;
+mod fat;
 mod ntfs;
 mod signature;
+mod swap;
 mod xfs;
 
 pub use error::Error;
+pub use swap::swap_header;
 
 use crate::blockio::ReadAt;
 use crate::schema::{FileSystem, FileSystemKind, State};
@@ -41,8 +44,11 @@ struct Reader {
 }
 
 /// The readers, in the order in which they are asked.
-const READERS: &[Reader] =
-    &[Reader { probe: ntfs::probe, read: ntfs::read }, Reader { probe: xfs::probe, read: xfs::read }];
+const READERS: &[Reader] = &[
+    Reader { probe: ntfs::probe, read: ntfs::read },
+    Reader { probe: xfs::probe, read: xfs::read },
+    Reader { probe: fat::probe, read: fat::read },
+];
 
 /// Recognises and reads what is on a volume; `None` where nothing is recognised.
 ///
@@ -52,6 +58,10 @@ const READERS: &[Reader] =
 /// # Errors
 /// [`Error::Io`] where the volume cannot be read.
 pub fn read(volume: &dyn ReadAt) -> Result<Option<Reading>, Error> {
+    // What a container holds may begin where the container does, as in one half of a mirror.
+    if let Some(reading) = signature::read_containers(volume)? {
+        return Ok(Some(reading));
+    }
     for reader in READERS {
         if let Some(kind) = (reader.probe)(volume)? {
             return match (reader.read)(volume) {
@@ -61,7 +71,10 @@ pub fn read(volume: &dyn ReadAt) -> Result<Option<Reading>, Error> {
             };
         }
     }
-    signature::read(volume)
+    match signature::read(volume)? {
+        Some(reading) => Ok(Some(reading)),
+        None => swap::read(volume),
+    }
 }
 
 fn unreadable(kind: FileSystemKind, size_bytes: u64, error: &Error) -> Reading {

@@ -1,0 +1,56 @@
+//! What holds volumes: physical volumes of LVM2 and Windows dynamic disks.
+
+use super::identity::text_at;
+use super::{Found, peek};
+use crate::blockio::ReadAt;
+use crate::filesystem::Error;
+use crate::schema::{FileSystemKind, State};
+use crate::units::{read_slice, read_u16be, read_u32le, read_u64le, u64_from, usize_from};
+
+const LABEL_SECTOR_BYTES: usize = 512;
+
+/// The label in one of the first four sectors of 512 bytes (LVM2 `lib/label/label.h`).
+pub(super) fn lvm_physical_volume(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
+    for sector in 0..4u64 {
+        let at = sector.saturating_mul(u64_from(LABEL_SECTOR_BYTES));
+        let Some(label) = peek(volume, at, LABEL_SECTOR_BYTES)? else { break };
+        let is_label = label.starts_with(b"LABELONE")
+            && read_u64le(&label, 8) == Ok(sector)
+            && read_slice(&label, 24, 8) == Ok(b"LVM2 001");
+        if is_label {
+            let header = read_u32le(&label, 20).map_or(usize::MAX, |offset| usize_from(offset.into()));
+            let uuid = text_at(&label, header, 32).map(|uuid| hyphenated(&uuid));
+            return Ok(Some(Found::container(FileSystemKind::LvmPhysicalVolume).named(uuid, None)));
+        }
+    }
+    Ok(None)
+}
+
+/// A UUID as LVM prints it: 32 characters in groups of 6, 4, 4, 4, 4, 4 and 6.
+fn hyphenated(uuid: &str) -> String {
+    let mut text = String::new();
+    for (position, character) in uuid.chars().enumerate() {
+        if matches!(position, 6 | 10 | 14 | 18 | 22 | 26) {
+            text.push('-');
+        }
+        text.push(character);
+    }
+    text
+}
+
+/// The private header of the logical disk manager: in sector 6 of an MBR disk, and in the last sector of an
+/// MBR disk or of the metadata partition of a GPT disk (Linux `block/partitions/ldm.h`).
+pub(super) fn logical_disk_manager(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
+    for at in [Some(6 * 512), volume.size_bytes().checked_sub(512)].into_iter().flatten() {
+        let Some(header) = peek(volume, at, 512)? else { continue };
+        if header.starts_with(b"PRIVHEAD") && read_u16be(&header, 12) == Ok(2) {
+            let found = Found::container(FileSystemKind::LogicalDiskManager).state(
+                State::Unsupported,
+                "a Windows dynamic disk: capture all disks of its group in one image, each with \
+                 --when-dirty raw",
+            );
+            return Ok(Some(found.named(text_at(&header, 0x30, 64), text_at(&header, 0xF0, 32))));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,94 @@
+//! File systems of Windows, of macOS and of optical discs.
+
+use super::identity::{serial_at, text_at, utf16_at, uuid_at};
+use super::{Found, peek};
+use crate::blockio::ReadAt;
+use crate::filesystem::Error;
+use crate::schema::FileSystemKind;
+use crate::units::{read_slice, read_u8, read_u16be, read_u16le, read_u32be, read_u32le};
+
+/// Microsoft, "exFAT file system specification".
+pub(super) fn exfat(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
+    let Some(boot) = peek(volume, 0, 512)? else { return Ok(None) };
+    let is_exfat = read_slice(&boot, 3, 8) == Ok(b"EXFAT   ")
+        && read_slice(&boot, 11, 53).is_ok_and(|zeros| zeros.iter().all(|byte| *byte == 0))
+        && read_slice(&boot, 510, 2) == Ok(&[0x55, 0xAA]);
+    let shifts = (read_u8(&boot, 108), read_u8(&boot, 109));
+    let (Ok(sector_shift @ 9..=12), Ok(cluster_shift @ 0..=16), true) = (shifts.0, shifts.1, is_exfat) else {
+        return Ok(None);
+    };
+    let cluster_bytes = 1u64 << sector_shift << cluster_shift;
+    let heap = u64::from(read_u32le(&boot, 88).unwrap_or(0));
+    let root = u64::from(read_u32le(&boot, 96).unwrap_or(0)).saturating_sub(2);
+    let root = heap.saturating_mul(1 << sector_shift).saturating_add(root.saturating_mul(cluster_bytes));
+    let label = match peek(volume, root, 512)? {
+        Some(directory) => exfat_label(&directory),
+        None => None,
+    };
+    Ok(Some(Found::file_system(FileSystemKind::Exfat, cluster_bytes).named(serial_at(&boot, 100), label)))
+}
+
+/// The label among the first entries of the root directory, where every formatter puts it.
+fn exfat_label(directory: &[u8]) -> Option<String> {
+    let entry =
+        directory.chunks(32).take_while(|entry| !entry.starts_with(&[0])).find(|e| e.starts_with(&[0x83]));
+    let characters = read_u8(entry?, 1).ok()?.min(11);
+    utf16_at(entry?, 2, usize::from(characters).saturating_mul(2))
+}
+
+/// The volume header of ReFS, of any version.
+pub(super) fn refs(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
+    let Some(header) = peek(volume, 0, 512)? else { return Ok(None) };
+    let is_refs = header.starts_with(b"\0\0\0ReFS\0");
+    let sector_bytes = read_u32le(&header, 32).unwrap_or(0);
+    let cluster_bytes = u64::from(sector_bytes).saturating_mul(read_u32le(&header, 36).unwrap_or(0).into());
+    Ok(is_refs.then(|| Found::file_system(FileSystemKind::Refs, cluster_bytes.max(512))))
+}
+
+/// Apple, "Apple File System Reference": the container superblock in block 0.
+pub(super) fn apfs(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
+    let Some(superblock) = peek(volume, 0, 512)? else { return Ok(None) };
+    let block_bytes = read_u32le(&superblock, 36).unwrap_or(0);
+    let is_apfs = read_slice(&superblock, 32, 4) == Ok(b"NXSB")
+        // The type of the object: a container superblock.
+        && read_u16le(&superblock, 24) == Ok(1)
+        && block_bytes.is_power_of_two()
+        && (4096..=65536).contains(&block_bytes);
+    let found = || Found::file_system(FileSystemKind::Apfs, block_bytes.into());
+    Ok(is_apfs.then(|| found().named(uuid_at(&superblock, 72), None)))
+}
+
+/// Apple Technical Note 1150: HFS+ and HFSX, bare or inside an HFS wrapper.
+pub(super) fn hfs_plus(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
+    let Some(header) = peek(volume, 1 << 10, 512)? else { return Ok(None) };
+    let is_signature = |at: usize| matches!(read_slice(&header, at, 2), Ok(b"H+" | b"HX"));
+    let block_bytes = read_u32be(&header, 40).unwrap_or(0);
+    let is_bare = is_signature(0)
+        && matches!(read_u16be(&header, 2), Ok(4 | 5))
+        && block_bytes.is_power_of_two()
+        && block_bytes >= 512;
+    let is_wrapped = header.starts_with(b"BD") && is_signature(0x7C);
+    let block_bytes = if is_bare { block_bytes } else { 512 };
+    Ok((is_bare || is_wrapped).then(|| Found::file_system(FileSystemKind::HfsPlus, block_bytes.into())))
+}
+
+/// ECMA-119: the primary volume descriptor in sector 16.
+pub(super) fn iso9660(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
+    let Some(descriptor) = peek(volume, 32 << 10, 2048)? else { return Ok(None) };
+    if !descriptor.starts_with(b"\x01CD001\x01") {
+        return Ok(None);
+    }
+    let uuid = iso9660_date(&descriptor, 830).or_else(|| iso9660_date(&descriptor, 813));
+    let found = Found::file_system(FileSystemKind::Iso9660, 2048);
+    Ok(Some(found.named(uuid, text_at(&descriptor, 40, 32))))
+}
+
+/// The date of change, or of creation, which tools show in place of a UUID: `2026-01-31-23-59-59-00`.
+fn iso9660_date(descriptor: &[u8], at: usize) -> Option<String> {
+    let digits = std::str::from_utf8(read_slice(descriptor, at, 16).ok()?).ok()?;
+    let part = |from: usize, to: usize| digits.get(from..to);
+    let is_date = digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.bytes().any(|byte| byte != b'0');
+    let parts =
+        [part(0, 4)?, part(4, 6)?, part(6, 8)?, part(8, 10)?, part(10, 12)?, part(12, 14)?, part(14, 16)?];
+    is_date.then(|| parts.join("-"))
+}

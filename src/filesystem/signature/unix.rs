@@ -1,0 +1,139 @@
+//! File systems of Linux and the BSDs.
+
+use super::identity::{crc32, text_at, utf16_at, uuid_at};
+use super::{Found, peek};
+use crate::blockio::ReadAt;
+use crate::filesystem::Error;
+use crate::schema::FileSystemKind;
+use crate::units::{
+    read_array, read_slice, read_u8, read_u16le, read_u32be, read_u32le, read_u64le, u64_from, usize_from,
+};
+
+/// Linux `include/uapi/linux/btrfs_tree.h`: the first superblock stands at 64 KiB.
+pub(super) fn btrfs(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
+    let Some(superblock) = peek(volume, 64 << 10, 4096)? else { return Ok(None) };
+    if read_slice(&superblock, 0x40, 8) != Ok(b"_BHRfS_M") {
+        return Ok(None);
+    }
+    let sector_bytes = read_u32le(&superblock, 0x90).unwrap_or(4096);
+    let mut found = Found::file_system(FileSystemKind::Btrfs, sector_bytes.into());
+    if read_u64le(&superblock, 0x88).is_ok_and(|devices| devices > 1) {
+        found = found.one_of_several("btrfs");
+    }
+    Ok(Some(found.named(uuid_at(&superblock, 0x20), text_at(&superblock, 0x12B, 256))))
+}
+
+/// Linux `include/linux/f2fs_fs.h`: a superblock 1 KiB into each of the first two blocks.
+pub(super) fn f2fs(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
+    for at in [1 << 10, 5 << 10] {
+        let Some(superblock) = peek(volume, at, 0x47C)? else { break };
+        let shift = read_u32le(&superblock, 0x10).unwrap_or(0);
+        if read_u32le(&superblock, 0) == Ok(0xF2F5_2010) && (9..=16).contains(&shift) {
+            let found = Found::file_system(FileSystemKind::F2fs, 1 << shift);
+            let label = utf16_at(&superblock, 0x7C, 1024);
+            return Ok(Some(found.named(uuid_at(&superblock, 0x6C), label)));
+        }
+    }
+    Ok(None)
+}
+
+/// Linux `fs/reiserfs/reiserfs.h`: the superblock at 64 KiB, or at 8 KiB in the oldest form.
+pub(super) fn reiserfs(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
+    for at in [64 << 10, 8 << 10] {
+        let Some(superblock) = peek(volume, at, 116)? else { continue };
+        let magic: [u8; 9] = read_array(&superblock, 52).unwrap_or_default();
+        let is_new = matches!(&magic, b"ReIsEr2Fs" | b"ReIsEr3Fs");
+        let block_bytes = read_u16le(&superblock, 44).unwrap_or(0);
+        if (is_new || magic.starts_with(b"ReIsErFs")) && block_bytes >= 512 {
+            let found = Found::file_system(FileSystemKind::Reiserfs, block_bytes.into());
+            let (uuid, label) = (uuid_at(&superblock, 84), text_at(&superblock, 100, 16));
+            return Ok(Some(if is_new { found.named(uuid, label) } else { found }));
+        }
+    }
+    Ok(None)
+}
+
+/// Linux `fs/jfs/jfs_superblock.h`: the superblock at 32 KiB.
+pub(super) fn jfs(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
+    let Some(superblock) = peek(volume, 32 << 10, 184)? else { return Ok(None) };
+    let block_bytes = read_u32le(&superblock, 16).unwrap_or(0);
+    let shift = read_u16le(&superblock, 20).unwrap_or(0);
+    let is_sane = 1u32.checked_shl(shift.into()) == Some(block_bytes);
+    if !superblock.starts_with(b"JFS1") || !is_sane {
+        return Ok(None);
+    }
+    let found = Found::file_system(FileSystemKind::Jfs, block_bytes.into());
+    Ok(Some(found.named(uuid_at(&superblock, 136), text_at(&superblock, 152, 16))))
+}
+
+/// Linux `include/uapi/linux/nilfs2_ondisk.h`: the superblock at 1 KiB. Its magic has only 16 bits, so its
+/// checksum has to agree.
+pub(super) fn nilfs2(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
+    let Some(superblock) = peek(volume, 1 << 10, 1024)? else { return Ok(None) };
+    if read_u16le(&superblock, 6) != Ok(0x3434) || !nilfs2_checksum_agrees(&superblock) {
+        return Ok(None);
+    }
+    let shift = read_u32le(&superblock, 20).unwrap_or(0).min(6);
+    let found = Found::file_system(FileSystemKind::Nilfs2, 1024 << shift);
+    Ok(Some(found.named(uuid_at(&superblock, 152), text_at(&superblock, 168, 80))))
+}
+
+fn nilfs2_checksum_agrees(superblock: &[u8]) -> bool {
+    let fields = (read_u16le(superblock, 8), read_u32le(superblock, 12), read_u32le(superblock, 16));
+    let (Ok(length), Ok(seed), Ok(sum)) = fields else { return false };
+    let Ok(counted) = read_slice(superblock, 0, usize_from(length.into())) else { return false };
+    // The sum counts as zeros.
+    let bytes = counted.iter().enumerate().map(|(at, byte)| if (16..20).contains(&at) { 0 } else { *byte });
+    length > 20 && crc32(seed, bytes) == sum
+}
+
+/// bcachefs `libbcachefs/bcachefs_format.h`: the superblock at 4 KiB, with its own magic or, in old file
+/// systems, that of bcache, from which the place of its offset tells it.
+pub(super) fn bcachefs(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
+    const MAGICS: [[u8; 16]; 2] = [
+        [0xC6, 0x85, 0x73, 0xF6, 0x66, 0xCE, 0x90, 0xA9, 0xD9, 0x6A, 0x60, 0xCF, 0x80, 0x3D, 0xF7, 0xEF],
+        [0xC6, 0x85, 0x73, 0xF6, 0x4E, 0x1A, 0x45, 0xCA, 0x82, 0x65, 0xF5, 0x7F, 0x48, 0xBA, 0x6D, 0x81],
+    ];
+    let Some(superblock) = peek(volume, 4 << 10, 128)? else { return Ok(None) };
+    let magic: [u8; 16] = read_array(&superblock, 24).unwrap_or_default();
+    let devices = read_u8(&superblock, 123).unwrap_or(0);
+    if !MAGICS.contains(&magic) || read_u64le(&superblock, 104) != Ok(8) || devices == 0 {
+        return Ok(None);
+    }
+    let sectors = u64::from(read_u16le(&superblock, 120).unwrap_or(8));
+    let mut found = Found::file_system(FileSystemKind::Bcachefs, sectors.saturating_mul(512));
+    if devices > 1 {
+        found = found.one_of_several("bcachefs");
+    }
+    Ok(Some(found.named(uuid_at(&superblock, 56), text_at(&superblock, 72, 32))))
+}
+
+/// Linux `fs/squashfs/squashfs_fs.h`, version 4.
+pub(super) fn squashfs(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
+    let Some(superblock) = peek(volume, 0, 96)? else { return Ok(None) };
+    let is_squashfs = superblock.starts_with(b"hsqs") && read_u16le(&superblock, 28) == Ok(4);
+    let block_bytes = read_u32le(&superblock, 12).unwrap_or(0);
+    Ok(is_squashfs.then(|| Found::file_system(FileSystemKind::Squashfs, block_bytes.into())))
+}
+
+/// FreeBSD `sys/ufs/ffs/fs.h`: UFS1 and UFS2 in either byte order, at one of four places.
+pub(super) fn ufs(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
+    const UFS2: u32 = 0x1954_0119;
+    const MAGICS: [u32; 6] = [UFS2, 0x0001_1954, 0x0019_5612, 0x0009_5014, 0x0061_2195, 0x0523_1994];
+    for at in [0u64, 8 << 10, 64 << 10, 256 << 10] {
+        let Some(superblock) = peek(volume, at, 1376)? else { break };
+        for read in [read_u32le, read_u32be] {
+            let field = |at: usize| read(&superblock, at).unwrap_or(0);
+            let block_bytes = u64::from(field(48));
+            let is_sane = block_bytes.is_power_of_two() && (512..=u64_from(1 << 17)).contains(&block_bytes);
+            if !MAGICS.contains(&field(1372)) || !is_sane {
+                continue;
+            }
+            let (high, low) = (field(144), field(148));
+            let uuid = (high != 0 || low != 0).then(|| format!("{high:08x}{low:08x}"));
+            let label = if field(1372) == UFS2 { text_at(&superblock, 680, 32) } else { None };
+            return Ok(Some(Found::file_system(FileSystemKind::Ufs, block_bytes).named(uuid, label)));
+        }
+    }
+    Ok(None)
+}

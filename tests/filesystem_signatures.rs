@@ -1,0 +1,557 @@
+//! What has no reader is known by its signature, containers before their content; swap can be made anew.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    missing_docs
+)]
+
+use remint::blockio::{MemoryDisk, ReadAt, WriteAt};
+use remint::filesystem::{self, Reading, swap_header};
+use remint::schema::{FileSystemKind, State};
+use remint::units::RangeSet;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::process::{Command, Stdio};
+use tempfile::NamedTempFile;
+
+const MIB: u64 = 1 << 20;
+const UUID: &str = "6a1a9f2e-4a37-4b55-8f29-3b30a0ce8a51";
+const UUID_BYTES: [u8; 16] =
+    [0x6A, 0x1A, 0x9F, 0x2E, 0x4A, 0x37, 0x4B, 0x55, 0x8F, 0x29, 0x3B, 0x30, 0xA0, 0xCE, 0x8A, 0x51];
+
+/// A file that holds a volume.
+struct FileDisk(File);
+
+impl ReadAt for FileDisk {
+    fn size_bytes(&self) -> u64 {
+        self.0.metadata().unwrap().len()
+    }
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        self.0.read_exact_at(buffer, offset)
+    }
+}
+
+fn sparse_file(size_bytes: u64) -> NamedTempFile {
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    let file = tempfile::Builder::new().permissions(private).tempfile_in("/dev/shm").unwrap();
+    file.as_file().set_len(size_bytes).unwrap();
+    file
+}
+
+fn path_of(file: &NamedTempFile) -> &str {
+    file.path().to_str().unwrap()
+}
+
+/// Runs a program that reads the passphrase, or nothing, from its input.
+fn run(program: &str, arguments: &[&str]) -> String {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    let _ = child.stdin.take().unwrap().write_all(b"passphrase");
+    let output = child.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {errors}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn blkid(path: &str) -> BTreeMap<String, String> {
+    run("blkid", &["-p", "-o", "export", path])
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.replace('\\', "")))
+        .collect()
+}
+
+fn read_file(path: &str) -> Option<Reading> {
+    filesystem::read(&FileDisk(File::open(path).unwrap())).unwrap()
+}
+
+/// Reads the volume and compares with what blkid prints, where blkid knows it by this type.
+fn check(path: &str, kind: FileSystemKind, blkid_type: Option<&str>) -> Reading {
+    let reading = read_file(path).unwrap_or_else(|| panic!("{kind} is not recognised"));
+    let file_system = &reading.file_system;
+    assert_eq!(file_system.kind, kind);
+    assert_eq!((reading.used.as_ref(), file_system.used_bytes), (None, None));
+    let size = fs::metadata(path).unwrap().len();
+    assert_eq!((file_system.size_bytes, file_system.minimum_bytes), (size, size));
+    if let Some(blkid_type) = blkid_type {
+        let known = blkid(path);
+        assert_eq!(known["TYPE"], blkid_type);
+        assert_eq!(file_system.uuid.as_ref(), known.get("UUID"), "{kind}");
+        assert_eq!(file_system.label.as_ref(), known.get("LABEL"), "{kind}");
+    }
+    reading
+}
+
+#[test]
+fn file_systems_made_by_their_tools_are_known_as_blkid_knows_them() {
+    use FileSystemKind::{Btrfs, Exfat, F2fs, Jfs, Nilfs2, Reiserfs};
+    for (kind, blkid_type, program, options) in [
+        (Btrfs, "btrfs", "mkfs.btrfs", vec!["-q", "-L", "a label"]),
+        (Exfat, "exfat", "mkfs.exfat", vec!["-L", "a label"]),
+        (Exfat, "exfat", "mkfs.exfat", vec!["-c", "32K"]),
+        (F2fs, "f2fs", "mkfs.f2fs", vec!["-l", "a label"]),
+        (Jfs, "jfs", "mkfs.jfs", vec!["-q", "-L", "a label"]),
+        (Nilfs2, "nilfs2", "mkfs.nilfs2", vec!["-L", "a label"]),
+        (Reiserfs, "reiserfs", "mkreiserfs", vec!["-q", "-ff", "-l", "a label"]),
+        (Reiserfs, "reiserfs", "mkreiserfs", vec!["-q", "-ff", "--format", "3.5"]),
+    ] {
+        let file = sparse_file(160 * MIB);
+        run(program, &[options.as_slice(), &[path_of(&file)]].concat());
+        let reading = check(path_of(&file), kind, Some(blkid_type));
+        assert_eq!(reading.file_system.state, State::Clean);
+        assert!(reading.file_system.findings[0].starts_with("captured raw"));
+        let block = blkid(path_of(&file))["BLOCK_SIZE"].parse::<u64>().unwrap();
+        assert_eq!(reading.file_system.block_size_bytes % block, 0);
+    }
+}
+
+#[test]
+fn encrypted_volumes_are_encrypted() {
+    for (kind, options) in [
+        (FileSystemKind::Luks1, vec!["--type", "luks1", "--iter-time", "1"]),
+        (FileSystemKind::Luks2, vec!["--type", "luks2", "--label", "a label"]),
+    ] {
+        let quick = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
+        let file = sparse_file(40 * MIB);
+        let options =
+            if kind == FileSystemKind::Luks2 { [options, quick.to_vec()].concat() } else { options };
+        let path = path_of(&file);
+        run("cryptsetup", &[&["luksFormat", "-q"], options.as_slice(), &[path, "-"]].concat());
+        let reading = check(path, kind, Some("crypto_LUKS"));
+        assert_eq!(reading.file_system.state, State::Encrypted);
+        assert!(reading.file_system.findings[0].contains("cryptsetup"));
+        // An old superblock inside the area that the header does not use changes nothing.
+        file.as_file()
+            .write_all_at(&swap_header(4096, 40 * MIB, None, None).unwrap()[1024..4096], 1024)
+            .unwrap();
+        assert_eq!(read_file(path).unwrap().file_system.kind, kind);
+        if kind == FileSystemKind::Luks2 {
+            file.as_file().write_all_at(&[0; 4096], 0).unwrap();
+            let damaged = read_file(path).unwrap().file_system;
+            assert_eq!((damaged.kind, damaged.uuid), (kind, reading.file_system.uuid));
+        }
+    }
+}
+
+/// A loop device that goes away with the test.
+struct Loop(String);
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").args(["-d", &self.0]).status();
+    }
+}
+
+#[test]
+fn a_physical_volume_is_known_before_what_it_holds() {
+    let file = sparse_file(40 * MIB);
+    let device = Loop(run("losetup", &["-f", "--show", path_of(&file)]).trim().to_owned());
+    let only_it = format!("devices {{ filter = [\"a|^{}$|\", \"r|.*|\"] use_devicesfile = 0 }}", device.0);
+    run("pvcreate", &["-q", "-y", "--config", &only_it, &device.0]);
+    drop(device);
+    let reading = check(path_of(&file), FileSystemKind::LvmPhysicalVolume, Some("LVM2_member"));
+    assert_eq!(reading.file_system.state, State::Clean);
+    // A swap signature that was left standing is not the truth.
+    file.as_file().write_all_at(&swap_header(4096, 40 * MIB, None, None).unwrap()[1024..4096], 1024).unwrap();
+    assert_eq!(read_file(path_of(&file)), Some(reading));
+}
+
+/// One write of bytes at a place.
+type Patch<'a> = (u64, &'a [u8]);
+
+fn crafted(size_bytes: u64, patches: &[Patch<'_>]) -> NamedTempFile {
+    let file = sparse_file(size_bytes);
+    for (at, bytes) in patches {
+        file.as_file().write_all_at(bytes, *at).unwrap();
+    }
+    file
+}
+
+#[test]
+fn every_form_of_bitlocker_is_encrypted() {
+    let metadata = (MIB, b"-FVE-FS-\x00\x00\x02\x00".as_slice());
+    let at = MIB.to_le_bytes();
+    let boot = |jump: &[u8; 3], name: &[u8; 8]| {
+        let mut sector = [0; 512];
+        sector[..3].copy_from_slice(jump);
+        sector[3..11].copy_from_slice(name);
+        sector[11..13].copy_from_slice(&[0, 2]);
+        sector[510..].copy_from_slice(&[0x55, 0xAA]);
+        sector
+    };
+    let vista = boot(b"\xEB\x52\x90", b"-FVE-FS-");
+    let windows_7 = boot(b"\xEB\x58\x90", b"-FVE-FS-");
+    for patches in [vec![(0, vista.as_slice())], vec![(0, windows_7.as_slice()), (176, &at), metadata]] {
+        let file = crafted(8 * MIB, &patches);
+        let reading = check(path_of(&file), FileSystemKind::Bitlocker, None);
+        assert_eq!(blkid(path_of(&file))["TYPE"], "BitLocker");
+        assert_eq!(reading.file_system.state, State::Encrypted);
+        assert!(reading.file_system.findings[0].contains("manage-bde -off"));
+    }
+    // To Go: what is seen without the key is a real FAT32.
+    let file = sparse_file(40 * MIB);
+    run("mkfs.fat", &["-F", "32", "-s", "1", path_of(&file)]);
+    file.as_file().write_all_at(b"MSWIN4.1", 3).unwrap();
+    assert_eq!(read_file(path_of(&file)).unwrap().file_system.kind, FileSystemKind::Fat32);
+    file.as_file().write_all_at(&(30 * MIB).to_le_bytes(), 440).unwrap();
+    file.as_file().write_all_at(metadata.1, 30 * MIB).unwrap();
+    let reading = check(path_of(&file), FileSystemKind::Bitlocker, None);
+    assert_eq!(reading.file_system.state, State::Encrypted);
+    assert_eq!(blkid(path_of(&file))["TYPE"], "BitLocker");
+}
+
+fn member_1(at: u64) -> Vec<u8> {
+    let mut superblock = vec![0; 512];
+    let fields: [Patch<'_>; 9] = [
+        (0, &0xA92B_4EFCu32.to_le_bytes()),
+        (4, &1u32.to_le_bytes()),
+        (16, &UUID_BYTES),
+        (32, b"host:array"),
+        (72, &1u32.to_le_bytes()),
+        (80, &16u64.to_le_bytes()),
+        (92, &2u32.to_le_bytes()),
+        (136, &16u64.to_le_bytes()),
+        (144, &(at / 512).to_le_bytes()),
+    ];
+    for (at, bytes) in fields {
+        superblock[at as usize..at as usize + bytes.len()].copy_from_slice(bytes);
+    }
+    superblock
+}
+
+#[test]
+fn half_a_mirror_is_not_taken_for_the_file_system_that_it_mirrors() {
+    let size = 24 * MIB + 5 * 1024;
+    for (version, at) in [("1.0", 24 * MIB - 4096), ("1.1", 0), ("1.2", 4096)] {
+        let file = sparse_file(size);
+        if version != "1.1" {
+            run("mkfs.fat", &["-F", "16", "-s", "4", path_of(&file), "24000"]);
+            assert_eq!(read_file(path_of(&file)).unwrap().file_system.kind, FileSystemKind::Fat16);
+        }
+        file.as_file().write_all_at(&member_1(at), at).unwrap();
+        let reading = check(path_of(&file), FileSystemKind::MdMember, Some("linux_raid_member"));
+        assert_eq!(reading.file_system.uuid.as_deref(), Some(UUID));
+        assert_eq!(blkid(path_of(&file))["VERSION"], version);
+        let finding = &reading.file_system.findings[0];
+        assert_eq!(reading.file_system.state, State::Unsupported);
+        assert!(
+            finding.contains("\"host:array\"")
+                && finding.contains(&format!("RAID 1 of 2 disks, superblock {version}"))
+        );
+        // The same bytes at another place are the remains of another array.
+        file.as_file().write_all_at(&member_1(at + 512), at).unwrap();
+        assert!(
+            read_file(path_of(&file)).is_none_or(|reading| reading.file_system.kind == FileSystemKind::Fat16)
+        );
+    }
+}
+
+#[test]
+fn a_member_with_the_oldest_superblock_is_known_in_both_byte_orders() {
+    type Order = fn(u32) -> [u8; 4];
+    for order in [u32::to_le_bytes as Order, u32::to_be_bytes] {
+        let file = sparse_file(24 * MIB);
+        run("mkfs.fat", &["-F", "16", "-s", "4", path_of(&file)]);
+        let at = 24 * MIB - 65536;
+        for (word, value) in [
+            (0, 0xA92B_4EFC),
+            (2, 90),
+            (5, 0x6A1A_9F2E),
+            (7, 1),
+            (8, 24 * 1024 - 64),
+            (10, 2),
+            (13, 0x4A37_4B55),
+            (14, 0x8F29_3B30),
+            (15, 0xA0CE_8A51),
+        ] {
+            file.as_file().write_all_at(&order(value), at + word * 4).unwrap();
+        }
+        let reading = check(path_of(&file), FileSystemKind::MdMember, Some("linux_raid_member"));
+        assert_eq!(reading.file_system.uuid.as_deref(), Some(UUID));
+        assert!(reading.file_system.findings[0].contains("superblock 0.90"));
+        // A superblock that speaks of more data than lie before it is not that of this volume.
+        file.as_file().write_all_at(&order(24 * 1024), at + 32).unwrap();
+        assert_eq!(read_file(path_of(&file)).unwrap().file_system.kind, FileSystemKind::Fat16);
+    }
+}
+
+/// XDR: a pair of a name-value list.
+fn pair(name: &str, kind: u32, value: &[u8]) -> Vec<u8> {
+    let padded = name.len().next_multiple_of(4);
+    let size = (12 + padded + 8 + value.len()) as u32;
+    let mut pair = [size, size, name.len() as u32].map(u32::to_be_bytes).concat();
+    pair.extend(name.bytes().chain(std::iter::repeat(0)).take(padded));
+    pair.extend([kind, 1].map(u32::to_be_bytes).concat());
+    pair.extend(value);
+    pair
+}
+
+fn text(text: &str) -> Vec<u8> {
+    let mut value = (text.len() as u32).to_be_bytes().to_vec();
+    value.extend(text.bytes().chain(std::iter::repeat(0)).take(text.len().next_multiple_of(4)));
+    value
+}
+
+fn zfs_list(device: &str) -> Vec<u8> {
+    let tree = [vec![0, 0, 0, 0, 0, 0, 0, 1], pair("type", 9, &text(device)), vec![0; 8]].concat();
+    [
+        vec![1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+        pair("version", 8, &5000u64.to_be_bytes()),
+        pair("name", 9, &text("tank")),
+        pair("pool_guid", 8, &1_234_567_890_123u64.to_be_bytes()),
+        pair("vdev_children", 8, &1u64.to_be_bytes()),
+        pair("vdev_tree", 19, &tree),
+        vec![0; 8],
+    ]
+    .concat()
+}
+
+#[test]
+fn a_zfs_member_is_known_by_any_label_and_whole_ones_win() {
+    let uberblock = 0x00BA_B10Cu64.to_le_bytes();
+    let size = 64 * MIB + 4096;
+    let label = |file: &NamedTempFile, at: u64, device: &str| {
+        file.as_file().write_all_at(&zfs_list(device), at + (16 << 10)).unwrap();
+        for slot in 0..8 {
+            file.as_file().write_all_at(&uberblock, at + (128 << 10) + slot * 4096).unwrap();
+        }
+    };
+    let ends = [0, 256 << 10, 64 * MIB - (512 << 10), 64 * MIB - (256 << 10)];
+    for at in ends {
+        let file = sparse_file(size);
+        label(&file, at, "disk");
+        let reading = check(path_of(&file), FileSystemKind::Zfs, Some("zfs_member"));
+        assert_eq!(
+            (reading.file_system.label.as_deref(), reading.file_system.state),
+            (Some("tank"), State::Clean)
+        );
+    }
+    // Old labels at the end of a volume that has a new file system do not hide it.
+    let file = sparse_file(size);
+    run("mkfs.fat", &["-F", "16", path_of(&file), "60000"]);
+    label(&file, ends[2], "disk");
+    label(&file, ends[3], "disk");
+    assert_eq!(read_file(path_of(&file)).unwrap().file_system.kind, FileSystemKind::Fat16);
+    label(&file, ends[0], "mirror");
+    let reading = read_file(path_of(&file)).unwrap();
+    assert_eq!(
+        (reading.file_system.kind, reading.file_system.state),
+        (FileSystemKind::Zfs, State::Unsupported)
+    );
+}
+
+#[test]
+fn formats_without_a_tool_here_are_known_by_their_specified_bytes() {
+    use FileSystemKind::{Apfs, Bcachefs, HfsPlus, Iso9660, LogicalDiskManager, Refs, Squashfs, Ufs};
+    let magic =
+        [0xC6, 0x85, 0x73, 0xF6, 0x4E, 0x1A, 0x45, 0xCA, 0x82, 0x65, 0xF5, 0x7F, 0x48, 0xBA, 0x6D, 0x81];
+    let iso = [b"\x01CD001\x01\0".as_slice(), &[b' '; 32], b"A_DISC                          "].concat();
+    let dates = b"2026013123595900\0";
+    let cases: Vec<(FileSystemKind, Option<&str>, Vec<Patch<'_>>)> = vec![
+        (Refs, Some("ReFS"), vec![(3, b"ReFS"), (32, &[0, 2, 0, 0, 128, 0, 0, 0])]),
+        (Squashfs, Some("squashfs"), vec![(0, b"hsqs"), (12, &[0, 0, 2, 0]), (28, &[4, 0, 0, 0])]),
+        (
+            Ufs,
+            Some("ufs"),
+            vec![
+                (65536 + 48, &[0, 128, 0, 0]),
+                (65536 + 680, b"vol"),
+                (65536 + 144, &[1, 2, 3, 4, 5, 6, 7, 8]),
+                (65536 + 1372, &[0x19, 0x01, 0x54, 0x19]),
+            ],
+        ),
+        (
+            Ufs,
+            Some("ufs"),
+            vec![
+                (8192 + 48, &[0, 0, 32, 0]),
+                (8192 + 144, &[1, 2, 3, 4, 5, 6, 7, 8]),
+                (8192 + 1372, &[0, 1, 0x19, 0x54]),
+            ],
+        ),
+        (HfsPlus, None, vec![(1024, b"H+\0\x04"), (1024 + 40, &[0, 0, 16, 0])]),
+        (HfsPlus, None, vec![(1024, b"BD"), (1024 + 0x7C, b"H+")]),
+        (Apfs, None, vec![(24, &[1, 0, 0, 0x80]), (32, b"NXSB"), (36, &[0, 16, 0, 0]), (72, &UUID_BYTES)]),
+        (
+            Bcachefs,
+            None,
+            vec![
+                (4096 + 24, &magic),
+                (4096 + 56, &UUID_BYTES),
+                (4096 + 72, b"label"),
+                (4096 + 104, &[8]),
+                (4096 + 120, &[8, 0, 0, 1]),
+            ],
+        ),
+        (
+            Iso9660,
+            Some("iso9660"),
+            vec![(32768, &iso), (32768 + 813, dates), (32768 + 830, dates), (34816, b"\xFFCD001\x01")],
+        ),
+        (LogicalDiskManager, None, vec![(3072, b"PRIVHEAD"), (3084, &[0, 2, 0, 12])]),
+        (LogicalDiskManager, None, vec![(8 * MIB - 512, b"PRIVHEAD"), (8 * MIB - 500, &[0, 2, 0, 12])]),
+    ];
+    for (kind, blkid_type, patches) in cases {
+        let file = crafted(8 * MIB, &patches);
+        let reading = check(path_of(&file), kind, blkid_type);
+        let expected = if kind == LogicalDiskManager { State::Unsupported } else { State::Clean };
+        assert_eq!(reading.file_system.state, expected);
+        if matches!(kind, Apfs | Bcachefs) {
+            assert_eq!(reading.file_system.uuid.as_deref(), Some(UUID));
+        }
+    }
+}
+
+#[test]
+fn one_of_several_devices_is_not_captured_unasked() {
+    let file = sparse_file(160 * MIB);
+    run("mkfs.btrfs", &["-q", path_of(&file)]);
+    file.as_file().write_all_at(&[2], 65536 + 0x88).unwrap();
+    let reading = read_file(path_of(&file)).unwrap();
+    assert_eq!(reading.file_system.state, State::Unsupported);
+    assert!(reading.file_system.findings[0].contains("spread over several"));
+}
+
+#[test]
+fn zeros_and_noise_are_nothing() {
+    for size in [0, 1, 511, 512, 4096, 65536, 300 << 10, 5 * MIB] {
+        assert_eq!(filesystem::read(&MemoryDisk::new(size)).unwrap(), None);
+    }
+    let mut seed = 3;
+    let bytes: Vec<u8> = (0..MIB).map(|_| xorshift(&mut seed) as u8).collect();
+    assert_eq!(filesystem::read(&bytes.as_slice()).unwrap(), None);
+}
+
+fn xorshift(seed: &mut u64) -> u64 {
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    *seed
+}
+
+#[test]
+fn a_swap_header_is_what_mkswap_writes() {
+    for page_bytes in [4096, 8192, 16384, 32768, 65536] {
+        for (size, uuid, label) in [
+            (10 * page_bytes, Some(UUID), Some("swap")),
+            (8 * MIB + 12345, Some(UUID), None),
+            (64 * MIB, None, Some("fifteen letters")),
+            // The page count does not fit in its 32 bits.
+            (20 << 40, Some(UUID), Some("big")),
+        ] {
+            let file = sparse_file(size);
+            let page = page_bytes.to_string();
+            let mut arguments = vec!["-p", page.as_str(), "-U", uuid.unwrap_or("clear")];
+            arguments.extend(label.iter().flat_map(|label| ["-L", label]));
+            run("mkswap", &[arguments.as_slice(), &[path_of(&file)]].concat());
+            let mut written = vec![0; page_bytes as usize];
+            file.as_file().read_exact_at(&mut written, 0).unwrap();
+            let header = swap_header(page_bytes, size, uuid, label).unwrap();
+            assert!(header == written, "pages of {page_bytes} bytes, {size} bytes");
+
+            let reading = read_file(path_of(&file)).unwrap();
+            assert_eq!(reading.used, Some(RangeSet::new()));
+            let file_system = reading.file_system;
+            assert_eq!((file_system.kind, file_system.state), (FileSystemKind::Swap, State::Clean));
+            assert_eq!((file_system.uuid.as_deref(), file_system.label.as_deref()), (uuid, label));
+            assert_eq!(file_system.block_size_bytes, page_bytes);
+            assert_eq!(
+                file_system.size_bytes,
+                size.min(u64::from(u32::MAX) * page_bytes) / page_bytes * page_bytes
+            );
+            let known = blkid(path_of(&file));
+            assert_eq!((known["TYPE"].as_str(), known.get("UUID").map(String::as_str)), ("swap", uuid));
+        }
+    }
+}
+
+#[test]
+fn a_swap_header_that_no_kernel_takes_is_refused() {
+    assert!(swap_header(512, MIB, None, None).is_err());
+    assert!(swap_header(4096, 36 << 10, None, None).is_err());
+    assert!(swap_header(4096, MIB, Some("6a1a9f2e"), None).is_err());
+    assert!(swap_header(4096, MIB, Some("not a uuid"), None).is_err());
+    assert!(swap_header(4096, MIB, None, Some("more than sixteen")).is_err());
+}
+
+#[test]
+fn a_hibernated_system_in_the_swap_space_is_seen() {
+    for page_bytes in [4096u64, 65536] {
+        for signature in ["S1SUSPEND\0", "S2SUSPEND\0", "ULSUSPEND\0", "LINHIB0001"] {
+            let disk = MemoryDisk::new(MIB);
+            disk.write_at(0, &swap_header(page_bytes, MIB, Some(UUID), Some("swap")).unwrap()).unwrap();
+            disk.write_at(page_bytes - 10, signature.as_bytes()).unwrap();
+            let file_system = filesystem::read(&disk).unwrap().unwrap().file_system;
+            assert_eq!((file_system.kind, file_system.state), (FileSystemKind::Swap, State::Hibernated));
+            assert_eq!(
+                (file_system.uuid.as_deref(), file_system.label.as_deref()),
+                (Some(UUID), Some("swap"))
+            );
+            assert!(file_system.findings[0].contains("hibernated"));
+        }
+    }
+    let disk = MemoryDisk::new(MIB);
+    disk.write_at(0, &swap_header(4096, MIB, None, None).unwrap()).unwrap();
+    disk.write_at(0, &[0xED, 0xC3, 0x02, 0xE9, 0x98, 0x56, 0xE5, 0x0C]).unwrap();
+    assert_eq!(filesystem::read(&disk).unwrap().unwrap().file_system.state, State::Hibernated);
+}
+
+#[test]
+fn odd_swap_headers_are_judged() {
+    // Larger than its volume.
+    let disk = MemoryDisk::new(MIB);
+    disk.write_at(0, &swap_header(4096, 2 * MIB, None, None).unwrap()).unwrap();
+    let file_system = filesystem::read(&disk).unwrap().unwrap().file_system;
+    assert_eq!((file_system.state, file_system.size_bytes), (State::Damaged, MIB));
+    // Written by a machine of the other byte order.
+    let disk = MemoryDisk::new(MIB);
+    disk.write_at(1024, &[0, 0, 0, 1, 0, 0, 0, 255]).unwrap();
+    disk.write_at(4086, b"SWAPSPACE2").unwrap();
+    let file_system = filesystem::read(&disk).unwrap().unwrap().file_system;
+    assert_eq!((file_system.state, file_system.size_bytes), (State::Clean, MIB));
+    // An old signature under a file system that does not use its first 64 KiB: swap would lose the data.
+    let file = sparse_file(160 * MIB);
+    run("mkfs.btrfs", &["-q", path_of(&file)]);
+    file.as_file().write_all_at(&swap_header(4096, 160 * MIB, None, None).unwrap(), 0).unwrap();
+    assert_eq!(read_file(path_of(&file)).unwrap().file_system.kind, FileSystemKind::Btrfs);
+}
+
+/// Damage to every signature at once: nothing panics, nothing hangs.
+#[test]
+fn random_damage_is_survived() {
+    let mut bytes = vec![0; 2 << 20];
+    let length = bytes.len() as u64;
+    bytes[..4096].copy_from_slice(&swap_header(4096, length, Some(UUID), Some("x")).unwrap());
+    bytes[0x4000..0x4000 + zfs_list("disk").len()].copy_from_slice(&zfs_list("disk"));
+    bytes[0x20000..0x20008].copy_from_slice(&0x00BA_B10Cu64.to_le_bytes());
+    let end = length - 8192;
+    bytes[end as usize..end as usize + 512].copy_from_slice(&member_1(end));
+    let mut seed = 11;
+    for round in 0..3000usize {
+        // The array's superblock goes first, so that what it hides is reached as well.
+        let place = [end, 0x4000, 0, 0x20000][round / 750];
+        let reach = [512, 400, 4096, 64][round / 750];
+        if round == 750 {
+            bytes[end as usize..].fill(0);
+        }
+        if round == 1500 {
+            bytes[0x4000..0x5000].fill(0);
+        }
+        let at = (place + xorshift(&mut seed) % reach) as usize;
+        let old = bytes[at];
+        bytes[at] = xorshift(&mut seed) as u8;
+        let _ = filesystem::read(&bytes.as_slice()).unwrap();
+        bytes[at] = old;
+    }
+}
