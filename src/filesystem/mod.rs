@@ -11,6 +11,7 @@
 
 mod bitmap;
 mod error;
+mod ext;
 mod signature;
 
 pub use error::Error;
@@ -38,7 +39,7 @@ struct Reader {
 }
 
 /// The readers, in the order in which they are asked.
-const READERS: &[Reader] = &[];
+const READERS: &[Reader] = &[ext::READER];
 
 /// Recognises and reads what is on a volume; `None` where nothing is recognised.
 ///
