@@ -12,6 +12,7 @@
 mod bitmap;
 mod crc32c;
 mod error;
+mod ext;
 mod fat;
 mod ntfs;
 mod signature;
@@ -46,8 +47,9 @@ struct Reader {
 /// The readers, in the order in which they are asked.
 const READERS: &[Reader] = &[
     Reader { probe: ntfs::probe, read: ntfs::read },
-    Reader { probe: xfs::probe, read: xfs::read },
     Reader { probe: fat::probe, read: fat::read },
+    Reader { probe: xfs::probe, read: xfs::read },
+    ext::READER,
 ];
 
 /// Recognises and reads what is on a volume; `None` where nothing is recognised.
