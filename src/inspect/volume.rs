@@ -1,0 +1,174 @@
+//! The volumes of a disk: where each is, and what is on it.
+
+use crate::blockio::{ReadAt, Window};
+use crate::filesystem::{self, Reading};
+use crate::schema::{Content, FileSystemKind, MbrRole, Role, State, Table};
+use crate::units::{ByteRange, Lba, MIB, RangeSet, SectorSize, usize_from};
+
+/// Disks up to this size are read whole to see whether they are empty.
+const WHOLE_CHECK_BYTES: u64 = 256 * MIB;
+/// How much of each end of a larger disk is read.
+const END_CHECK_BYTES: u64 = 16 * MIB;
+/// How many places between the ends are looked at.
+const SAMPLES: u64 = 256;
+/// How much is read at once.
+const BLOCK_BYTES: u64 = 64 << 10;
+
+/// A stretch of the disk that is a volume.
+pub(super) struct Place {
+    pub role: Role,
+    pub range: ByteRange,
+    /// What of a stretch without a file system is captured, where it is not all.
+    pub used: Option<RangeSet>,
+}
+
+impl Place {
+    /// The whole disk.
+    pub fn whole(disk: &dyn ReadAt) -> Self {
+        Self { role: Role::WholeDisk, range: ByteRange::new(0, disk.size_bytes()), used: None }
+    }
+
+    /// Name of the volume within the image.
+    pub fn name(&self, disk_number: u32) -> String {
+        match self.role {
+            Role::Partition { number } => format!("d{disk_number}-p{number}"),
+            Role::BootArea => format!("d{disk_number}-boot"),
+            Role::WholeDisk => format!("d{disk_number}-disk"),
+        }
+    }
+}
+
+/// What is known about a volume.
+pub(super) struct Understood {
+    pub content: Content,
+    pub used: Option<RangeSet>,
+    /// What a person should know, to be said behind the volume's name.
+    pub finding: Option<String>,
+}
+
+/// Number and bytes of every partition with sectors, extended ones included; a range whose end fits in no
+/// number ends at the largest.
+pub(super) fn partition_bytes(table: &Table, sector: SectorSize) -> Vec<(u32, ByteRange)> {
+    let bytes = |first: Lba, end: u64| {
+        let byte = |lba: Lba| sector.byte_of(lba).unwrap_or(u64::MAX);
+        ByteRange::new(byte(first), byte(Lba(end)))
+    };
+    let ranges: Vec<(u32, ByteRange)> = match table {
+        Table::Gpt(gpt) => gpt
+            .partitions
+            .iter()
+            .map(|p| (p.number, bytes(p.first_lba, p.last_lba.0.saturating_add(1))))
+            .collect(),
+        Table::Mbr(mbr) => mbr
+            .partitions
+            .iter()
+            .map(|p| (p.number, bytes(p.first_lba, p.first_lba.0.saturating_add(p.sectors))))
+            .collect(),
+        Table::None => Vec::new(),
+    };
+    ranges.into_iter().filter(|(_, range)| !range.is_empty()).collect()
+}
+
+/// The partitions that are volumes, in disk order, cut off at the end of the disk.
+pub(super) fn partitions(table: &Table, sector: SectorSize, disk_bytes: u64) -> Vec<Place> {
+    let is_container = |number: u32| match table {
+        Table::Mbr(mbr) => mbr.partitions.iter().any(|p| p.number == number && p.role == MbrRole::Extended),
+        _ => false,
+    };
+    let mut places: Vec<Place> = partition_bytes(table, sector)
+        .into_iter()
+        .filter(|(number, _)| !is_container(*number))
+        .map(|(number, range)| Place {
+            role: Role::Partition { number },
+            range: range.intersection(ByteRange::new(0, disk_bytes)),
+            used: None,
+        })
+        .filter(|place| !place.range.is_empty())
+        .collect();
+    places.sort_by_key(|place| place.range);
+    places
+}
+
+/// Finds out what is on a volume.
+pub(super) fn understand(disk: &dyn ReadAt, place: &Place) -> Understood {
+    if place.role == Role::BootArea {
+        let reason = "the table and what boot loaders keep behind it".to_owned();
+        return Understood {
+            content: Content::Raw { reason, file_system: None },
+            used: place.used.clone(),
+            finding: None,
+        };
+    }
+    let reading = Window::new(disk, place.range).map_err(|error| error.to_string()).and_then(|volume| {
+        filesystem::read(&volume).map_err(|error| match std::error::Error::source(&error) {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        })
+    });
+    match reading {
+        Ok(Some(reading)) => content(reading),
+        Ok(None) => raw("no file system was recognised", None),
+        Err(error) => {
+            let reason = format!("its file system could not be read ({error})");
+            Understood { finding: Some(format!("is captured raw: {reason}")), ..raw(&reason, None) }
+        }
+    }
+}
+
+fn raw(reason: &str, file_system: Option<crate::schema::FileSystem>) -> Understood {
+    Understood { content: Content::Raw { reason: reason.to_owned(), file_system }, used: None, finding: None }
+}
+
+fn content(reading: Reading) -> Understood {
+    let Reading { file_system, used } = reading;
+    let kind = file_system.kind;
+    match used {
+        _ if kind == FileSystemKind::Swap
+            && matches!(file_system.state, State::Clean | State::Hibernated) =>
+        {
+            Understood { content: Content::Swap(file_system), used: None, finding: None }
+        }
+        Some(map) if kind.has_used_map() => {
+            Understood { content: Content::FileSystem(file_system), used: Some(map), finding: None }
+        }
+        _ if kind.has_used_map() => {
+            raw(&format!("the used map of this {kind} cannot be read"), Some(file_system))
+        }
+        _ => raw(&format!("{kind} is captured whole"), Some(file_system)),
+    }
+}
+
+/// What fills the whole disk, if anything is recognised.
+pub(super) fn recognised(disk: &dyn ReadAt) -> Option<FileSystemKind> {
+    filesystem::read(disk).ok().flatten().map(|reading| reading.file_system.kind)
+}
+
+/// True where a disk reads as zeros: all of a small one, both ends and samples between them of a large one. A
+/// disk that cannot be read is not empty.
+pub(super) fn looks_empty(disk: &dyn ReadAt) -> bool {
+    let size = disk.size_bytes();
+    if size <= WHOLE_CHECK_BYTES {
+        return is_zero(disk, ByteRange::new(0, size));
+    }
+    let sample = |number: u64| {
+        let start = size / SAMPLES * number;
+        ByteRange::new(start, start.saturating_add(BLOCK_BYTES).min(size))
+    };
+    is_zero(disk, ByteRange::new(0, END_CHECK_BYTES))
+        && is_zero(disk, ByteRange::new(size.saturating_sub(END_CHECK_BYTES), size))
+        && (1..SAMPLES).all(|number| is_zero(disk, sample(number)))
+}
+
+fn is_zero(disk: &dyn ReadAt, range: ByteRange) -> bool {
+    let mut block = vec![0; usize_from(BLOCK_BYTES)];
+    let mut at = range.start();
+    while at < range.end() {
+        let length = range.end().saturating_sub(at).min(BLOCK_BYTES);
+        let Some(part) = block.get_mut(..usize_from(length)) else { return false };
+        if disk.read_at(at, part).is_err() || part.iter().any(|byte| *byte != 0) {
+            return false;
+        }
+        at = at.saturating_add(length);
+    }
+    true
+}
