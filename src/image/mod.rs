@@ -4,6 +4,36 @@
 //! is checked against its length and hash before anyone sees it.
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
+mod chunk;
+mod cutting;
+mod index;
+pub mod layout;
+mod manifest;
+mod manifest_check;
 mod store;
+mod used_map;
 
-pub use store::{ChunkId, ImageName, ImageVersion, Store, StoreError, VersionName};
+pub use chunk::{ChunkError, Decoder, Encoder, ParseChunkIdError, check_frame};
+pub use cutting::{Cut, Piece, chunk_bytes, cut};
+pub use index::{ChunkSizes, Entry, Index, IndexError};
+pub use manifest::{Manifest, ManifestError, StoredFile, StoredVolume};
+pub use store::{
+    ChunkId, CollectOptions, CollectReport, ImageName, ImageVersion, ParseNameError, Store, StoreError,
+    VersionName,
+};
+pub use used_map::{UsedMap, UsedMapError};
+
+use crate::units::MIB;
+
+/// The largest content of one chunk; casync knows no larger one.
+pub const MAX_CHUNK_BYTES: u64 = 128 * MIB;
+/// The largest frame of one chunk: content that does not compress, and what zstd adds to it.
+pub const MAX_FRAME_BYTES: u64 = 130 * MIB;
+/// The largest number of chunks of one volume.
+pub const MAX_CHUNKS: u64 = 1 << 21;
+/// The largest index file.
+pub const MAX_INDEX_BYTES: u64 = 104 + 40 * MAX_CHUNKS;
+/// The largest used map file.
+pub const MAX_USED_MAP_BYTES: u64 = 256 * MIB;
+/// The largest manifest.
+pub const MAX_MANIFEST_BYTES: u64 = 16 * MIB;

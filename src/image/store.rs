@@ -1,7 +1,9 @@
 //! What a place for images has to be able to do. `store` implements it for directories and servers.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
+use std::str::FromStr;
 
 /// SHA-256 of the content of a chunk.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,11 +22,13 @@ impl fmt::Debug for ChunkId {
 }
 
 /// Name of an image: 1 to 100 characters of `A-Z a-z 0-9 . _ -`, not beginning with a dot or a dash.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ImageName(String);
 
 /// Name of one capture of an image: `2026-11-20T211500Z`, with `-2` and so on where a second has several.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct VersionName(String);
 
 /// One capture of an image.
@@ -41,7 +45,7 @@ pub struct ImageVersion {
 #[error(
     "\"{0}\" cannot be a name; use up to 100 letters, digits, dots, dashes and underscores, beginning with a letter or digit"
 )]
-pub struct ParseNameError(String);
+pub struct ParseNameError(pub(super) String);
 
 fn checked(text: &str) -> Result<String, ParseNameError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
@@ -53,10 +57,21 @@ fn checked(text: &str) -> Result<String, ParseNameError> {
 
 macro_rules! name {
     ($type:ident) => {
-        impl std::str::FromStr for $type {
+        impl FromStr for $type {
             type Err = ParseNameError;
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 checked(text).map(Self)
+            }
+        }
+        impl TryFrom<String> for $type {
+            type Error = ParseNameError;
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                text.parse()
+            }
+        }
+        impl From<$type> for String {
+            fn from(name: $type) -> Self {
+                name.0
             }
         }
         impl fmt::Display for $type {
@@ -73,6 +88,26 @@ macro_rules! name {
 }
 name!(ImageName);
 name!(VersionName);
+
+impl VersionName {
+    /// The order in which captures were made, also where one second has several: `...Z-2` before `...Z-10`.
+    #[must_use]
+    pub fn age_key(&self) -> (&str, u64) {
+        match self.0.rsplit_once("Z-") {
+            Some((second, number)) => (second, number.parse().unwrap_or(u64::MAX)),
+            None => (self.0.strip_suffix('Z').unwrap_or(&self.0), 0),
+        }
+    }
+}
+
+impl FromStr for ImageVersion {
+    type Err = ParseNameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (image, version) = text.split_once('@').ok_or_else(|| ParseNameError(text.to_owned()))?;
+        Ok(Self { image: image.parse()?, version: version.parse()? })
+    }
+}
 
 impl fmt::Display for ImageVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -119,6 +154,42 @@ pub enum StoreError {
     },
 }
 
+/// What the collector is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CollectOptions {
+    /// Chunks stored or asked for within this time are spared, whatever refers to them.
+    pub grace_seconds: u64,
+    /// Only says what would be deleted.
+    pub dry_run: bool,
+}
+
+impl Default for CollectOptions {
+    fn default() -> Self {
+        Self { grace_seconds: 3600, dry_run: false }
+    }
+}
+
+/// What the collector did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CollectReport {
+    /// Published versions that were read.
+    pub versions: u64,
+    /// Captures under way, whose chunks were spared.
+    pub captures: u64,
+    /// Chunks that stay.
+    pub kept_chunks: u64,
+    /// Bytes of the chunks that stay.
+    pub kept_bytes: u64,
+    /// Chunks that were deleted, or would be.
+    pub deleted_chunks: u64,
+    /// Bytes of the chunks that were deleted, or would be.
+    pub deleted_bytes: u64,
+    /// Left-overs of captures and uploads that ended badly: files that were deleted, or would be.
+    pub deleted_leftovers: u64,
+}
+
 /// A place where chunks and images live. All methods are called from several threads.
 pub trait Store: Send + Sync {
     /// The path or URL, for messages.
@@ -160,4 +231,10 @@ pub trait Store: Send + Sync {
 
     /// Deletes a version: its manifest first. Its chunks stay until they are collected.
     fn delete_version(&self, version: &ImageVersion) -> Result<(), StoreError>;
+
+    /// Deletes the chunks that no version refers to. Deletes nothing where any version cannot be read.
+    fn collect(&self, options: &CollectOptions) -> Result<CollectReport, StoreError> {
+        let _ = options;
+        Err(StoreError::Refused { fact: format!("{} cannot collect garbage", self.location()) })
+    }
 }
