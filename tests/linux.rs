@@ -272,6 +272,59 @@ fn a_loop_device_on_a_disk_is_seen_as_its_holder() {
 }
 
 #[test]
+fn every_member_of_a_mounted_btrfs_is_held() {
+    let bench = Bench::new();
+    let devices = ["one", "two"].map(|name| {
+        let path = bench.directory.path().join(name);
+        File::create(&path).unwrap().set_len(160 * MIB).unwrap();
+        attach(&path, SectorSize::B512)
+    });
+    let nodes = [&devices[0], &devices[1]].map(|device| device.path().to_str().unwrap());
+    run("mkfs.btrfs", &["-q", "-d", "single", nodes[0], nodes[1]]);
+    run("btrfs", &["device", "scan", nodes[0], nodes[1]]);
+    let mounted = Mounted::new(devices[1].path(), bench.directory.path().join("mounted"));
+    for node in nodes {
+        let found = disk(node, None).unwrap();
+        assert_eq!(found.holders.len(), 1, "{found:?}");
+        assert!(matches!(DiskWriter::open(&found), Err(Error::Refused { .. })));
+    }
+    drop(mounted);
+    for node in nodes {
+        assert_eq!(disk(node, None).unwrap().holders, []);
+    }
+    run("btrfs", &["device", "scan", "--forget", nodes[0]]);
+    for device in devices {
+        device.detach().unwrap();
+    }
+}
+
+#[test]
+fn a_mount_by_fuse_is_seen_on_devices_and_on_files() {
+    let bench = Bench::new();
+    let path = bench.directory.path().join("disk");
+    File::create(&path).unwrap().set_len(16 * MIB).unwrap();
+    run("mkntfs", &["-q", "-F", "-Q", path.to_str().unwrap()]);
+    let at = bench.directory.path().join("mounted");
+    fs::create_dir(&at).unwrap();
+    let holder_of = |path: &Path| {
+        run("ntfs-3g", &[path.to_str().unwrap(), at.to_str().unwrap()]);
+        let mounted = Mounted(at.clone());
+        let holders = disk(path, None).unwrap().holders;
+        drop(mounted);
+        holders
+    };
+    let device = attach(&path, SectorSize::B512);
+    let expected = |path: &Path| Holder::Mount {
+        device: path.to_str().unwrap().to_owned(),
+        path: at.to_str().unwrap().to_owned(),
+    };
+    assert_eq!(holder_of(device.path()), [expected(device.path())]);
+    device.detach().unwrap();
+    let on_file = holder_of(&path);
+    assert!(on_file.contains(&expected(&path)), "{on_file:?}");
+}
+
+#[test]
 fn a_disk_is_written_by_one_at_a_time() {
     let bench = Bench::new();
     let path = bench.noise("disk", MIB);
