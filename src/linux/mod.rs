@@ -1,1 +1,45 @@
 //! The only code that touches this machine: sysfs, devices, ioctls, mounts, programs.
+//!
+//! Invariants:
+//!
+//! - A disk that is read is opened read-only; nothing here can write to it.
+//! - A disk that is written is held exclusively for as long as its [`DiskWriter`] lives.
+//! - What is attached is detached and what is mounted is unmounted, also on failure.
+//! - Every wait is bounded.
+//!
+//! `ioctl` is the one file with unsafe code.
+
+mod discover;
+mod error;
+mod grow;
+mod holders;
+mod identity;
+mod ioctl;
+mod loop_device;
+mod memory;
+mod program;
+mod reader;
+mod reread;
+mod sysfs;
+mod writer;
+
+pub use discover::{disk, disks};
+pub use error::Error;
+pub use grow::Tools;
+pub use loop_device::LoopDevice;
+pub use memory::peak_rss_bytes;
+pub use reader::DiskReader;
+pub use reread::reread_table;
+pub use writer::DiskWriter;
+
+/// True where this process may do everything on this machine.
+#[must_use]
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// True where the kernel has loop devices, which show a part of a disk as a device.
+#[must_use]
+pub fn has_loop_devices() -> bool {
+    loop_device::control_device().is_ok()
+}

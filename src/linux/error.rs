@@ -1,0 +1,45 @@
+//! The ways in which this machine does not do what it is asked.
+
+use std::io;
+
+/// Why a disk, device or program of this machine could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The system call or the medium failed.
+    #[error("{doing}")]
+    Io {
+        /// What was being done, with its object: `reading the size of /dev/sda`.
+        doing: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// It could be done but must not be.
+    #[error("{fact}")]
+    Refused {
+        /// Why, and the way out.
+        fact: String,
+    },
+    /// This machine, its kernel or the device cannot do it.
+    #[error("{fact}")]
+    Unsupported {
+        /// What is missing, and the way out.
+        fact: String,
+    },
+}
+
+impl Error {
+    /// Puts what was being done around a cause.
+    pub(super) fn io<E: Into<io::Error>>(doing: impl Into<String>) -> impl FnOnce(E) -> Self {
+        move |source| Self::Io { doing: doing.into(), source: source.into() }
+    }
+
+    /// A refusal with its reason.
+    pub(super) fn refused(fact: impl Into<String>) -> Self {
+        Self::Refused { fact: fact.into() }
+    }
+
+    /// Something that is missing.
+    pub(super) fn unsupported(fact: impl Into<String>) -> Self {
+        Self::Unsupported { fact: fact.into() }
+    }
+}

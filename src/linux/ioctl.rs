@@ -1,0 +1,158 @@
+//! The system calls that no safe wrapper exists for.
+//!
+//! Numbers are those of `linux/fs.h` and `linux/loop.h`. Every function takes a borrowed descriptor, so
+//! that it is open during the call.
+#![allow(unsafe_code)]
+
+use crate::units::ByteRange;
+use nix::errno::Errno;
+use nix::libc;
+use nix::request_code_none;
+use std::os::fd::{AsFd, AsRawFd};
+
+/// `LO_FLAGS_READ_ONLY`.
+pub(super) const LOOP_READ_ONLY: u32 = 1;
+/// `LO_FLAGS_AUTOCLEAR`: the loop device detaches itself when nobody has it open.
+pub(super) const LOOP_AUTOCLEAR: u32 = 4;
+
+/// `struct loop_info64` of `linux/loop.h`.
+#[repr(C)]
+struct LoopInfo64 {
+    device: u64,
+    inode: u64,
+    rdevice: u64,
+    offset: u64,
+    sizelimit: u64,
+    number: u32,
+    encrypt_type: u32,
+    encrypt_key_size: u32,
+    flags: u32,
+    file_name: [u8; 64],
+    crypt_name: [u8; 64],
+    encrypt_key: [u8; 32],
+    init: [u64; 2],
+}
+
+/// `struct loop_config` of `linux/loop.h`.
+#[repr(C)]
+pub(super) struct LoopConfig {
+    fd: u32,
+    block_size: u32,
+    info: LoopInfo64,
+    reserved: [u64; 8],
+}
+
+mod raw {
+    use super::{LoopConfig, libc, request_code_none};
+
+    nix::ioctl_read_bad!(blkgetsize64, nix::request_code_read!(0x12, 114, size_of::<usize>()), u64);
+    nix::ioctl_read_bad!(blksszget, request_code_none!(0x12, 104), libc::c_int);
+    nix::ioctl_none_bad!(blkrrpart, request_code_none!(0x12, 95));
+    nix::ioctl_write_ptr_bad!(blkdiscard, request_code_none!(0x12, 119), [u64; 2]);
+    nix::ioctl_write_ptr_bad!(blkzeroout, request_code_none!(0x12, 127), [u64; 2]);
+    nix::ioctl_none_bad!(loop_ctl_get_free, 0x4C82);
+    nix::ioctl_write_ptr_bad!(loop_configure, 0x4C0A, LoopConfig);
+    nix::ioctl_none_bad!(loop_clr_fd, 0x4C01);
+}
+
+/// Size of a block device in bytes.
+pub(super) fn device_size_bytes(device: impl AsFd) -> nix::Result<u64> {
+    let mut size = 0;
+    // SAFETY: BLKGETSIZE64 stores one u64 through the pointer, which is valid for the call.
+    unsafe { raw::blkgetsize64(device.as_fd().as_raw_fd(), &raw mut size) }?;
+    Ok(size)
+}
+
+/// Logical sector size of a block device in bytes.
+pub(super) fn logical_sector_bytes(device: impl AsFd) -> nix::Result<u64> {
+    let mut size = 0;
+    // SAFETY: BLKSSZGET stores one int through the pointer, which is valid for the call.
+    unsafe { raw::blksszget(device.as_fd().as_raw_fd(), &raw mut size) }?;
+    u64::try_from(size).map_err(|_| Errno::EINVAL)
+}
+
+/// Asks the kernel to read the partition table again.
+pub(super) fn reread_partitions(device: impl AsFd) -> nix::Result<()> {
+    // SAFETY: BLKRRPART takes no argument.
+    unsafe { raw::blkrrpart(device.as_fd().as_raw_fd()) }.map(drop)
+}
+
+/// Discards a range of a block device; it must be aligned to logical sectors.
+pub(super) fn discard(device: impl AsFd, range: ByteRange) -> nix::Result<()> {
+    let argument = [range.start(), range.length()];
+    // SAFETY: BLKDISCARD reads two u64 through the pointer, which is valid for the call.
+    unsafe { raw::blkdiscard(device.as_fd().as_raw_fd(), &raw const argument) }.map(drop)
+}
+
+/// Makes a range of a block device read as zeros; it must be aligned to logical sectors.
+pub(super) fn zero_out(device: impl AsFd, range: ByteRange) -> nix::Result<()> {
+    let argument = [range.start(), range.length()];
+    // SAFETY: BLKZEROOUT reads two u64 through the pointer, which is valid for the call.
+    unsafe { raw::blkzeroout(device.as_fd().as_raw_fd(), &raw const argument) }.map(drop)
+}
+
+/// Waits for the write-back that was started before, then starts that of everything that is dirty now.
+/// An error of an earlier write-back is reported here, and then not by `fsync`.
+pub(super) fn start_write_back(file: impl AsFd) -> nix::Result<()> {
+    let flags = libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE;
+    // SAFETY: sync_file_range takes no pointers; length 0 means up to the end of the file.
+    let result = unsafe { libc::sync_file_range(file.as_fd().as_raw_fd(), 0, 0, flags) };
+    Errno::result(result).map(drop)
+}
+
+/// Number of a loop device that is free at this moment.
+pub(super) fn free_loop_number(control: impl AsFd) -> nix::Result<u32> {
+    // SAFETY: LOOP_CTL_GET_FREE takes no argument and returns a number.
+    let number = unsafe { raw::loop_ctl_get_free(control.as_fd().as_raw_fd()) }?;
+    u32::try_from(number).map_err(|_| Errno::EINVAL)
+}
+
+/// Attaches a range of an open file to a loop device; `EBUSY` where another process took the device.
+pub(super) fn configure_loop(
+    device: impl AsFd,
+    backing: impl AsFd,
+    range: ByteRange,
+    block_bytes: u32,
+    flags: u32,
+) -> nix::Result<()> {
+    let config = LoopConfig {
+        fd: u32::try_from(backing.as_fd().as_raw_fd()).map_err(|_| Errno::EBADF)?,
+        block_size: block_bytes,
+        info: LoopInfo64 {
+            device: 0,
+            inode: 0,
+            rdevice: 0,
+            offset: range.start(),
+            sizelimit: range.length(),
+            number: 0,
+            encrypt_type: 0,
+            encrypt_key_size: 0,
+            flags,
+            file_name: [0; 64],
+            crypt_name: [0; 64],
+            encrypt_key: [0; 32],
+            init: [0; 2],
+        },
+        reserved: [0; 8],
+    };
+    // SAFETY: LOOP_CONFIGURE reads one struct loop_config through the pointer, which is valid for the call
+    // and has the kernel's layout: the fields are naturally aligned, without padding.
+    unsafe { raw::loop_configure(device.as_fd().as_raw_fd(), &raw const config) }.map(drop)
+}
+
+/// Detaches a loop device, at once or when its last user closes it.
+pub(super) fn clear_loop(device: impl AsFd) -> nix::Result<()> {
+    // SAFETY: LOOP_CLR_FD takes no argument.
+    unsafe { raw::loop_clr_fd(device.as_fd().as_raw_fd()) }.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loop_structures_have_the_size_that_the_kernel_expects() {
+        assert_eq!(size_of::<LoopInfo64>(), 232);
+        assert_eq!(size_of::<LoopConfig>(), 304);
+    }
+}
