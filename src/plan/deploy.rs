@@ -175,7 +175,7 @@ fn deploy_disk(disk: &Disk, target: &MachineDisk, options: DeployOptions) -> Res
     let Laid { layout, arrangement, table, minimum_disk_bytes, warnings: of_layout } =
         ground.lay(options.layout, target)?;
     warnings.extend(of_layout);
-    let volumes = place::volumes(&ground, &arrangement, options, &mut warnings);
+    let volumes = place::volumes(&ground, &arrangement, layout, options.expand, &mut warnings);
     let free_space = clearing(options.free_space, target, &mut warnings);
     warnings.extend(place::unused_space(&ground, &arrangement));
     Ok(DiskPlan {

@@ -2,14 +2,16 @@
 
 use super::deploy::{Clearing, DeployPlan, DiskPlan};
 use super::picture::{Cell, bar};
-use crate::schema::{Disk, Layout, MbrRole, Table};
+use crate::schema::{Content, Disk, Layout, MbrRole, Role, Table, Volume};
 use crate::units::{ByteRange, Lba, SectorSize, format_size};
 use std::fmt::Write as _;
 
 /// Width of everything that is printed.
 const COLUMNS: usize = 80;
-/// Width of a bar that stands for the larger of the two disks.
+/// Width of the bar of the larger of the two disks.
 const BAR_COLUMNS: u64 = 78;
+/// A bar is not narrower than this, however small its disk is beside the other one.
+const LEAST_BAR_COLUMNS: u64 = 30;
 
 /// Prints a plan for the disks of its image.
 #[must_use]
@@ -87,12 +89,19 @@ const fn free_space(clearing: Clearing) -> &'static str {
 struct Row {
     number: Option<u32>,
     place: ByteRange,
-    content: String,
+    content: &'static str,
 }
 
 impl Row {
     fn name(&self) -> String {
         self.number.map_or_else(|| "-".to_owned(), |number| number.to_string())
+    }
+}
+
+fn content(volume: &Volume) -> &'static str {
+    match &volume.content {
+        Content::LeftOut => "left out",
+        content => content.file_system().map_or("unknown", |fs| fs.kind.name()),
     }
 }
 
@@ -108,9 +117,8 @@ fn rows(table: &Table, sector: SectorSize, source: &Disk, whole_bytes: u64) -> V
         ByteRange::new(byte(first.0), byte(behind))
     };
     let row = |number: u32, place: ByteRange| {
-        let volume = source.volumes.iter().find(|v| v.role == crate::schema::Role::Partition { number });
-        let kind = volume.and_then(|volume| volume.content.file_system()).map(|fs| fs.kind.name());
-        Row { number: Some(number), place, content: kind.unwrap_or("-").to_owned() }
+        let volume = source.volumes.iter().find(|v| v.role == Role::Partition { number });
+        Row { number: Some(number), place, content: volume.map_or("left out", content) }
     };
     let mut rows: Vec<Row> = match table {
         Table::Gpt(gpt) => gpt
@@ -127,9 +135,10 @@ fn rows(table: &Table, sector: SectorSize, source: &Disk, whole_bytes: u64) -> V
         Table::None => source
             .volumes
             .iter()
-            .map(|volume| {
-                let kind = volume.content.file_system().map_or("-", |fs| fs.kind.name());
-                Row { number: None, place: ByteRange::new(0, whole_bytes), content: kind.to_owned() }
+            .map(|volume| Row {
+                number: None,
+                place: ByteRange::new(0, whole_bytes),
+                content: content(volume),
             })
             .collect(),
     };
@@ -150,14 +159,15 @@ fn picture(text: &mut String, rows: &[Row], size_bytes: u64, scale: u64) {
     for row in rows {
         free(&mut cells, row.place.start().saturating_sub(cursor));
         let bytes = row.place.length();
-        let (number, content) = (row.name(), &row.content);
+        let (number, content) = (row.name(), row.content);
         let long = format!("{number} {content} {}", format_size(bytes));
         cells.push(Cell { names: vec![long, format!("{number} {content}"), number], bytes, free: false });
         cursor = row.place.end();
     }
     free(&mut cells, size_bytes.saturating_sub(cursor));
     let columns = u128::from(BAR_COLUMNS).saturating_mul(size_bytes.into()).checked_div(scale.into());
-    let columns = columns.and_then(|columns| u64::try_from(columns).ok()).unwrap_or(BAR_COLUMNS);
+    let columns =
+        columns.and_then(|columns| u64::try_from(columns).ok()).unwrap_or(BAR_COLUMNS).max(LEAST_BAR_COLUMNS);
     let drawn = bar(&cells, columns).or_else(|| narrowest(&cells, columns));
     match drawn {
         Some(lines) => lines.iter().for_each(|line| {
@@ -172,7 +182,7 @@ fn picture(text: &mut String, rows: &[Row], size_bytes: u64, scale: u64) {
     }
 }
 
-/// The narrowest bar that shows every cell, for a disk that is small beside the other one.
+/// The narrowest bar that shows every cell, where there are too many for a bar to scale.
 fn narrowest(cells: &[Cell], columns: u64) -> Option<[String; 3]> {
     (columns..=BAR_COLUMNS).find_map(|columns| bar(cells, columns))
 }
@@ -193,7 +203,7 @@ fn list(text: &mut String, after: &[Row], before: &[Row], sector: SectorSize) {
             text,
             "  {:>4} {:>14} {:>14} {:>10} {:>10}  {}",
             row.name(),
-            sector.lba_of(row.place.start()),
+            sector.lba_of(row.place.start()).0,
             last,
             format_size(row.place.length()),
             old.map_or_else(|| "-".to_owned(), format_size),

@@ -1,10 +1,10 @@
 //! What is written to the places of a layout: volumes, their growth, and what is cleared before.
 
-use super::deploy::{DeployOptions, Resize, VolumeAction, VolumePlan};
+use super::deploy::{Resize, VolumeAction, VolumePlan};
 use super::layout::{ALIGNMENT_BYTES, Arrangement, Ground, Piece, Tie};
 use super::refusal::Part;
 use super::sizing::{Sizing, largest_bytes};
-use crate::schema::{Content, Role, Volume};
+use crate::schema::{Content, Layout, Role, Volume};
 use crate::units::{ByteRange, MIB, RangeSet, format_size};
 
 /// What is cleared at either end of the disk and of every partition: there stand the signatures of tables,
@@ -15,7 +15,8 @@ const CLEARED_BYTES: u64 = MIB;
 pub(super) fn volumes(
     ground: &Ground<'_>,
     arrangement: &Arrangement,
-    options: DeployOptions,
+    layout: Layout,
+    expand: bool,
     warnings: &mut Vec<String>,
 ) -> Vec<VolumePlan> {
     let boot_areas = ground.source.volumes.iter().filter(|volume| volume.role == Role::BootArea);
@@ -23,7 +24,8 @@ pub(super) fn volumes(
         boot_areas.filter_map(|volume| boot_area(ground, arrangement, volume, warnings)).collect();
     for (piece, place) in ground.pieces.iter().zip(&arrangement.places) {
         if let Some(volume) = piece.volume {
-            plans.push(volume_plan(piece, volume, *place, options, warnings));
+            let resize = if expand { grow(piece, volume, *place, warnings) } else { None };
+            plans.push(volume_plan(piece, volume, *place, layout, resize));
         }
         let empty = piece.volume.is_none_or(|volume| volume.content == Content::LeftOut);
         if empty && piece.tie != Tie::EmptyContainer {
@@ -37,37 +39,30 @@ fn volume_plan(
     piece: &Piece<'_>,
     volume: &Volume,
     place: ByteRange,
-    options: DeployOptions,
-    warnings: &mut Vec<String>,
+    layout: Layout,
+    resize: Option<Resize>,
 ) -> VolumePlan {
     let action = match &volume.content {
         Content::FileSystem(_) | Content::Raw { .. } => VolumeAction::Write,
         Content::Swap(_) => VolumeAction::RecreateSwap,
         Content::LeftOut => VolumeAction::LeaveEmpty,
     };
-    let resize = grow(piece, volume, place, options, warnings);
     VolumePlan {
         volume: volume.name.clone(),
         partition: piece.number(),
         place,
         action,
         resize,
-        reason: reason(piece, place, resize, options),
+        reason: reason(piece, place, layout, resize),
     }
 }
 
 /// A file system grows where its volume did; where it left room in its volume before, it goes on to.
-fn grow(
-    piece: &Piece<'_>,
-    volume: &Volume,
-    place: ByteRange,
-    options: DeployOptions,
-    warnings: &mut Vec<String>,
-) -> Option<Resize> {
+fn grow(piece: &Piece<'_>, volume: &Volume, place: ByteRange, warnings: &mut Vec<String>) -> Option<Resize> {
     let (Content::FileSystem(fs), Sizing::Shared { .. }) = (&volume.content, piece.sizing) else {
         return None;
     };
-    if !options.expand || place.length() <= piece.old.length() || place.length() <= fs.size_bytes {
+    if place.length() <= piece.old.length() || place.length() <= fs.size_bytes {
         return None;
     }
     if place.length() > largest_bytes(fs) {
@@ -84,7 +79,7 @@ fn grow(
     Some(Resize::Grow { kind: fs.kind, from_bytes: fs.size_bytes, to_bytes: place.length() })
 }
 
-fn reason(piece: &Piece<'_>, place: ByteRange, resize: Option<Resize>, options: DeployOptions) -> String {
+fn reason(piece: &Piece<'_>, place: ByteRange, layout: Layout, resize: Option<Resize>) -> String {
     let name = match piece.part {
         Part::Partition(number) => format!("Partition {number}"),
         Part::WholeDisk => "The volume".to_owned(),
@@ -92,7 +87,7 @@ fn reason(piece: &Piece<'_>, place: ByteRange, resize: Option<Resize>, options: 
     };
     let (old, new) = (format_size(piece.old.length()), format_size(place.length()));
     let size = match piece.sizing {
-        _ if place == piece.old => format!("{name} stays at its place with {new}"),
+        _ if layout == Layout::Original => format!("{name} stays at its place with {new}"),
         Sizing::Fixed(why) if place.length() == piece.old.length() => {
             format!("{name} keeps its {new}, because {why}")
         }
@@ -109,7 +104,7 @@ fn reason(piece: &Piece<'_>, place: ByteRange, resize: Option<Resize>, options: 
     };
     let file_system = match (resize, piece.volume.map(|volume| &volume.content)) {
         (Some(Resize::Grow { kind, .. }), _) => format!("; its {kind} file system grows with it"),
-        (None, Some(Content::FileSystem(fs))) if place.length() > piece.old.length() && !options.expand => {
+        (None, Some(Content::FileSystem(fs))) if place.length() > piece.old.length() => {
             format!("; its {} file system stays at {}", fs.kind, format_size(fs.size_bytes))
         }
         (None, Some(Content::Swap(_))) => "; it is made anew with the same UUID and label".to_owned(),
@@ -171,17 +166,18 @@ pub(super) fn clear(ground: &Ground<'_>, arrangement: &Arrangement) -> Vec<ByteR
 /// Says what of the disk no partition uses, and why.
 pub(super) fn unused_space(ground: &Ground<'_>, arrangement: &Arrangement) -> Option<String> {
     let used = arrangement.places.iter().map(|place| place.end()).max()?;
-    let unused = ground.disk_bytes.saturating_sub(used);
-    if unused < ALIGNMENT_BYTES.saturating_mul(2) {
-        return None;
-    }
-    let size = format_size(unused);
-    if ground.usable_end() < ground.disk_bytes && ground.is_mbr() {
+    let beyond = ground.disk_bytes.saturating_sub(ground.usable_end());
+    if ground.is_mbr() && beyond > 0 {
         return Some(format!(
-            "An MBR reaches only {} far on {}-byte sectors: {size} at the end of the disk stay unused.",
+            "An MBR reaches only {} far on {}-byte sectors: {} at the end of the disk stay unused.",
             format_size(ground.usable_end()),
-            ground.sector
+            ground.sector,
+            format_size(beyond)
         ));
     }
-    Some(format!("{size} at the end of the disk stay unused, because every partition keeps its size."))
+    let unused = ground.usable_end().saturating_sub(used);
+    (unused >= ALIGNMENT_BYTES).then(|| {
+        let size = format_size(unused);
+        format!("{size} at the end of the disk stay unused, because every partition keeps its size.")
+    })
 }
