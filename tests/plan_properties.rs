@@ -222,7 +222,7 @@ proptest! {
         let exact = deploy(&disk, minimum, to, options);
         prop_assert_eq!(exact.map(|plan| plan.disks[0].minimum_disk_bytes), Ok(minimum));
         for missing in [1, to.bytes(), MIB, minimum / 2] {
-            match deploy(&disk, minimum - missing, to, options) {
+            match deploy(&disk, minimum.saturating_sub(missing), to, options) {
                 Err(Refusal::TooSmall { minimum_bytes, missing_bytes, target_bytes, .. }) => {
                     prop_assert_eq!(minimum_bytes, minimum);
                     prop_assert_eq!(missing_bytes, minimum - target_bytes);
