@@ -1,8 +1,12 @@
-//! What a deploy will do, as a value.
+//! What a deploy will do, as a value, and how it is decided.
 
+use super::layout::{Ground, Laid};
+use super::refusal::Refusal;
+use super::sectors::{self, Verdict};
+use super::{identity, place};
 use crate::machine::MachineDisk;
-use crate::schema::{FileSystemKind, FreeSpace, Layout, Table};
-use crate::units::ByteRange;
+use crate::schema::{Disk, FileSystemKind, FreeSpace, Layout, Table};
+use crate::units::{ByteRange, format_size};
 use serde::Serialize;
 
 /// What a person chooses about a deploy.
@@ -112,4 +116,127 @@ pub enum Resize {
         /// The size of its volume in bytes.
         to_bytes: u64,
     },
+}
+
+/// Decides everything about deploying the disks of an image to `targets`, each with the number of the disk
+/// that it receives (see [`super::match_disks`]).
+///
+/// A pure function of its arguments. Whether a target may be written at all is another question, see
+/// [`super::preflight_refusals`]; the finished plan is read once more by [`super::check`].
+///
+/// # Errors
+/// The first [`Refusal`], in the order of the image's disks.
+pub fn deploy(
+    image: &str,
+    version: &str,
+    disks: &[Disk],
+    targets: &[(u32, MachineDisk)],
+    options: DeployOptions,
+) -> Result<DeployPlan, Refusal> {
+    refuse_mismatches(disks, targets)?;
+    let mut plans = Vec::with_capacity(disks.len());
+    for disk in disks {
+        let target = targets.iter().find(|(number, _)| *number == disk.number);
+        let (_, target) =
+            target.ok_or(Refusal::NoTarget { disk: disk.number, size_bytes: disk.size_bytes })?;
+        let mut plan = deploy_disk(disk, target, options)?;
+        plan.warnings.extend(identity::warnings(disk, disks));
+        plans.push(plan);
+    }
+    Ok(DeployPlan { image: image.to_owned(), version: version.to_owned(), disks: plans })
+}
+
+fn refuse_mismatches(disks: &[Disk], targets: &[(u32, MachineDisk)]) -> Result<(), Refusal> {
+    for (index, disk) in disks.iter().enumerate() {
+        if disks.iter().take(index).any(|earlier| earlier.number == disk.number) {
+            let what = "its number is that of another disk".to_owned();
+            return Err(Refusal::Unsound { disk: disk.number, what });
+        }
+    }
+    for (index, (number, target)) in targets.iter().enumerate() {
+        if !disks.iter().any(|disk| disk.number == *number) {
+            return Err(Refusal::UnknownDisk { disk: *number, target: target.path.clone() });
+        }
+        for (earlier, other) in targets.iter().take(index) {
+            if other.path == target.path {
+                return Err(Refusal::TargetTwice { target: target.path.clone() });
+            }
+            if earlier == number {
+                return Err(Refusal::DiskTwice { disk: *number });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn deploy_disk(disk: &Disk, target: &MachineDisk, options: DeployOptions) -> Result<DiskPlan, Refusal> {
+    let ground = Ground::new(disk, target)?;
+    let mut warnings = judge_sector_size(&ground)?;
+    let Laid { layout, arrangement, table, minimum_disk_bytes, warnings: of_layout } =
+        ground.lay(options.layout, target)?;
+    warnings.extend(of_layout);
+    let volumes = place::volumes(&ground, &arrangement, layout, options.expand, &mut warnings);
+    let free_space = clearing(options.free_space, target, &mut warnings);
+    warnings.extend(place::unused_space(&ground, &arrangement));
+    Ok(DiskPlan {
+        source_number: disk.number,
+        source_bytes: disk.size_bytes,
+        target: target.clone(),
+        layout,
+        minimum_disk_bytes,
+        clear: place::clear(&ground, &arrangement),
+        free_space,
+        volumes,
+        table,
+        warnings,
+    })
+}
+
+/// Refuses content that does not work on the target's sectors, and warns of boot code that does not.
+fn judge_sector_size(ground: &Ground<'_>) -> Result<Vec<String>, Refusal> {
+    let (from_bytes, to_bytes) = (ground.source.logical_sector_bytes, ground.sector);
+    let mut warnings = Vec::new();
+    if from_bytes == to_bytes {
+        return Ok(warnings);
+    }
+    for piece in &ground.pieces {
+        let Some(volume) = piece.volume else { continue };
+        match sectors::judge(volume, piece.special, from_bytes, to_bytes) {
+            Verdict::Fine => {}
+            Verdict::Warn(what) => warnings.push(format!("Of {}: {what}.", piece.part)),
+            Verdict::Refuse(reason) => {
+                let disk = ground.source.number;
+                return Err(Refusal::SectorSize { disk, part: piece.part, from_bytes, to_bytes, reason });
+            }
+        }
+    }
+    let code = match &ground.source.table {
+        Table::Gpt(gpt) => gpt.boot_sector.0.as_slice(),
+        Table::Mbr(mbr) => mbr.boot_code.0.as_slice(),
+        Table::None => &[],
+    };
+    if code.iter().take(440).any(|byte| *byte != 0) {
+        warnings.push(format!(
+            "The boot code in front of the partitions was made for {from_bytes}-byte sectors; it is written, but \
+             a BIOS will not boot from {to_bytes}-byte sectors with it."
+        ));
+    }
+    Ok(warnings)
+}
+
+fn clearing(free_space: FreeSpace, target: &MachineDisk, warnings: &mut Vec<String>) -> Clearing {
+    match free_space {
+        FreeSpace::Discard if target.can_discard => Clearing::Discard,
+        FreeSpace::Discard => {
+            warnings.push(format!(
+                "{} ({}) cannot discard, so data of its previous use may remain in free space; choose to zero \
+                 free space if nobody may read them.",
+                target.path,
+                format_size(target.size_bytes)
+            ));
+            Clearing::Keep
+        }
+        FreeSpace::Keep => Clearing::Keep,
+        FreeSpace::Zero => Clearing::Zero,
+    }
 }

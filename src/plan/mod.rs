@@ -1,7 +1,25 @@
 //! Decide everything: what to capture and where each volume goes. Pure, checked, explained.
 //!
-//! A finished plan leaves no choice for the time it is carried out.
+//! A finished plan leaves no choice for the time it is carried out. Of a deploy: [`match_disks`] pairs the
+//! image's disks with the machine's, [`deploy`] decides or refuses, [`check`] reads the finished plan once
+//! more without the code that made it, [`explain`] prints it.
 
+mod check;
 mod deploy;
+mod explain;
+mod identity;
+mod layout;
+mod matching;
+mod picture;
+mod place;
+mod refusal;
+mod sectors;
+mod sharing;
+mod sizing;
+mod special;
 
-pub use deploy::{Clearing, DeployOptions, DeployPlan, DiskPlan, Resize, VolumeAction, VolumePlan};
+pub use check::{Fault, check};
+pub use deploy::{Clearing, DeployOptions, DeployPlan, DiskPlan, Resize, VolumeAction, VolumePlan, deploy};
+pub use explain::explain;
+pub use matching::match_disks;
+pub use refusal::{Part, Refusal, preflight_refusals};

@@ -1,0 +1,154 @@
+//! Read a finished plan once more, with nothing of the code that made it.
+//!
+//! What is asked here is what would cost data: overlaps, misalignment, places outside the disk or the
+//! table, volumes smaller than what goes into them, a table that disagrees with the volumes, file systems
+//! that are grown to another size than their volume's.
+
+mod fault;
+mod gpt;
+mod mbr;
+mod volumes;
+
+pub use fault::Fault;
+
+use super::deploy::{DeployPlan, DiskPlan};
+use super::refusal::Part;
+use crate::schema::{Disk, Layout, Table};
+use crate::units::{ByteRange, Lba, MIB, SectorSize};
+
+/// Judges a plan for the disks of its image.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn check(plan: &DeployPlan, disks: &[Disk]) -> Result<(), Vec<Fault>> {
+    let mut faults = Vec::new();
+    for (index, disk_plan) in plan.disks.iter().enumerate() {
+        let number = disk_plan.source_number;
+        let earlier = || plan.disks.iter().take(index);
+        if earlier().any(|other| other.source_number == number || other.target.path == disk_plan.target.path)
+        {
+            faults.push(Fault::Repeated { disk: number, target: disk_plan.target.path.clone() });
+        }
+        match disks.iter().find(|disk| disk.number == number) {
+            Some(source) => check_disk(disk_plan, source, &mut faults),
+            None => faults.push(Fault::Unknown { disk: number }),
+        }
+    }
+    for disk in disks {
+        if !plan.disks.iter().any(|disk_plan| disk_plan.source_number == disk.number) {
+            faults.push(Fault::Forgotten { disk: disk.number });
+        }
+    }
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
+}
+
+/// A partition of a table, in bytes.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    number: u32,
+    place: ByteRange,
+    /// True for the container of logical partitions, which is no place for a volume.
+    container: bool,
+}
+
+/// The bytes of some sectors; `None` where there are none or they do not fit in 64 bits.
+fn bytes_of(sector: SectorSize, first: Lba, sectors: u64) -> Option<ByteRange> {
+    let behind = first.0.checked_add(sectors)?;
+    let range = ByteRange::new(sector.byte_of(first)?, sector.byte_of(Lba(behind))?);
+    (!range.is_empty()).then_some(range)
+}
+
+fn check_disk(plan: &DiskPlan, source: &Disk, faults: &mut Vec<Fault>) {
+    let disk = ByteRange::new(0, plan.target.size_bytes);
+    if plan.minimum_disk_bytes > plan.target.size_bytes {
+        faults.push(Fault::BelowMinimum { minimum_bytes: plan.minimum_disk_bytes });
+    }
+    let (new, old) = match (&plan.table, &source.table) {
+        (Table::Gpt(new), Table::Gpt(old)) => {
+            gpt::check(new, old, plan, faults);
+            (
+                gpt::entries(new, plan.target.logical_sector_bytes, faults),
+                gpt::entries(old, source.logical_sector_bytes, faults),
+            )
+        }
+        (Table::Mbr(new), Table::Mbr(old)) => {
+            mbr::check(new, old, plan, faults);
+            (
+                mbr::entries(new, plan.target.logical_sector_bytes, faults),
+                mbr::entries(old, source.logical_sector_bytes, faults),
+            )
+        }
+        (Table::None, Table::None) => (Vec::new(), Vec::new()),
+        _ => {
+            faults.push(Fault::TableChanged { what: "its kind" });
+            return;
+        }
+    };
+    check_entries(plan, &new, &old, faults);
+    volumes::check(plan, source, &new, faults);
+    check_cleared(plan, disk, faults);
+}
+
+fn check_entries(plan: &DiskPlan, new: &[Entry], old: &[Entry], faults: &mut Vec<Fault>) {
+    let disk = ByteRange::new(0, plan.target.size_bytes);
+    for (index, entry) in new.iter().enumerate() {
+        let part = Part::Partition(entry.number);
+        if !disk.contains(entry.place) {
+            faults.push(Fault::Outside { part, place: entry.place, of: disk });
+        }
+        for other in new.iter().take(index).filter(|other| !other.container && !entry.container) {
+            if other.place.overlaps(entry.place) {
+                faults.push(Fault::Overlap { one: Part::Partition(other.number), other: part });
+            }
+        }
+        let Some(before) = old.iter().find(|before| before.number == entry.number) else {
+            faults.push(Fault::TableChanged { what: "the numbers of its partitions" });
+            continue;
+        };
+        if !entry.container && entry.place.length() < before.place.length() {
+            let (has_bytes, needs_bytes) = (entry.place.length(), before.place.length());
+            faults.push(Fault::TooSmall { part, has_bytes, needs_bytes });
+        }
+        let stayed = entry.place.start() == before.place.start();
+        let aligned = entry.place.start().is_multiple_of(MIB);
+        if !stayed && (!aligned || plan.layout == Layout::Original) {
+            faults.push(Fault::Misaligned { part, start_bytes: entry.place.start() });
+        }
+        if plan.layout == Layout::Original && entry.place != before.place {
+            faults.push(Fault::Moved { part });
+        }
+    }
+    if new.len() != old.len() {
+        faults.push(Fault::TableChanged { what: "the number of its partitions" });
+    }
+    let order = |entries: &[Entry]| {
+        let mut entries: Vec<&Entry> = entries.iter().collect();
+        entries.sort_by_key(|entry| (entry.place.start(), !entry.container));
+        entries.iter().map(|entry| entry.number).collect::<Vec<_>>()
+    };
+    if order(new) != order(old) {
+        faults.push(Fault::TableChanged { what: "the order of its partitions on the disk" });
+    }
+}
+
+fn check_cleared(plan: &DiskPlan, disk: ByteRange, faults: &mut Vec<Fault>) {
+    let mut behind = None;
+    for range in &plan.clear {
+        let ascending = behind.is_none_or(|behind| behind <= range.start());
+        if range.is_empty() || !ascending || !disk.contains(*range) {
+            faults.push(Fault::Cleared { range: *range });
+        }
+        behind = Some(range.end());
+    }
+    // A table of the previous use must not survive in front of or behind the new one.
+    let sector = plan.target.logical_sector_bytes.bytes();
+    let whole =
+        plan.target.size_bytes.saturating_sub(plan.target.size_bytes.checked_rem(sector).unwrap_or(0));
+    let first = ByteRange::new(0, sector.saturating_mul(2).min(whole));
+    let last = ByteRange::new(whole.saturating_sub(sector), whole);
+    for wanted in [first, last] {
+        if !plan.clear.iter().any(|range| range.contains(wanted)) {
+            faults.push(Fault::NotCleared { range: wanted });
+        }
+    }
+}

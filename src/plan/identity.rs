@@ -1,0 +1,27 @@
+//! Identifiers that have to be unique within one machine.
+
+use crate::schema::{Disk, Table};
+
+/// Warns where another disk of the image has the same GUID or signature: a machine that has both will take
+/// one for the other.
+pub(super) fn warnings(disk: &Disk, disks: &[Disk]) -> Vec<String> {
+    let Some(mine) = identifier(disk) else { return Vec::new() };
+    disks
+        .iter()
+        .filter(|other| other.number < disk.number && identifier(other).as_ref() == Some(&mine))
+        .map(|other| {
+            format!(
+                "Disk {} has the same {mine} as disk {}: a machine with both of them may take one for the other.",
+                disk.number, other.number
+            )
+        })
+        .collect()
+}
+
+fn identifier(disk: &Disk) -> Option<String> {
+    match &disk.table {
+        Table::Gpt(gpt) => Some(format!("GUID {}", gpt.disk_guid)),
+        Table::Mbr(mbr) if mbr.disk_signature != 0 => Some(format!("signature {:08x}", mbr.disk_signature)),
+        Table::Mbr(_) | Table::None => None,
+    }
+}

@@ -1,0 +1,183 @@
+//! What is written to the places of a layout: volumes, their growth, and what is cleared before.
+
+use super::deploy::{Resize, VolumeAction, VolumePlan};
+use super::layout::{ALIGNMENT_BYTES, Arrangement, Ground, Piece, Tie};
+use super::refusal::Part;
+use super::sizing::{Sizing, largest_bytes};
+use crate::schema::{Content, Layout, Role, Volume};
+use crate::units::{ByteRange, MIB, RangeSet, format_size};
+
+/// What is cleared at either end of the disk and of every partition: there stand the signatures of tables,
+/// file systems, arrays and volume groups.
+const CLEARED_BYTES: u64 = MIB;
+
+/// The plan of every volume, in disk order.
+pub(super) fn volumes(
+    ground: &Ground<'_>,
+    arrangement: &Arrangement,
+    layout: Layout,
+    expand: bool,
+    warnings: &mut Vec<String>,
+) -> Vec<VolumePlan> {
+    let boot_areas = ground.source.volumes.iter().filter(|volume| volume.role == Role::BootArea);
+    let mut plans: Vec<VolumePlan> =
+        boot_areas.filter_map(|volume| boot_area(ground, arrangement, volume, warnings)).collect();
+    for (piece, place) in ground.pieces.iter().zip(&arrangement.places) {
+        if let Some(volume) = piece.volume {
+            let resize = if expand { grow(piece, volume, *place, warnings) } else { None };
+            plans.push(volume_plan(piece, volume, *place, layout, resize));
+        }
+        let empty = piece.volume.is_none_or(|volume| volume.content == Content::LeftOut);
+        if empty && piece.tie != Tie::EmptyContainer {
+            warnings.push(format!("The image does not hold the content of {}: it stays empty.", piece.part));
+        }
+    }
+    plans
+}
+
+fn volume_plan(
+    piece: &Piece<'_>,
+    volume: &Volume,
+    place: ByteRange,
+    layout: Layout,
+    resize: Option<Resize>,
+) -> VolumePlan {
+    let action = match &volume.content {
+        Content::FileSystem(_) | Content::Raw { .. } => VolumeAction::Write,
+        Content::Swap(_) => VolumeAction::RecreateSwap,
+        Content::LeftOut => VolumeAction::LeaveEmpty,
+    };
+    VolumePlan {
+        volume: volume.name.clone(),
+        partition: piece.number(),
+        place,
+        action,
+        resize,
+        reason: reason(piece, place, layout, resize),
+    }
+}
+
+/// A file system grows where its volume did; where it left room in its volume before, it goes on to.
+fn grow(piece: &Piece<'_>, volume: &Volume, place: ByteRange, warnings: &mut Vec<String>) -> Option<Resize> {
+    let (Content::FileSystem(fs), Sizing::Shared { .. }) = (&volume.content, piece.sizing) else {
+        return None;
+    };
+    if place.length() <= piece.old.length() || place.length() <= fs.size_bytes {
+        return None;
+    }
+    if place.length() > largest_bytes(fs) {
+        warnings.push(format!(
+            "The {} of {} stays at {}: with {}-byte blocks it cannot become larger than {}.",
+            fs.kind,
+            piece.part,
+            format_size(fs.size_bytes),
+            fs.block_size_bytes,
+            format_size(largest_bytes(fs))
+        ));
+        return None;
+    }
+    Some(Resize::Grow { kind: fs.kind, from_bytes: fs.size_bytes, to_bytes: place.length() })
+}
+
+fn reason(piece: &Piece<'_>, place: ByteRange, layout: Layout, resize: Option<Resize>) -> String {
+    let name = match piece.part {
+        Part::Partition(number) => format!("Partition {number}"),
+        Part::WholeDisk => "The volume".to_owned(),
+        Part::Table => "The table".to_owned(),
+    };
+    let (old, new) = (format_size(piece.old.length()), format_size(place.length()));
+    let size = match piece.sizing {
+        _ if layout == Layout::Original => format!("{name} stays at its place with {new}"),
+        Sizing::Fixed(why) if place.length() == piece.old.length() => {
+            format!("{name} keeps its {new}, because {why}")
+        }
+        Sizing::Fixed(_) => format!("{name} keeps its {old}, rounded up to a whole sector"),
+        Sizing::Shared { .. } if place.length() == piece.old.length() => format!("{name} keeps its {new}"),
+        Sizing::Shared { .. } if piece.part == Part::WholeDisk => {
+            format!("{name} has {new} instead of {old}, because it is alone on the disk")
+        }
+        Sizing::Shared { .. } => {
+            format!(
+                "{name} has {new} instead of {old}, its share of the disk in proportion to its original size"
+            )
+        }
+    };
+    let file_system = match (resize, piece.volume.map(|volume| &volume.content)) {
+        (Some(Resize::Grow { kind, .. }), _) => format!("; its {kind} file system grows with it"),
+        (None, Some(Content::FileSystem(fs))) if place.length() > piece.old.length() => {
+            format!("; its {} file system stays at {}", fs.kind, format_size(fs.size_bytes))
+        }
+        (None, Some(Content::Swap(_))) => "; it is made anew with the same UUID and label".to_owned(),
+        (None, Some(Content::LeftOut)) => "; it stays empty".to_owned(),
+        _ => String::new(),
+    };
+    format!("{size}{file_system}.")
+}
+
+/// Of the captured boot area, what lies between the tables and the first partition of both disks.
+fn boot_area(
+    ground: &Ground<'_>,
+    arrangement: &Arrangement,
+    volume: &Volume,
+    warnings: &mut Vec<String>,
+) -> Option<VolumePlan> {
+    let (new_table_end, old_table_end) = ground.table_ends();
+    let start = new_table_end.max(old_table_end);
+    let new_end = arrangement.start().unwrap_or_else(|| ground.usable_end());
+    let gap = ByteRange::new(start, volume.size_bytes.min(new_end));
+    if new_end < volume.size_bytes {
+        warnings.push(format!(
+            "The boot area had {} in front of the first partition and has {} now; a boot loader that lies \
+             behind byte {new_end} is lost.",
+            format_size(volume.size_bytes),
+            format_size(new_end)
+        ));
+    }
+    (!gap.is_empty()).then(|| VolumePlan {
+        volume: volume.name.clone(),
+        partition: None,
+        place: gap,
+        action: VolumeAction::WriteGap { gap },
+        resize: None,
+        reason: format!(
+            "The {} between the table and the first partition stay at their place: boot loaders live there.",
+            format_size(gap.length())
+        ),
+    })
+}
+
+/// What is zeroed first: both ends of the disk, its table, and both ends of every partition.
+pub(super) fn clear(ground: &Ground<'_>, arrangement: &Arrangement) -> Vec<ByteRange> {
+    let disk = ByteRange::new(0, ground.disk_bytes);
+    let (table_end, _) = ground.table_ends();
+    let head = ByteRange::new(0, table_end.max(CLEARED_BYTES));
+    let tail_start = disk.end().saturating_sub(ground.back().max(CLEARED_BYTES));
+    let tail = ByteRange::new(tail_start, disk.end());
+    let ends = |range: ByteRange| {
+        let head_end = range.start().saturating_add(CLEARED_BYTES).min(range.end());
+        let tail_start = range.end().saturating_sub(CLEARED_BYTES).max(range.start());
+        [ByteRange::new(range.start(), head_end), ByteRange::new(tail_start, range.end())]
+    };
+    let places = arrangement.places.iter().flat_map(|place| ends(*place));
+    let set: RangeSet = places.chain([head, tail]).map(|range| range.intersection(disk)).collect();
+    set.ranges().to_vec()
+}
+
+/// Says what of the disk no partition uses, and why.
+pub(super) fn unused_space(ground: &Ground<'_>, arrangement: &Arrangement) -> Option<String> {
+    let used = arrangement.places.iter().map(|place| place.end()).max()?;
+    let beyond = ground.disk_bytes.saturating_sub(ground.usable_end());
+    if ground.is_mbr() && beyond > 0 {
+        return Some(format!(
+            "An MBR reaches only {} far on {}-byte sectors: {} at the end of the disk stay unused.",
+            format_size(ground.usable_end()),
+            ground.sector,
+            format_size(beyond)
+        ));
+    }
+    let unused = ground.usable_end().saturating_sub(used);
+    (unused >= ALIGNMENT_BYTES).then(|| {
+        let size = format_size(unused);
+        format!("{size} at the end of the disk stay unused, because every partition keeps its size.")
+    })
+}

@@ -1,0 +1,201 @@
+//! Why a deploy cannot be planned: each refusal names the thing, the numbers and the way out.
+
+use crate::machine::MachineDisk;
+use crate::units::{SectorSize, format_size};
+use serde::Serialize;
+use std::fmt;
+
+/// The part of a disk that a refusal or a fault is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(tag = "part", content = "number", rename_all = "kebab-case")]
+pub enum Part {
+    /// A partition, by its number.
+    Partition(u32),
+    /// The volume that fills a disk without a table.
+    WholeDisk,
+    /// The partition table itself.
+    Table,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Partition(number) => write!(f, "partition {number}"),
+            Self::WholeDisk => f.write_str("the volume that fills the disk"),
+            Self::Table => f.write_str("the partition table"),
+        }
+    }
+}
+
+/// A reason not to deploy. Nothing has been changed when one is returned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(tag = "refusal", rename_all = "kebab-case")]
+pub enum Refusal {
+    /// The target cannot hold the partitions.
+    #[error(
+        "{target} is too small for disk {disk} of the image: it has {target_bytes} bytes, at least \
+         {minimum_bytes} ({}) are needed with this layout, {missing_bytes} are missing; {part}, which needs \
+         {part_bytes} bytes, is the first that does not fit; use a disk of at least that size",
+        format_size(*minimum_bytes)
+    )]
+    TooSmall {
+        /// Number of the disk within the image.
+        disk: u32,
+        /// Path of the target.
+        target: String,
+        /// Size of the target in whole sectors.
+        target_bytes: u64,
+        /// The smallest size that is accepted.
+        minimum_bytes: u64,
+        /// The difference.
+        missing_bytes: u64,
+        /// The first part, in disk order, that does not fit.
+        part: Part,
+        /// The bytes that this part needs at least.
+        part_bytes: u64,
+    },
+    /// An MBR cannot describe sectors from 2^32 on.
+    #[error(
+        "{part} of disk {disk} would end at byte {end_bytes}, but an MBR reaches only to byte {limit_bytes} on \
+         a disk with {sector_bytes}-byte sectors; use a disk with the sector size of the original"
+    )]
+    BeyondMbr {
+        /// Number of the disk within the image.
+        disk: u32,
+        /// The part that reaches too far.
+        part: Part,
+        /// Its end.
+        end_bytes: u64,
+        /// The end of what an MBR can describe.
+        limit_bytes: u64,
+        /// Sector size of the target.
+        sector_bytes: SectorSize,
+    },
+    /// The content of a volume does not work on the target's sector size.
+    #[error(
+        "{part} of disk {disk} cannot move from {from_bytes}-byte to {to_bytes}-byte sectors: {reason}; use a \
+         disk with {from_bytes}-byte sectors, or capture the image without it"
+    )]
+    SectorSize {
+        /// Number of the disk within the image.
+        disk: u32,
+        /// The volume.
+        part: Part,
+        /// Logical sector size of the original.
+        from_bytes: SectorSize,
+        /// Logical sector size of the target.
+        to_bytes: SectorSize,
+        /// What ties the content to the sector size: a clause.
+        reason: String,
+    },
+    /// Layout `original` cannot keep a place that the target's sectors cannot express.
+    #[error(
+        "{part} of disk {disk} cannot keep its place at byte {start_bytes} ({length_bytes} bytes): {reason}; \
+         use the layout dynamic"
+    )]
+    Unplaceable {
+        /// Number of the disk within the image.
+        disk: u32,
+        /// The part.
+        part: Part,
+        /// Its first byte.
+        start_bytes: u64,
+        /// Its length.
+        length_bytes: u64,
+        /// Why: a clause.
+        reason: String,
+    },
+    /// The image contradicts itself.
+    #[error(
+        "disk {disk} of the image is not described soundly: {what}; verify the image or capture it again"
+    )]
+    Unsound {
+        /// Number of the disk within the image.
+        disk: u32,
+        /// The contradiction: a clause.
+        what: String,
+    },
+    /// A disk of the image that no target was named for.
+    #[error(
+        "disk {disk} of the image ({}) has no target; name one disk of this machine for each disk of the image",
+        format_size(*size_bytes)
+    )]
+    NoTarget {
+        /// Number of the disk within the image.
+        disk: u32,
+        /// Its size.
+        size_bytes: u64,
+    },
+    /// A target for a disk that the image does not have.
+    #[error("{target} is meant for disk {disk}, but the image has no such disk; leave that target out")]
+    UnknownDisk {
+        /// The number that was asked for.
+        disk: u32,
+        /// Path of the target.
+        target: String,
+    },
+    /// One disk of the image on two targets.
+    #[error("disk {disk} of the image has more than one target; name exactly one")]
+    DiskTwice {
+        /// Number of the disk within the image.
+        disk: u32,
+    },
+    /// Two disks of the image on one target.
+    #[error("{target} is the target of more than one disk of the image; name another disk for each")]
+    TargetTwice {
+        /// Path of the target.
+        target: String,
+    },
+    /// Several disks of this machine could be meant.
+    #[error(
+        "disk {disk} of the image matches none of {candidates} disks of this machine by serial number, WWN or \
+         exact size, so it is not clear which is meant; name as many disks as the image has, in its order"
+    )]
+    Ambiguous {
+        /// Number of the disk within the image.
+        disk: u32,
+        /// How many disks are left to choose from.
+        candidates: usize,
+    },
+    /// The target cannot be written.
+    #[error("{target} is read-only; remove its write protection or choose another disk")]
+    ReadOnly {
+        /// Path of the target.
+        target: String,
+    },
+    /// This system runs from the target.
+    #[error("{target} is the disk that this system was started from; choose another disk")]
+    BootMedium {
+        /// Path of the target.
+        target: String,
+    },
+    /// Something uses the target.
+    #[error("{target} is in use: {}; release it or choose another disk", holders.join(", "))]
+    InUse {
+        /// Path of the target.
+        target: String,
+        /// Who uses it: a clause each.
+        holders: Vec<String>,
+    },
+}
+
+/// Everything about a disk itself that forbids to write to it, whatever the image holds.
+///
+/// [`super::deploy`] does not ask this, so that a plan can be looked at for a disk that is still in use;
+/// whoever carries a plan out asks first.
+#[must_use]
+pub fn preflight_refusals(target: &MachineDisk) -> Vec<Refusal> {
+    let path = || target.path.clone();
+    let mut refusals = Vec::new();
+    if target.read_only {
+        refusals.push(Refusal::ReadOnly { target: path() });
+    }
+    if target.boot_medium {
+        refusals.push(Refusal::BootMedium { target: path() });
+    }
+    if !target.holders.is_empty() {
+        let holders = target.holders.iter().map(ToString::to_string).collect();
+        refusals.push(Refusal::InUse { target: path(), holders });
+    }
+    refusals
+}

@@ -1,0 +1,156 @@
+//! Which partitions keep their size, and why; which share what is left, and how small they can be.
+
+use super::special::Special;
+use crate::schema::{Content, FileSystem, FileSystemKind, State, Volume};
+use crate::units::GIB;
+use std::fmt;
+
+/// Partitions below this size keep it.
+pub(super) const FIXED_BELOW_BYTES: u64 = 5 * GIB;
+
+/// The rule for the size of one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sizing {
+    /// Its original size.
+    Fixed(Why),
+    /// A share of what is left, in proportion to its original size.
+    Shared {
+        /// The least it needs.
+        minimum_bytes: u64,
+    },
+}
+
+/// Why a size is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    Type(Special),
+    Swap,
+    Raw(Option<FileSystemKind>),
+    NoTool(FileSystemKind),
+    NotClean(State),
+    NotCaptured,
+    Small,
+    Container,
+}
+
+impl fmt::Display for Why {
+    /// A clause that follows "because".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Type(special) => write!(f, "it is {}", special.name()),
+            Self::Swap => f.write_str("it is swap space"),
+            Self::Raw(Some(kind)) => write!(f, "its content ({kind}) was captured raw"),
+            Self::Raw(None) => f.write_str("its content is unknown and was captured raw"),
+            Self::NoTool(kind) => write!(f, "no tool grows {kind}"),
+            Self::NotClean(state) => write!(f, "its file system was {state} when it was captured"),
+            Self::NotCaptured => f.write_str("its content was not captured"),
+            Self::Small => f.write_str("partitions below 5 GiB do"),
+            Self::Container => f.write_str("it holds no logical partition"),
+        }
+    }
+}
+
+/// The rule for a partition of this type and size.
+pub(super) fn of_partition(special: Option<Special>, volume: Option<&Volume>, size_bytes: u64) -> Sizing {
+    if let Some(special) = special {
+        return Sizing::Fixed(Why::Type(special));
+    }
+    match of_content(volume) {
+        Sizing::Shared { .. } if size_bytes < FIXED_BELOW_BYTES => Sizing::Fixed(Why::Small),
+        sizing => sizing,
+    }
+}
+
+/// The rule for a volume that is alone on its disk, whatever its size.
+pub(super) fn of_content(volume: Option<&Volume>) -> Sizing {
+    let Some(volume) = volume else { return Sizing::Fixed(Why::NotCaptured) };
+    match &volume.content {
+        Content::Swap(_) => Sizing::Fixed(Why::Swap),
+        Content::LeftOut => Sizing::Fixed(Why::NotCaptured),
+        Content::Raw { file_system, .. } => Sizing::Fixed(Why::Raw(file_system.as_ref().map(|fs| fs.kind))),
+        Content::FileSystem(fs) if !grows(fs.kind) => Sizing::Fixed(Why::NoTool(fs.kind)),
+        Content::FileSystem(fs) if fs.state != State::Clean => Sizing::Fixed(Why::NotClean(fs.state)),
+        Content::FileSystem(_) => Sizing::Shared { minimum_bytes: minimum_bytes(volume) },
+    }
+}
+
+/// The smallest size of a volume that may change its size: its captured size, as nothing is shrunk yet.
+///
+/// This is the one place that decides it; shrinking will answer with the file system's own minimum.
+pub(super) fn minimum_bytes(volume: &Volume) -> u64 {
+    volume.size_bytes
+}
+
+/// True where a tool grows this file system.
+fn grows(kind: FileSystemKind) -> bool {
+    use FileSystemKind::{Ext2, Ext3, Ext4, Ntfs, Xfs};
+    matches!(kind, Ext2 | Ext3 | Ext4 | Ntfs | Xfs)
+}
+
+/// The size that a file system can be grown to at most.
+///
+/// NTFS as Windows implements it, and ext without its `64bit` feature, count blocks in 32 bits; an ext file
+/// system that is larger already has the feature.
+pub(super) fn largest_bytes(file_system: &FileSystem) -> u64 {
+    use FileSystemKind::{Ext2, Ext3, Ext4, Ntfs};
+    let limit = file_system.block_size_bytes.saturating_mul(u64::from(u32::MAX));
+    match file_system.kind {
+        Ntfs => limit,
+        Ext2 | Ext3 | Ext4 if file_system.size_bytes <= limit => limit,
+        _ => u64::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file_system(kind: FileSystemKind, state: State) -> FileSystem {
+        FileSystem {
+            kind,
+            uuid: None,
+            label: None,
+            block_size_bytes: 4096,
+            size_bytes: 9 * GIB,
+            used_bytes: None,
+            minimum_bytes: GIB,
+            state,
+            findings: vec![],
+        }
+    }
+
+    fn volume(content: Content) -> Volume {
+        let role = crate::schema::Role::Partition { number: 1 };
+        Volume { name: "d0-p1".into(), role, start_bytes: 1 << 20, size_bytes: 9 * GIB, content }
+    }
+
+    #[test]
+    fn only_clean_file_systems_with_a_tool_and_five_gib_share() {
+        use FileSystemKind::{Fat32, Ntfs, Xfs};
+        let ntfs = volume(Content::FileSystem(file_system(Ntfs, State::Clean)));
+        let shared = Sizing::Shared { minimum_bytes: 9 * GIB };
+        assert_eq!(of_partition(None, Some(&ntfs), 5 * GIB), shared);
+        assert_eq!(of_partition(None, Some(&ntfs), 5 * GIB - 1), Sizing::Fixed(Why::Small));
+        assert_eq!(of_content(Some(&ntfs)), shared);
+        let recovery = Some(Special::WindowsRecovery);
+        let fixed = Sizing::Fixed(Why::Type(Special::WindowsRecovery));
+        assert_eq!(of_partition(recovery, Some(&ntfs), 9 * GIB), fixed);
+        for (content, why) in [
+            (Content::FileSystem(file_system(Fat32, State::Clean)), Why::NoTool(Fat32)),
+            (Content::FileSystem(file_system(Xfs, State::Dirty)), Why::NotClean(State::Dirty)),
+            (Content::Raw { reason: "dirty".into(), file_system: None }, Why::Raw(None)),
+            (Content::Swap(file_system(FileSystemKind::Swap, State::Clean)), Why::Swap),
+            (Content::LeftOut, Why::NotCaptured),
+        ] {
+            assert_eq!(of_partition(None, Some(&volume(content)), 9 * GIB), Sizing::Fixed(why));
+        }
+    }
+
+    #[test]
+    fn file_systems_that_count_in_32_bits_have_a_largest_size() {
+        let mut ext4 = file_system(FileSystemKind::Ext4, State::Clean);
+        assert_eq!(largest_bytes(&ext4), 4096 * ((1 << 32) - 1));
+        ext4.size_bytes = 1 << 45;
+        assert_eq!(largest_bytes(&ext4), u64::MAX);
+    }
+}
