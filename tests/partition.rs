@@ -671,3 +671,19 @@ fn flipped_bytes_never_make_the_reader_panic_or_hang() {
         assert!(unchanged > 0);
     }
 }
+
+#[test]
+fn bytes_of_any_length_are_read_without_a_panic() {
+    let mut noise = Noise(0xF00D);
+    for length in (0..3000).step_by(7) {
+        let mut data: Vec<u8> = (0..length).map(|_| noise.below(256).to_le_bytes()[0]).collect();
+        for (at, bytes) in [(510, &[0x55, 0xAA][..]), (512, b"EFI PART")] {
+            if let Some(place) = data.get_mut(at..at + bytes.len()) {
+                place.copy_from_slice(bytes);
+            }
+        }
+        for sector in [B512, SectorSize::B4096] {
+            let _ = read(&data.as_slice(), sector, Trust::Gpt);
+        }
+    }
+}

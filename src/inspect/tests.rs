@@ -6,7 +6,7 @@ use crate::partition::{Trust, chs_of, encode, last_usable_lba};
 use crate::progress::Silent;
 use crate::schema::{Content, Disk, FileSystem, FileSystemKind, Role, State, Volume};
 use crate::schema::{Gpt, GptPartition, Mbr, MbrPartition, MbrRole, Table};
-use crate::units::{ByteRange, GIB, Guid, Hex, Lba, MIB, SectorSize};
+use crate::units::{ByteRange, GIB, Guid, Hex, Lba, MIB, SectorSize, usize_from};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -231,14 +231,45 @@ fn samples() -> Vec<Inspection> {
 
 #[test]
 fn people_see_a_table() {
-    insta::assert_snapshot!(table_text(&samples()), @"");
+    insta::assert_snapshot!(table_text(&samples()), @r#"
+    Disk 0: 64.0 MiB (67108864 bytes), sectors of 512 bytes on 4096, TEST DISK, serial S-1
+    GPT, disk GUID 12345678-0000-0000-0000-0000000000FF, 128 entries
+
+      NO    START     SIZE      TYPE               NAME           CONTENT   LABEL  UUID     USED      MINIMUM   STATE
+      boot  0 B       1.00 MiB  boot area                         raw
+      1     1.00 MiB  1.00 MiB  EFI system         EFI, "system"  left out
+      3     2.00 MiB  5.00 MiB  Linux file system                 ext4      root   2f0a-77  3.00 MiB  4.00 MiB  dirty
+      2     9.76 MiB  4.88 MiB  Windows recovery   späte�Zeile    raw
+
+    Note: Partition 4 has no sectors.
+    d0-p3: The journal is to be replayed; mount the volume once.
+
+    Disk 1: 64.0 MiB (67108864 bytes), sectors of 512 bytes on 4096, TEST DISK, serial S-1
+    MBR, disk signature abcd0001
+
+      NO    START     SIZE      TYPE                      CONTENT  LABEL  UUID     USED      MINIMUM   STATE
+      boot  0 B       1.00 MiB  boot area                 raw
+      1     1.00 MiB  1.00 MiB  NTFS/exFAT/HPFS (active)  raw
+      2     4.00 MiB  4.00 MiB  extended (LBA)
+      5     5.00 MiB  1.00 MiB  Linux                     swap     root   2f0a-77  3.00 MiB  4.00 MiB  clean
+
+    Disk 2: 10.0 MiB (10485760 bytes), sectors of 4096 bytes, WWN 0x5000c500
+    No partition table
+
+      NO    START  SIZE      TYPE        CONTENT      MINIMUM   STATE
+      disk  0 B    10.0 MiB  whole disk  btrfs (raw)  4.00 MiB  clean
+
+    Refused: Two tables contradict each other.
+    "#);
 }
 
 /// Judges a value by a schema; knows the words that our schema uses and fails on any other. Adds the keys it
 /// meets to `met`.
 fn judge(value: &Value, schema: &Value, root: &Value, met: &mut BTreeSet<String>) -> Result<(), String> {
     let schema = match schema.get("$ref").and_then(Value::as_str) {
-        Some(reference) => root.pointer(&reference[1..]).ok_or(format!("{reference} is nowhere"))?,
+        Some(reference) => {
+            root.pointer(reference.trim_start_matches('#')).ok_or(format!("{reference} is nowhere"))?
+        }
         None => schema,
     };
     for (word, rule) in schema.as_object().unwrap() {
@@ -249,7 +280,7 @@ fn judge(value: &Value, schema: &Value, root: &Value, met: &mut BTreeSet<String>
             "enum" => rule.as_array().unwrap().contains(value),
             "minimum" => value.as_u64().is_none_or(|number| number >= rule.as_u64().unwrap()),
             "maximum" => value.as_u64().is_none_or(|number| number <= rule.as_u64().unwrap()),
-            "minItems" | "maxItems" => value.as_array().unwrap().len() as u64 == rule.as_u64().unwrap(),
+            "minItems" | "maxItems" => Some(value.as_array().unwrap().len()) == rule.as_u64().map(usize_from),
             "additionalProperties" => rule == false,
             "required" => rule.as_array().unwrap().iter().all(|k| value.get(k.as_str().unwrap()).is_some()),
             "items" => {
