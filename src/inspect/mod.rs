@@ -10,6 +10,8 @@
 mod boot_area;
 mod error;
 mod json;
+#[cfg(test)]
+mod tests;
 mod text;
 mod volume;
 

@@ -109,7 +109,10 @@ fn volume_row(disk: &Disk, volume: &Volume) -> Row {
         size,
         type_name,
         name,
-        file_system.kind.to_string(),
+        match volume.content {
+            Content::Raw { .. } => format!("{} (raw)", file_system.kind),
+            _ => file_system.kind.to_string(),
+        },
         file_system.label.as_deref().map(printable).unwrap_or_default(),
         file_system.uuid.as_deref().map(printable).unwrap_or_default(),
         file_system.used_bytes.map(format_size).unwrap_or_default(),

@@ -87,7 +87,7 @@ fn alternate_hint(disk: &dyn ReadAt, sector: SectorSize) -> Option<Lba> {
     header.starts_with(&SIGNATURE).then(|| read_u64le(&header, 32).ok().map(Lba)).flatten()
 }
 
-/// The sector size for which a valid primary header stands in sector 1, where there is exactly such a one.
+/// The smallest sector size for which a valid primary header stands in sector 1.
 pub(in crate::partition) fn written_for(disk: &dyn ReadAt) -> Option<SectorSize> {
     [512u32, 1024, 2048, 4096].into_iter().filter_map(|bytes| SectorSize::try_from(bytes).ok()).find(
         |sector| {

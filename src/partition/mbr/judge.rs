@@ -3,12 +3,13 @@
 //! 55AA alone says nothing: boot sectors of FAT and NTFS end in it too, and the bytes of their boot code stand
 //! where a table would. The rules, in this order:
 //!
-//! 1. no 55AA, or a boot sector that names exFAT, NTFS, ReFS or BitLocker where its OEM name stands: no table;
+//! 1. no 55AA: no table;
 //! 2. a status byte other than 00 and 80: no table;
 //! 3. an entry of type EE that has sectors: a protective MBR;
-//! 4. 64 zero bytes: a table without partitions, but no table where a FAT parameter block stands before it;
-//! 5. at least one entry with a type, a start and a length that begins on the disk: a table. Where a FAT
-//!    parameter block stands before it (GRUB keeps one when it is installed over it), every used entry must lie
+//! 4. 64 zero bytes: a table without partitions, but no table behind what looks like the boot sector of FAT,
+//!    exFAT, NTFS, ReFS or BitLocker;
+//! 5. at least one entry with a type, a start and a length that begins on the disk: a table. Behind what looks
+//!    like such a boot sector (GRUB keeps its bytes when it is installed over it) every used entry must lie
 //!    wholly on the disk, behind sector 0, and none may overlap another;
 //! 6. everything else: no table.
 
@@ -37,15 +38,12 @@ pub(in crate::partition) fn judge(record: &[u8], disk_sectors: u64) -> SectorZer
     if !is_signed(record) {
         return SectorZero::Unsigned;
     }
-    if let Some(name) = named_volume(record) {
-        return SectorZero::VolumeBoot(name);
-    }
-    let has_fat_block = fat_parameter_block(record).unwrap_or(false);
+    let volume = named_volume(record).or_else(|| fat_parameter_block(record)?.then_some("FAT"));
     let entries = entries_of(record);
     if let Some(entry) = entries.iter().find(|entry| !matches!(entry.status, 0x00 | 0x80)) {
-        return match has_fat_block {
-            true => SectorZero::VolumeBoot("FAT"),
-            false => SectorZero::Implausible(format!("a status byte is {:02x}", entry.status)),
+        return match volume {
+            Some(name) => SectorZero::VolumeBoot(name),
+            None => SectorZero::Implausible(format!("a status byte is {:02x}", entry.status)),
         };
     }
     let used: Vec<&Entry> = entries.iter().filter(|entry| entry.is_used()).collect();
@@ -54,8 +52,8 @@ pub(in crate::partition) fn judge(record: &[u8], disk_sectors: u64) -> SectorZer
         return SectorZero::Protective(others.collect());
     }
     let all_zero = record.get(ENTRIES_AT..510).is_some_and(|table| table.iter().all(|byte| *byte == 0));
-    if has_fat_block && (all_zero || !is_faultless(&used, disk_sectors)) {
-        return SectorZero::VolumeBoot("FAT");
+    if let Some(name) = volume.filter(|_| all_zero || !is_faultless(&used, disk_sectors)) {
+        return SectorZero::VolumeBoot(name);
     }
     if all_zero {
         return SectorZero::Empty;
@@ -175,5 +173,8 @@ mod tests {
         let odd = Entry { status: 0x6F, ..linux };
         assert_eq!(judge(&with_fat_block(record(&[odd])), DISK), fat);
         assert_eq!(judge(&with_fat_block(record(&[linux])), DISK), SectorZero::Table);
+        let mut named = record(&[]);
+        named[3..11].copy_from_slice(b"NTFS    ");
+        assert_eq!(judge(&named, DISK), SectorZero::VolumeBoot("NTFS"));
     }
 }
