@@ -77,11 +77,13 @@ fn trash_file(id: ChunkId) -> String {
     format!("{TRASH}/{id}{}", layout::CHUNK_ENDING)
 }
 
+/// Brings a chunk back into sight, touched: it may replace one that was stored again and counted on meanwhile.
 fn put_back(store: &Directory, id: ChunkId) -> Result<(), StoreError> {
     let place = store.path(&layout::chunk_file(id));
     let moved = fs::create_dir_all(store.path(&layout::chunk_directory(id)))
         .and_then(|()| fs::rename(store.path(&trash_file(id)), place));
-    moved.map_err(io_error(format!("putting back chunk {id}")))
+    moved.map_err(io_error(format!("putting back chunk {id}")))?;
+    store.touch_chunk(id).map(drop)
 }
 
 /// The clock of the medium, as a file that is written now shows it.

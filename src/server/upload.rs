@@ -1,0 +1,113 @@
+//! Taking what a client sends, bounded in size and in silence.
+
+use super::problem::Problem;
+use super::{Shared, Site};
+use crate::store::Directory;
+use crate::store::wire::Kind;
+use crate::units::u64_from;
+use axum::body::{Body, BodyDataStream, Bytes};
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{HeaderMap, StatusCode};
+use futures_util::StreamExt;
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+use tempfile::NamedTempFile;
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
+
+/// Refuses a body that says itself that it is too long.
+fn check_length(headers: &HeaderMap, limit_bytes: u64) -> Result<(), Problem> {
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > limit_bytes) {
+        Err(Problem::too_large(limit_bytes))
+    } else {
+        Ok(())
+    }
+}
+
+/// A body under way.
+struct Parts {
+    parts: BodyDataStream,
+    stall: Duration,
+    received_bytes: u64,
+    limit_bytes: u64,
+}
+
+impl Parts {
+    fn of(site: &Site, headers: &HeaderMap, body: Body, limit_bytes: u64) -> Result<Self, Problem> {
+        check_length(headers, limit_bytes)?;
+        Ok(Self { parts: body.into_data_stream(), stall: site.stall, received_bytes: 0, limit_bytes })
+    }
+
+    /// The next part; `None` at the end that the client meant.
+    async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        let part = timeout(self.stall, self.parts.next())
+            .await
+            .map_err(|_| Problem::new(StatusCode::REQUEST_TIMEOUT, Kind::Io, "the client stopped sending"))?;
+        let Some(part) = part else { return Ok(None) };
+        let part = part.map_err(|error| Problem::bad_request(format!("the body ended early: {error}")))?;
+        self.received_bytes = self.received_bytes.saturating_add(u64_from(part.len()));
+        if self.received_bytes > self.limit_bytes {
+            return Err(Problem::too_large(self.limit_bytes));
+        }
+        Ok(Some(part))
+    }
+}
+
+/// A body as a file that vanishes unless it is accepted.
+pub(super) async fn to_file(
+    site: &Shared,
+    headers: &HeaderMap,
+    body: Body,
+    limit_bytes: u64,
+) -> Result<NamedTempFile, Problem> {
+    let temporary = site.blocking(Directory::temporary).await?;
+    let full = |error: std::io::Error| {
+        Problem::from(crate::image::StoreError::Io { doing: "storing an upload".to_owned(), source: error })
+    };
+    let mut file = tokio::fs::File::from_std(temporary.as_file().try_clone().map_err(full)?);
+    let mut parts = Parts::of(site, headers, body, limit_bytes)?;
+    while let Some(part) = parts.next().await? {
+        file.write_all(&part).await.map_err(full)?;
+    }
+    file.flush().await.map_err(full)?;
+    Ok(temporary)
+}
+
+/// A body in memory.
+pub(super) async fn to_memory(
+    site: &Shared,
+    headers: &HeaderMap,
+    body: Body,
+    limit_bytes: u64,
+) -> Result<Vec<u8>, Problem> {
+    let mut bytes = Vec::new();
+    let mut parts = Parts::of(site, headers, body, limit_bytes)?;
+    while let Some(part) = parts.next().await? {
+        bytes.extend_from_slice(&part);
+    }
+    Ok(bytes)
+}
+
+/// A body of JSON.
+pub(super) async fn to_json<T: DeserializeOwned>(
+    site: &Shared,
+    headers: &HeaderMap,
+    body: Body,
+    limit_bytes: u64,
+) -> Result<T, Problem> {
+    let bytes = to_memory(site, headers, body, limit_bytes).await?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Problem::bad_request(format!("not the expected JSON: {error}")))
+}
+
+/// Waits until one more upload may be decoded, then does it.
+pub(super) async fn checked<T: Send + 'static>(
+    site: &Shared,
+    work: impl FnOnce(&Directory) -> Result<T, crate::image::StoreError> + Send + 'static,
+) -> Result<T, Problem> {
+    let Ok(_permit) = site.checking.acquire().await else {
+        return Err(Problem::internal("the server is stopping"));
+    };
+    site.blocking(work).await
+}
