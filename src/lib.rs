@@ -7,6 +7,7 @@
 pub mod units;
 // Ring 1
 pub mod blockio;
+pub mod parallel;
 pub mod progress;
 pub mod schema;
 // Ring 2
@@ -22,6 +23,7 @@ pub mod plan;
 pub mod capture;
 pub mod resize;
 pub mod restore;
+pub mod verify;
 // Ring 6
 pub mod linux;
 pub mod store;

@@ -1,3 +1,9 @@
-//! The `remint` program.
+//! The `remint` program: reads the command line, shows what happens, and turns outcomes into exit codes.
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

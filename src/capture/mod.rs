@@ -1,1 +1,171 @@
 //! Carry out a capture plan through traits.
+//!
+//! Volume after volume is cut into pieces; every worker takes the next piece, reads, hashes, compresses
+//! and stores it, so that all of it overlaps on all cores and memory is bounded by the number of workers.
+//! Invariants:
+//!
+//! - The source is only known as [`ReadAt`]: nothing here can write to it.
+//! - The manifest is published after everything it names is stored; a capture that fails leaves chunks
+//!   behind, which the next attempt finds, and no version.
+
+mod error;
+mod piece;
+mod volume;
+
+pub use error::Error;
+
+use crate::blockio::{ReadAt, Window};
+use crate::image::{ImageVersion, Manifest, Store, StoredFile, StoredVolume, UsedMap};
+use crate::plan::{DiskCapture, describe};
+use crate::progress::{Event, Monitor, Phase};
+use crate::schema::{Compression, Disk, OnReadError};
+use crate::units::{ByteRange, RangeSet, u64_from};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What a person chooses about how a capture is carried out.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How chunks are compressed.
+    pub compression: Compression,
+    /// What happens to sectors that stay unreadable.
+    pub on_read_error: OnReadError,
+    /// Number of threads that read, hash, compress and store.
+    pub workers: NonZeroUsize,
+    /// A remark for the manifest.
+    pub comment: Option<String>,
+    /// The time of the capture, RFC 3339, for the manifest.
+    pub created: String,
+}
+
+/// What a capture did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Bytes read from the source.
+    pub read_bytes: u64,
+    /// Compressed bytes that were sent to the store.
+    pub sent_bytes: u64,
+    /// Ranges that could not be read and were stored as zeros, with the name of their volume.
+    pub bad_ranges: Vec<(String, ByteRange)>,
+}
+
+/// Counters that the workers share.
+struct Totals {
+    total_bytes: u64,
+    done_bytes: AtomicU64,
+    sent_bytes: AtomicU64,
+}
+
+/// Captures `plan` from `sources`, one reader for each disk of the plan, into `store` as `version`.
+/// `previous` is the image's last version: what it refers to is asked for in bulk.
+///
+/// # Errors
+/// Whatever kept the version from being published. Chunks that were stored stay.
+pub fn run(
+    plan: &[DiskCapture],
+    sources: &[&dyn ReadAt],
+    store: &dyn Store,
+    version: &ImageVersion,
+    previous: Option<&Manifest>,
+    options: &Options,
+    monitor: &dyn Monitor,
+) -> Result<(Manifest, Report), Error> {
+    store.begin_capture(version)?;
+    let result = store_everything(plan, sources, store, version, previous, options, monitor);
+    if result.is_err() {
+        // The first error is what a person has to know; a marker that stays behind only spares chunks.
+        let _ = store.abandon(version);
+    }
+    result
+}
+
+fn store_everything(
+    plan: &[DiskCapture],
+    sources: &[&dyn ReadAt],
+    store: &dyn Store,
+    version: &ImageVersion,
+    previous: Option<&Manifest>,
+    options: &Options,
+    monitor: &dyn Monitor,
+) -> Result<(Manifest, Report), Error> {
+    let total_bytes =
+        plan.iter().flat_map(|disk| disk.read.iter().flatten()).map(RangeSet::total_bytes).sum();
+    let totals = Totals { total_bytes, done_bytes: AtomicU64::new(0), sent_bytes: AtomicU64::new(0) };
+    monitor.event(Event::PhaseStarted { phase: Phase::Capture, total_bytes: Some(total_bytes) });
+    let mut stored = Vec::new();
+    for (disk, source) in plan.iter().zip(sources) {
+        for (volume, read) in disk.disk.volumes.iter().zip(&disk.read) {
+            let Some(read) = read else { continue };
+            let place = ByteRange::at(volume.start_bytes, volume.size_bytes);
+            let window = place
+                .and_then(|place| Window::new(*source, place).ok())
+                .ok_or_else(|| Error::OutsideDisk { volume: volume.name.clone() })?;
+            let job = volume::Job {
+                volume: &volume.name,
+                content: describe(&volume.content),
+                source: &window,
+                sector_bytes: disk.disk.logical_sector_bytes.bytes(),
+                read,
+                known: volume::known(store, version, previous, volume)?,
+                store,
+                options,
+                totals: &totals,
+                monitor,
+            };
+            stored.push(store_volume(&job, version)?);
+        }
+    }
+    let manifest = manifest(plan.iter().map(|disk| disk.disk.clone()).collect(), stored, version, options);
+    let report = report(&manifest, &totals);
+    store.publish(version, &manifest.encode()?)?;
+    monitor.event(Event::PhaseFinished { phase: Phase::Capture });
+    Ok((manifest, report))
+}
+
+fn store_volume(job: &volume::Job<'_>, version: &ImageVersion) -> Result<StoredVolume, Error> {
+    let chunks = volume::store_chunks(job)?;
+    let index = chunks.index.encode();
+    let used = UsedMap::new(job.source.size_bytes(), job.read).encode();
+    let put = |extension: &str, bytes: &[u8]| -> Result<StoredFile, Error> {
+        let file = StoredFile::of(format!("{}.{extension}", job.volume), bytes);
+        job.store.put_file(version, &file.name, bytes)?;
+        Ok(file)
+    };
+    Ok(StoredVolume {
+        volume: job.volume.to_owned(),
+        index: put("caibx", &index)?,
+        used: put("used", &used)?,
+        chunk_bytes: chunks.chunk_bytes,
+        chunks: u64_from(chunks.index.entries().len()),
+        used_bytes: job.read.total_bytes(),
+        stored_bytes: chunks.sent_bytes,
+        bad_ranges: chunks.bad_ranges,
+    })
+}
+
+fn manifest(
+    disks: Vec<Disk>,
+    stored: Vec<StoredVolume>,
+    version: &ImageVersion,
+    options: &Options,
+) -> Manifest {
+    let ImageVersion { image, version } = version.clone();
+    Manifest {
+        comment: options.comment.clone(),
+        disks,
+        stored,
+        ..Manifest::new(image, version, options.created.clone(), options.compression)
+    }
+}
+
+fn report(manifest: &Manifest, totals: &Totals) -> Report {
+    let bad = |volume: &StoredVolume| {
+        let name = volume.volume.clone();
+        volume.bad_ranges.clone().into_iter().map(move |range| (name.clone(), range))
+    };
+    Report {
+        read_bytes: totals.done_bytes.load(Ordering::Relaxed),
+        sent_bytes: totals.sent_bytes.load(Ordering::Relaxed),
+        bad_ranges: manifest.stored.iter().flat_map(bad).collect(),
+    }
+}

@@ -48,6 +48,19 @@ impl ChunkId {
     pub fn of(content: &[u8]) -> Self {
         Self(Sha256::digest(content).into())
     }
+
+    /// The name of so many zeros.
+    #[must_use]
+    pub fn of_zeros(length_bytes: u64) -> Self {
+        let zeros = [0; 4096];
+        let mut hash = Sha256::new();
+        let mut left = usize_from(length_bytes);
+        while let Some(part) = zeros.get(..left.min(zeros.len())).filter(|part| !part.is_empty()) {
+            hash.update(part);
+            left = left.saturating_sub(part.len());
+        }
+        Self(hash.finalize().into())
+    }
 }
 
 impl FromStr for ChunkId {

@@ -140,6 +140,12 @@ impl Index {
         &self.entries
     }
 
+    /// Its chunks, in order, without the index around them.
+    #[must_use]
+    pub fn into_entries(self) -> Vec<Entry> {
+        self.entries
+    }
+
     /// Size of the volume.
     #[must_use]
     pub fn volume_bytes(&self) -> u64 {

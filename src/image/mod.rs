@@ -8,6 +8,7 @@ mod chunk;
 mod cutting;
 mod index;
 pub mod layout;
+mod load;
 mod manifest;
 mod manifest_check;
 mod store;
@@ -37,3 +38,10 @@ pub const MAX_INDEX_BYTES: u64 = 104 + 40 * MAX_CHUNKS;
 pub const MAX_USED_MAP_BYTES: u64 = 256 * MIB;
 /// The largest manifest.
 pub const MAX_MANIFEST_BYTES: u64 = 16 * MIB;
+
+/// The largest frame of a chunk whose content has this length.
+#[must_use]
+pub fn frame_limit_bytes(content_bytes: u64) -> u64 {
+    // zstd adds at most 3 bytes to a block of 128 KiB, and less than 64 KiB to a frame.
+    content_bytes.saturating_add(content_bytes / 1024).saturating_add(64 << 10).min(MAX_FRAME_BYTES)
+}

@@ -26,10 +26,11 @@ pub struct DiskView<'a> {
 /// `used_bytes` says what matters of them.
 #[must_use]
 pub fn view(inspections: &[Inspection]) -> View<'_> {
-    let disks = inspections.iter().map(|inspection| DiskView {
-        disk: &inspection.disk,
-        findings: &inspection.findings,
-        refusals: &inspection.refusals,
-    });
-    View { disks: disks.collect() }
+    View { disks: inspections.iter().map(view_disk).collect() }
+}
+
+/// One inspection in the form in which it is printed as JSON.
+#[must_use]
+pub fn view_disk(inspection: &Inspection) -> DiskView<'_> {
+    DiskView { disk: &inspection.disk, findings: &inspection.findings, refusals: &inspection.refusals }
 }

@@ -3,7 +3,7 @@
 //! Invariants:
 //!
 //! - Every partition with sectors on the disk is a volume, as is the boot area in front of the first one. A disk
-//!   without a table is one volume, unless it looks empty. Gaps between partitions are nobody's.
+//!   without a table is one volume. Gaps between partitions are nobody's.
 //! - A volume that nobody understands is captured raw; nothing is left out because it was not recognised.
 //! - A finding that makes a capture doubtful is a refusal as well; it stays one until a person decided.
 
@@ -16,7 +16,7 @@ mod text;
 mod volume;
 
 pub use error::Error;
-pub use json::{DiskView, View, view};
+pub use json::{DiskView, View, view, view_disk};
 pub use text::table_text;
 
 use crate::blockio::ReadAt;
@@ -55,6 +55,15 @@ pub struct Inspection {
     pub findings: Vec<String>,
     /// Those of the findings for which a capture is refused unless a person decided.
     pub refusals: Vec<String>,
+}
+
+impl Inspection {
+    /// What was found on a disk when it was captured, as far as its manifest tells.
+    #[must_use]
+    pub fn of_captured(disk: Disk) -> Self {
+        let used = vec![None; disk.volumes.len()];
+        Self { disk, used, findings: Vec::new(), refusals: Vec::new() }
+    }
 }
 
 /// Reads one disk.
@@ -157,13 +166,6 @@ fn places(
         return (Table::None, vec![Place::whole(disk)]);
     }
     if table == Table::None {
-        if volume::looks_empty(disk) && volume::recognised(disk).is_none() {
-            notes.findings.push(
-                "The disk has no table and looks empty: zeros wherever it was read. Nothing of it is captured."
-                    .to_owned(),
-            );
-            return (table, Vec::new());
-        }
         return (table, vec![Place::whole(disk)]);
     }
     let mut places = volume::partitions(&table, sector, disk.size_bytes());

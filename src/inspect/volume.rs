@@ -3,16 +3,7 @@
 use crate::blockio::{ReadAt, Window};
 use crate::filesystem::{self, Reading};
 use crate::schema::{Content, FileSystemKind, MbrRole, Role, State, Table};
-use crate::units::{ByteRange, Lba, MIB, RangeSet, SectorSize, usize_from};
-
-/// Disks up to this size are read whole to see whether they are empty.
-const WHOLE_CHECK_BYTES: u64 = 256 * MIB;
-/// How much of each end of a larger disk is read.
-const END_CHECK_BYTES: u64 = 16 * MIB;
-/// How many places between the ends are looked at.
-const SAMPLES: u64 = 256;
-/// How much is read at once.
-const BLOCK_BYTES: u64 = 64 << 10;
+use crate::units::{ByteRange, Lba, RangeSet, SectorSize};
 
 /// A stretch of the disk that is a volume.
 pub(super) struct Place {
@@ -141,34 +132,4 @@ fn content(reading: Reading) -> Understood {
 /// What fills the whole disk, if anything is recognised.
 pub(super) fn recognised(disk: &dyn ReadAt) -> Option<FileSystemKind> {
     filesystem::read(disk).ok().flatten().map(|reading| reading.file_system.kind)
-}
-
-/// True where a disk reads as zeros: all of a small one, both ends and samples between them of a large one. A
-/// disk that cannot be read is not empty.
-pub(super) fn looks_empty(disk: &dyn ReadAt) -> bool {
-    let size = disk.size_bytes();
-    if size <= WHOLE_CHECK_BYTES {
-        return is_zero(disk, ByteRange::new(0, size));
-    }
-    let sample = |number: u64| {
-        let start = size / SAMPLES * number;
-        ByteRange::new(start, start.saturating_add(BLOCK_BYTES).min(size))
-    };
-    is_zero(disk, ByteRange::new(0, END_CHECK_BYTES))
-        && is_zero(disk, ByteRange::new(size.saturating_sub(END_CHECK_BYTES), size))
-        && (1..SAMPLES).all(|number| is_zero(disk, sample(number)))
-}
-
-fn is_zero(disk: &dyn ReadAt, range: ByteRange) -> bool {
-    let mut block = vec![0; usize_from(BLOCK_BYTES)];
-    let mut at = range.start();
-    while at < range.end() {
-        let length = range.end().saturating_sub(at).min(BLOCK_BYTES);
-        let Some(part) = block.get_mut(..usize_from(length)) else { return false };
-        if disk.read_at(at, part).is_err() || part.iter().any(|byte| *byte != 0) {
-            return false;
-        }
-        at = at.saturating_add(length);
-    }
-    true
 }

@@ -4,6 +4,7 @@
 //! image's disks with the machine's, [`deploy`] decides or refuses, [`check`] reads the finished plan once
 //! more without the code that made it, [`explain`] prints it.
 
+mod capture;
 mod check;
 mod deploy;
 mod explain;
@@ -18,6 +19,7 @@ mod sharing;
 mod sizing;
 mod special;
 
+pub use capture::{CaptureOptions, CaptureRefusal, DiskCapture, Untrusted, capture, describe};
 pub use check::{Fault, check};
 pub use deploy::{Clearing, DeployOptions, DeployPlan, DiskPlan, Resize, VolumeAction, VolumePlan, deploy};
 pub use explain::explain;

@@ -1,0 +1,114 @@
+//! `remint capture`.
+
+use super::disks::{self, DiskSettings};
+use super::images::{StoreSettings, load_manifest, open_store};
+use crate::blockio::ReadAt;
+use crate::capture::{self, Options, Report};
+use crate::image::{ImageName, ImageVersion, Manifest, Store, VersionName};
+use crate::linux::DiskReader;
+use crate::plan::{self, CaptureOptions};
+use crate::progress::{Event, Monitor, Phase};
+use crate::schema::{Compression, OnReadError};
+use anyhow::{Context, Result, bail};
+use std::num::NonZeroUsize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+
+/// What a person asks for.
+#[derive(Debug, Clone)]
+pub struct CaptureRequest {
+    /// Name of the image.
+    pub image: ImageName,
+    /// Where it goes.
+    pub store: StoreSettings,
+    /// The disks; empty for the only one.
+    pub disks: Vec<String>,
+    /// How the disks are looked at.
+    pub disk_settings: DiskSettings,
+    /// What is captured.
+    pub options: CaptureOptions,
+    /// How chunks are compressed.
+    pub compression: Compression,
+    /// What happens to unreadable sectors.
+    pub on_read_error: OnReadError,
+    /// Captures a disk although something uses it.
+    pub allow_in_use: bool,
+    /// Number of threads.
+    pub workers: NonZeroUsize,
+    /// A remark for the manifest.
+    pub comment: Option<String>,
+}
+
+/// What was captured.
+#[derive(Debug, Clone)]
+pub struct CaptureOutcome {
+    /// The new version.
+    pub version: ImageVersion,
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// What was read and sent.
+    pub report: Report,
+}
+
+/// Captures disks into a new version of an image.
+pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<CaptureOutcome> {
+    monitor.event(Event::PhaseStarted { phase: Phase::Inspect, total_bytes: None });
+    let machine = match request.disks.as_slice() {
+        [] => vec![disks::only_candidate()?],
+        named => disks::named(named, request.disk_settings)?,
+    };
+    let mut found = Vec::new();
+    let mut readers = Vec::new();
+    for (number, disk) in (0u32..).zip(machine) {
+        if let Some(holders) = disks::held(&disk) {
+            let message = format!("{} is in use: {holders}", disk.path);
+            if !request.allow_in_use {
+                bail!("{message}; what is read could change meanwhile. Unmount it, or pass --allow-in-use");
+            }
+            monitor.event(Event::Warning { subject: disk.path.clone(), message });
+        }
+        readers.push(DiskReader::open(&disk.path)?);
+        let inspected = disks::read(number, disk, request.disk_settings)?;
+        for finding in &inspected.inspection.findings {
+            let subject = inspected.machine.path.clone();
+            monitor.event(Event::Warning { subject, message: finding.clone() });
+        }
+        if let Some(refusal) = inspected.inspection.refusals.first() {
+            bail!("{}: {refusal}", inspected.machine.path);
+        }
+        found.push((inspected.inspection.disk, inspected.inspection.used));
+    }
+    monitor.event(Event::PhaseFinished { phase: Phase::Inspect });
+    let plan = plan::capture(found, &request.options)?;
+    let store = open_store(&request.store, true)?;
+    let (version, previous) = next_version(store.as_ref(), &request.image)?;
+    let options = Options {
+        compression: request.compression,
+        on_read_error: request.on_read_error,
+        workers: request.workers,
+        comment: request.comment.clone(),
+        created: OffsetDateTime::now_utc().format(&Rfc3339).context("writing the time")?,
+    };
+    let sources: Vec<&dyn ReadAt> = readers.iter().map(|reader| -> &dyn ReadAt { reader }).collect();
+    let (manifest, report) =
+        capture::run(&plan, &sources, store.as_ref(), &version, previous.as_ref(), &options, monitor)?;
+    Ok(CaptureOutcome { version, manifest, report })
+}
+
+/// The name of the new version, and the manifest of the newest one where it can be read.
+fn next_version(store: &dyn Store, image: &ImageName) -> Result<(ImageVersion, Option<Manifest>)> {
+    let now = OffsetDateTime::now_utc()
+        .format(format_description!("[year]-[month]-[day]T[hour][minute][second]Z"))?;
+    let taken = store.versions(image)?;
+    let name = (1u32..)
+        .map(|count| if count == 1 { now.clone() } else { format!("{now}-{count}") })
+        .find(|name| taken.iter().all(|taken| taken.as_ref() != name))
+        .unwrap_or(now);
+    let version: VersionName = name.parse()?;
+    let previous = taken
+        .last()
+        .cloned()
+        .and_then(|version| load_manifest(store, &ImageVersion { image: image.clone(), version }).ok());
+    Ok((ImageVersion { image: image.clone(), version }, previous))
+}

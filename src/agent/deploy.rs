@@ -1,0 +1,137 @@
+//! `remint plan` and `remint deploy`.
+
+use super::disks::DiskSettings;
+use super::images::{ImageReference, StoreSettings, load_manifest, open_store, resolve};
+use crate::blockio::WriteAt;
+use crate::image::{ImageVersion, Manifest, Store};
+use crate::linux::{self, DiskWriter, Tools};
+use crate::machine::{DiskKind, MachineDisk};
+use crate::plan::{self, DeployOptions, DeployPlan};
+use crate::progress::{Event, Monitor, Phase};
+use crate::restore::{self, Failure, Surroundings};
+use crate::units::SectorSize;
+use anyhow::{Context, Result};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+/// A disk to plan for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlanTarget {
+    /// A disk of this machine, or a plain file.
+    Disk(String),
+    /// A disk that is not there, of so many bytes.
+    Size(u64),
+}
+
+/// What a person asks for.
+#[derive(Debug, Clone)]
+pub struct DeployRequest {
+    /// The image.
+    pub image: ImageReference,
+    /// Where it is.
+    pub store: StoreSettings,
+    /// The targets.
+    pub targets: Vec<PlanTarget>,
+    /// How the targets are looked at.
+    pub disk_settings: DiskSettings,
+    /// How they are laid out.
+    pub options: DeployOptions,
+}
+
+/// A deploy that was planned, and not begun.
+pub struct PreparedDeploy {
+    /// The plan.
+    pub plan: DeployPlan,
+    /// The image.
+    pub manifest: Manifest,
+    version: ImageVersion,
+    store: Arc<dyn Store>,
+}
+
+/// Plans a deploy. Nothing is written.
+pub fn prepare_deploy(request: &DeployRequest) -> Result<PreparedDeploy> {
+    let store = open_store(&request.store, false)?;
+    let version = resolve(store.as_ref(), &request.image)?;
+    let manifest = load_manifest(store.as_ref(), &version)?;
+    // A plain file, or a disk that is only imagined, takes the sector size of the captured disk.
+    let sector_size = request
+        .disk_settings
+        .sector_size
+        .or_else(|| manifest.disks.first().map(|disk| disk.logical_sector_bytes));
+    let machine: Vec<MachineDisk> = request
+        .targets
+        .iter()
+        .map(|target| match target {
+            PlanTarget::Disk(path) => linux::disk(path, sector_size).map_err(Into::into),
+            PlanTarget::Size(bytes) => Ok(imagined(*bytes, sector_size)),
+        })
+        .collect::<Result<_>>()?;
+    let targets = plan::match_disks(&manifest.disks, &machine)?;
+    let plan = plan::deploy(
+        version.image.as_ref(),
+        version.version.as_ref(),
+        &manifest.disks,
+        &targets,
+        request.options,
+    )?;
+    Ok(PreparedDeploy { plan, manifest, version, store })
+}
+
+/// A disk that is only planned for.
+fn imagined(size_bytes: u64, sector_size: Option<SectorSize>) -> MachineDisk {
+    let sector = sector_size.unwrap_or(SectorSize::B512);
+    MachineDisk {
+        path: format!("a disk of {}", crate::units::format_size(size_bytes)),
+        kind: DiskKind::Device,
+        size_bytes,
+        logical_sector_bytes: sector,
+        physical_sector_bytes: sector,
+        model: None,
+        serial: None,
+        wwn: None,
+        transport: None,
+        removable: false,
+        read_only: false,
+        can_discard: false,
+        boot_medium: false,
+        holders: Vec::new(),
+    }
+}
+
+impl PreparedDeploy {
+    /// The plan as text.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        plan::explain(&self.plan, &self.manifest.disks)
+    }
+
+    /// Checks everything that can be checked without writing, then writes. Returns sentences about what
+    /// needs attention although the deploy is done.
+    pub fn carry_out(&self, workers: NonZeroUsize, monitor: &dyn Monitor) -> Result<Vec<String>> {
+        monitor.event(Event::PhaseStarted { phase: Phase::Preflight, total_bytes: None });
+        if let Some(refusal) =
+            self.plan.disks.iter().flat_map(|disk| plan::preflight_refusals(&disk.target)).next()
+        {
+            return Err(refusal.into());
+        }
+        let resizer = Tools::default();
+        let version = self.version.clone();
+        let prepared = restore::prepare(&self.plan, &self.manifest, self.store.as_ref(), version, &resizer)
+            .map_err(Failure::from)?;
+        let writers = self.plan.disks.iter().map(|disk| DiskWriter::open(&disk.target));
+        let writers: Vec<DiskWriter> = writers.collect::<Result<_, _>>().context("opening the target")?;
+        monitor.event(Event::PhaseFinished { phase: Phase::Preflight });
+        let targets: Vec<&dyn WriteAt> = writers.iter().map(|writer| -> &dyn WriteAt { writer }).collect();
+        restore::run(&prepared, &targets, &Surroundings { resizer: &resizer, workers, monitor })?;
+        drop(writers);
+        Ok(self.tell_the_kernel())
+    }
+
+    /// Has the kernel read the new tables.
+    fn tell_the_kernel(&self) -> Vec<String> {
+        let reread = |disk: &plan::DiskPlan| {
+            linux::reread_table(&disk.target.path).err().map(|error| error.to_string())
+        };
+        self.plan.disks.iter().filter_map(reread).collect()
+    }
+}

@@ -1,0 +1,96 @@
+//! Finding, opening and reading the disks that a job names.
+
+use crate::inspect::{self, DiskFacts, Inspection};
+use crate::linux::{self, DiskReader};
+use crate::machine::{DiskKind, Holder, MachineDisk};
+use crate::partition::{self, Trust};
+use crate::progress::Silent;
+use crate::units::SectorSize;
+use anyhow::{Context, Result, bail};
+
+/// How disks are looked at.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DiskSettings {
+    /// Logical sector size of plain files that hold a disk; 512 where nobody says.
+    pub sector_size: Option<SectorSize>,
+    /// Which table counts where a disk has two that contradict each other.
+    pub trust: Trust,
+}
+
+/// A disk of this machine with what it holds.
+#[derive(Debug, Clone)]
+pub struct InspectedDisk {
+    /// The disk.
+    pub machine: MachineDisk,
+    /// What it holds.
+    pub inspection: Inspection,
+}
+
+/// Inspects the named disks, or every disk of the machine.
+pub fn inspect(paths: &[String], settings: DiskSettings) -> Result<Vec<InspectedDisk>> {
+    let machine = if paths.is_empty() { linux::disks()? } else { named(paths, settings)? };
+    (0u32..).zip(machine).map(|(number, disk)| read(number, disk, settings)).collect()
+}
+
+/// The disks that a person named.
+pub(super) fn named(paths: &[String], settings: DiskSettings) -> Result<Vec<MachineDisk>> {
+    let mut disks: Vec<MachineDisk> = Vec::new();
+    for path in paths {
+        let disk = with_its_sectors(linux::disk(path, settings.sector_size)?, settings)?;
+        if disks.iter().any(|other| other.path == disk.path) {
+            bail!("{path} is named twice");
+        }
+        disks.push(disk);
+    }
+    Ok(disks)
+}
+
+/// A plain file has no sector size of its own: where nobody says, that of the GPT in it counts.
+fn with_its_sectors(mut disk: MachineDisk, settings: DiskSettings) -> Result<MachineDisk> {
+    if disk.kind == DiskKind::File
+        && settings.sector_size.is_none()
+        && let Some(sector) = partition::detect_sector_size(&DiskReader::open(&disk.path)?)
+    {
+        disk.logical_sector_bytes = sector;
+        disk.physical_sector_bytes = disk.physical_sector_bytes.max(sector);
+    }
+    Ok(disk)
+}
+
+/// The one disk that a job without a name means: fixed, not the boot medium, and alone in that.
+pub(super) fn only_candidate() -> Result<MachineDisk> {
+    let all = linux::disks()?;
+    let mut candidates: Vec<MachineDisk> = all
+        .iter()
+        .filter(|disk| !disk.removable && !disk.boot_medium && disk.size_bytes > 0)
+        .cloned()
+        .collect();
+    match (candidates.pop(), candidates.is_empty()) {
+        (Some(disk), true) => Ok(disk),
+        _ => {
+            let found: Vec<String> = all.iter().map(|disk| disk.path.clone()).collect();
+            bail!("not exactly one disk to choose from (found: {}); name it with --disk", found.join(", "))
+        }
+    }
+}
+
+pub(super) fn read(number: u32, machine: MachineDisk, settings: DiskSettings) -> Result<InspectedDisk> {
+    let reader = DiskReader::open(&machine.path)?;
+    let facts = DiskFacts {
+        number,
+        logical_sector_bytes: machine.logical_sector_bytes,
+        physical_sector_bytes: machine.physical_sector_bytes,
+        model: machine.model.clone(),
+        serial: machine.serial.clone(),
+        wwn: machine.wwn.clone(),
+    };
+    let inspection = inspect::read_disk(&reader, facts, settings.trust, &Silent)
+        .with_context(|| format!("inspecting {}", machine.path))?;
+    Ok(InspectedDisk { machine, inspection })
+}
+
+/// Who uses a disk, as one sentence; `None` where nobody does.
+pub(super) fn held(disk: &MachineDisk) -> Option<String> {
+    let holders: Vec<String> = disk.holders.iter().map(Holder::to_string).collect();
+    (!holders.is_empty()).then(|| holders.join("; "))
+}

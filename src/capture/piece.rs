@@ -1,0 +1,189 @@
+//! The content of one piece of a volume: its used bytes as they are, everything else as zeros.
+
+use super::Error;
+use crate::blockio::ReadAt;
+use crate::schema::OnReadError;
+use crate::units::{ByteRange, RangeSet, usize_from};
+use std::io;
+
+/// Free stretches up to this length are read along and then zeroed: cheaper than another request.
+const READ_ALONG_BYTES: u64 = 64 << 10;
+
+/// Where the pieces of a volume are read from.
+pub(super) struct Reader<'a> {
+    /// Name of the volume, for messages.
+    pub volume: &'a str,
+    /// The volume.
+    pub source: &'a dyn ReadAt,
+    /// The unit in which a bad stretch is read again.
+    pub sector_bytes: u64,
+    /// What happens to sectors that stay unreadable.
+    pub on_read_error: OnReadError,
+}
+
+impl Reader<'_> {
+    /// Fills `buffer` with the content of `piece`. Returns the sectors that could not be read and are
+    /// zeros now.
+    pub(super) fn read(
+        &self,
+        piece: ByteRange,
+        used: &RangeSet,
+        buffer: &mut Vec<u8>,
+    ) -> Result<RangeSet, Error> {
+        buffer.clear();
+        buffer.resize(usize_from(piece.length()), 0);
+        let mut bad = RangeSet::new();
+        let mut group: Option<ByteRange> = None;
+        for range in used.within(piece) {
+            group = match group {
+                Some(open) if range.start().saturating_sub(open.end()) <= READ_ALONG_BYTES => {
+                    Some(ByteRange::new(open.start(), range.end()))
+                }
+                Some(open) => {
+                    self.read_group(piece, open, used, buffer, &mut bad)?;
+                    Some(range)
+                }
+                None => Some(range),
+            };
+        }
+        if let Some(open) = group {
+            self.read_group(piece, open, used, buffer, &mut bad)?;
+        }
+        Ok(bad)
+    }
+
+    /// Reads a stretch that begins and ends with used bytes, and zeros what is free in it.
+    fn read_group(
+        &self,
+        piece: ByteRange,
+        group: ByteRange,
+        used: &RangeSet,
+        buffer: &mut [u8],
+        bad: &mut RangeSet,
+    ) -> Result<(), Error> {
+        let part = part_of(buffer, piece, group)
+            .ok_or_else(|| self.failed(group, io::ErrorKind::InvalidInput.into()))?;
+        if self.source.read_at(group.start(), part).is_ok() {
+            for gap in used.gaps(group).iter() {
+                if let Some(free) = part_of(buffer, piece, gap) {
+                    free.fill(0);
+                }
+            }
+            return Ok(());
+        }
+        part.fill(0);
+        for range in used.within(group) {
+            if let Some(part) = part_of(buffer, piece, range) {
+                self.read_by_sector(range, part, bad)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads sector by sector, so that only what is really unreadable is lost.
+    fn read_by_sector(&self, range: ByteRange, buffer: &mut [u8], bad: &mut RangeSet) -> Result<(), Error> {
+        let mut position = range.start();
+        let mut rest = buffer;
+        while position < range.end() {
+            let into_sector = position % self.sector_bytes.max(1);
+            let step = self
+                .sector_bytes
+                .max(1)
+                .saturating_sub(into_sector)
+                .min(range.end().saturating_sub(position));
+            let sector = ByteRange::new(position, position.saturating_add(step));
+            let Some((part, behind)) = rest.split_at_mut_checked(usize_from(step)) else { return Ok(()) };
+            let second_try = |part: &mut [u8]| self.source.read_at(position, part);
+            if let Err(error) = self.source.read_at(position, part).or_else(|_| second_try(part)) {
+                if self.on_read_error == OnReadError::Fail {
+                    return Err(self.failed(sector, error));
+                }
+                part.fill(0);
+                bad.insert(sector);
+            }
+            rest = behind;
+            position = sector.end();
+        }
+        Ok(())
+    }
+
+    fn failed(&self, range: ByteRange, source: io::Error) -> Error {
+        Error::Read { volume: self.volume.to_owned(), range, source }
+    }
+}
+
+/// The bytes of `range` in a buffer that holds `piece`.
+fn part_of(buffer: &mut [u8], piece: ByteRange, range: ByteRange) -> Option<&mut [u8]> {
+    let start = usize_from(range.start().checked_sub(piece.start())?);
+    buffer.get_mut(start..start.checked_add(usize_from(range.length()))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blockio::MemoryDisk;
+
+    /// Reads fail where they touch a bad range.
+    struct Scratched(MemoryDisk, RangeSet);
+
+    impl ReadAt for Scratched {
+        fn size_bytes(&self) -> u64 {
+            self.0.size_bytes()
+        }
+        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+            let touched = ByteRange::at(offset, buffer.len().try_into().unwrap()).unwrap();
+            match self.1.within(touched).next() {
+                Some(_) => Err(io::Error::from_raw_os_error(5)),
+                None => self.0.read_at(offset, buffer),
+            }
+        }
+    }
+
+    fn scratched() -> Scratched {
+        let bytes: Vec<u8> = (0..64 << 10).map(|i: u32| u8::try_from(i % 255).unwrap() | 1).collect();
+        Scratched(MemoryDisk::from_bytes(&bytes), RangeSet::of(ByteRange::new(1000, 1030)))
+    }
+
+    #[test]
+    fn free_bytes_are_zeros_and_used_bytes_are_as_they_are() {
+        let disk = scratched();
+        let used: RangeSet = [ByteRange::new(5000, 6000), ByteRange::new(7000, 7001)].into_iter().collect();
+        let reader =
+            Reader { volume: "v", source: &disk, sector_bytes: 512, on_read_error: OnReadError::Fail };
+        let mut buffer = vec![9; 3];
+        assert!(reader.read(ByteRange::new(4096, 8192), &used, &mut buffer).unwrap().is_empty());
+        for (at, byte) in (4096u64..).zip(&buffer) {
+            let expected = if used.contains(ByteRange::new(at, at + 1)) {
+                u8::try_from(at % 255).unwrap() | 1
+            } else {
+                0
+            };
+            assert_eq!(*byte, expected, "{at}");
+        }
+    }
+
+    #[test]
+    fn only_the_unreadable_sectors_are_lost_and_they_are_named() {
+        let disk = scratched();
+        let used = RangeSet::of(ByteRange::new(0, 4096));
+        let mut reader =
+            Reader { volume: "v", source: &disk, sector_bytes: 512, on_read_error: OnReadError::Zero };
+        let mut buffer = Vec::new();
+        let bad = reader.read(ByteRange::new(0, 4096), &used, &mut buffer).unwrap();
+        assert_eq!(bad.ranges(), [ByteRange::new(512, 1536)]);
+        assert!(buffer[..512].iter().chain(&buffer[1536..]).all(|byte| *byte != 0));
+        assert!(buffer[512..1536].iter().all(|byte| *byte == 0));
+        reader.on_read_error = OnReadError::Fail;
+        let error = reader.read(ByteRange::new(0, 4096), &used, &mut buffer).unwrap_err().to_string();
+        assert!(error.contains("bytes 512 to 1023 of v"), "{error}");
+    }
+
+    #[test]
+    fn an_unreadable_sector_in_free_space_does_not_matter() {
+        let disk = scratched();
+        let used: RangeSet = [ByteRange::new(0, 512), ByteRange::new(2048, 4096)].into_iter().collect();
+        let reader =
+            Reader { volume: "v", source: &disk, sector_bytes: 512, on_read_error: OnReadError::Fail };
+        assert!(reader.read(ByteRange::new(0, 4096), &used, &mut Vec::new()).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,237 @@
+//! One volume: its pieces hashed, compressed and stored by all workers at once.
+
+use super::{Error, Options, Totals, piece};
+use crate::blockio::ReadAt;
+use crate::image::{ChunkId, Encoder, Entry, ImageVersion, Index, Manifest, Piece, Store, chunk_bytes, cut};
+use crate::parallel::{for_each, lock};
+use crate::progress::{Event, Monitor, Phase};
+use crate::schema::Volume;
+use crate::units::{ByteRange, RangeSet, u64_from};
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// One volume to store.
+pub(super) struct Job<'a> {
+    /// Its name.
+    pub volume: &'a str,
+    /// What is on it, for a person.
+    pub content: String,
+    /// The volume.
+    pub source: &'a dyn ReadAt,
+    /// Logical sector size in bytes.
+    pub sector_bytes: u64,
+    /// The bytes to read.
+    pub read: &'a RangeSet,
+    /// What is known to be stored already.
+    pub known: Known,
+    /// Where the chunks go.
+    pub store: &'a dyn Store,
+    /// How.
+    pub options: &'a Options,
+    /// Counters of the whole capture.
+    pub totals: &'a Totals,
+    /// Who listens.
+    pub monitor: &'a dyn Monitor,
+}
+
+/// What was stored of a volume.
+pub(super) struct Chunks {
+    /// The chunk list.
+    pub index: Index,
+    /// Size at which the volume was cut.
+    pub chunk_bytes: u64,
+    /// Compressed bytes sent.
+    pub sent_bytes: u64,
+    /// Unreadable ranges that were stored as zeros.
+    pub bad_ranges: Vec<ByteRange>,
+}
+
+/// The chunks of the same volume in the image's previous version, as far as the store still has them.
+///
+/// Volumes are cut at fixed places, so an unchanged piece is the entry with the same end.
+#[derive(Default)]
+pub(super) struct Known {
+    entries: Vec<Entry>,
+}
+
+impl Known {
+    fn holds(&self, piece: ByteRange, id: ChunkId) -> bool {
+        let found = self.entries.binary_search_by_key(&piece.end(), |entry| entry.end_bytes);
+        found.ok().and_then(|position| self.entries.get(position)).is_some_and(|entry| entry.id == id)
+    }
+}
+
+/// How many chunks the store is asked about at once.
+const ASK_AT_ONCE: usize = 4096;
+
+/// Asks the store which chunks of the previous version it still has. A previous version that cannot be
+/// read is no reason to fail: its chunks are then asked for one by one.
+pub(super) fn known(
+    store: &dyn Store,
+    version: &ImageVersion,
+    previous: Option<&Manifest>,
+    volume: &Volume,
+) -> Result<Known, Error> {
+    let index = previous.and_then(|previous| {
+        let version = ImageVersion { image: version.image.clone(), version: previous.version.clone() };
+        previous.load_index(store, &version, &volume.name).ok()
+    });
+    let mut entries = index.map(Index::into_entries).unwrap_or_default();
+    let mut stored = Vec::with_capacity(entries.len());
+    for some in entries.chunks(ASK_AT_ONCE) {
+        let ids: Vec<ChunkId> = some.iter().map(|entry| entry.id).collect();
+        stored.extend(store.have_chunks(&ids)?);
+    }
+    let mut stored = stored.into_iter();
+    entries.retain(|_| stored.next().unwrap_or(false));
+    Ok(Known { entries })
+}
+
+/// What the workers of one volume share.
+struct Shared<'a> {
+    job: &'a Job<'a>,
+    entries: Mutex<Vec<Entry>>,
+    zeros: Mutex<HashMap<u64, ChunkId>>,
+    bad: Mutex<RangeSet>,
+    sent_bytes: AtomicU64,
+}
+
+/// Stores every chunk of a volume.
+pub(super) fn store_chunks(job: &Job<'_>) -> Result<Chunks, Error> {
+    let size_bytes = job.source.size_bytes();
+    job.monitor.event(Event::VolumeStarted {
+        phase: Phase::Capture,
+        volume: job.volume.to_owned(),
+        content: job.content.clone(),
+        total_bytes: job.read.total_bytes(),
+    });
+    let shared = Shared {
+        job,
+        entries: Mutex::default(),
+        zeros: Mutex::default(),
+        bad: Mutex::default(),
+        sent_bytes: AtomicU64::new(0),
+    };
+    let pieces = cut(size_bytes, job.read).enumerate();
+    for_each(job.options.workers, pieces, Worker::default, |worker, (position, piece)| {
+        if job.monitor.cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let id = shared.store(&piece, worker)?;
+        shared.note(position, piece.range, id);
+        Ok(())
+    })?;
+    job.monitor.event(Event::VolumeFinished { phase: Phase::Capture, volume: job.volume.to_owned() });
+    let entries = std::mem::take(&mut *lock(&shared.entries));
+    let bad = std::mem::take(&mut *lock(&shared.bad));
+    let chunk_bytes = chunk_bytes(size_bytes);
+    let index = Index::new(chunk_bytes, entries);
+    Ok(Chunks {
+        index: index.map_err(|source| Error::Index { volume: job.volume.to_owned(), source })?,
+        chunk_bytes,
+        sent_bytes: shared.sent_bytes.load(Ordering::Relaxed),
+        bad_ranges: bad.iter().collect(),
+    })
+}
+
+impl Shared<'_> {
+    fn note(&self, position: usize, piece: ByteRange, id: ChunkId) {
+        let mut entries = lock(&self.entries);
+        if entries.len() <= position {
+            entries.resize(position.saturating_add(1), Entry { end_bytes: 0, id: ChunkId([0; 32]) });
+        }
+        if let Some(entry) = entries.get_mut(position) {
+            *entry = Entry { end_bytes: piece.end(), id };
+        }
+    }
+
+    /// Reads, hashes and, where the store does not have it, compresses and sends one piece.
+    fn store(&self, piece: &Piece, worker: &mut Worker) -> Result<ChunkId, Error> {
+        if piece.free {
+            return self.zero_chunk(piece.range.length(), worker);
+        }
+        let reader = piece::Reader {
+            volume: self.job.volume,
+            source: self.job.source,
+            sector_bytes: self.job.sector_bytes,
+            on_read_error: self.job.options.on_read_error,
+        };
+        let bad = reader.read(piece.range, self.job.read, &mut worker.content)?;
+        if !bad.is_empty() {
+            bad.iter().for_each(|range| lock(&self.bad).insert(range));
+        }
+        let id = if is_zero(&worker.content) {
+            self.zero_chunk(piece.range.length(), worker)?
+        } else {
+            let id = ChunkId::of(&worker.content);
+            if !self.job.known.holds(piece.range, id) {
+                self.send(id, worker)?;
+            }
+            id
+        };
+        self.advance(self.job.read.within(piece.range).map(ByteRange::length).sum());
+        Ok(id)
+    }
+
+    /// The chunk of `length` zeros, hashed and sent once for each length.
+    fn zero_chunk(&self, length: u64, worker: &mut Worker) -> Result<ChunkId, Error> {
+        if let Some(id) = lock(&self.zeros).get(&length) {
+            return Ok(*id);
+        }
+        let mut zeros = lock(&self.zeros);
+        if let Some(id) = zeros.get(&length) {
+            return Ok(*id);
+        }
+        worker.content.clear();
+        worker.content.resize(crate::units::usize_from(length), 0);
+        let id = ChunkId::of(&worker.content);
+        self.send(id, worker)?;
+        worker.content = Vec::new();
+        zeros.insert(length, id);
+        Ok(id)
+    }
+
+    /// Compresses and sends the worker's content, unless the store has it.
+    fn send(&self, id: ChunkId, worker: &mut Worker) -> Result<(), Error> {
+        let job = self.job;
+        if job.store.have_chunks(&[id])? == [true] {
+            return Ok(());
+        }
+        let compress = |source| Error::Compress { volume: job.volume.to_owned(), source };
+        let encoder = match &mut worker.encoder {
+            Some(encoder) => encoder,
+            none => none.insert(Encoder::new(job.options.compression).map_err(compress)?),
+        };
+        encoder.encode(&worker.content, &mut worker.frame).map_err(compress)?;
+        job.store.put_chunk(id, &worker.frame)?;
+        let sent = u64_from(worker.frame.len());
+        self.sent_bytes.fetch_add(sent, Ordering::Relaxed);
+        job.totals.sent_bytes.fetch_add(sent, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn advance(&self, bytes: u64) {
+        let totals = self.job.totals;
+        let done_bytes = totals.done_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        self.job.monitor.event(Event::Advanced {
+            phase: Phase::Capture,
+            volume: self.job.volume.to_owned(),
+            done_bytes,
+            total_bytes: totals.total_bytes,
+            transferred_bytes: totals.sent_bytes.load(Ordering::Relaxed),
+        });
+    }
+}
+
+/// What a worker keeps from piece to piece.
+#[derive(Default)]
+struct Worker {
+    content: Vec<u8>,
+    frame: Vec<u8>,
+    encoder: Option<Encoder>,
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.chunks(4096).all(|part| part.iter().fold(0, |seen, byte| seen | byte) == 0)
+}

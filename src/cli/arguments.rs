@@ -1,0 +1,386 @@
+//! What can be said on the command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use remint::agent::{ImageReference, StoreSettings};
+use remint::image::{ImageName, VersionName};
+use remint::partition::Trust;
+use remint::schema::{Compression, FreeSpace, Layout, OnReadError, WhenDirty};
+use remint::store::Fingerprint;
+use remint::units::{SectorSize, parse_size};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+/// Captures the used blocks of a machine's disks into an image, and mints other machines from it.
+///
+/// DISK is a block device or a plain file that holds a raw disk. STORE is a directory or a URL. IMAGE is
+/// NAME, which means its newest version, or NAME@VERSION.
+///
+/// Exit codes: 0 done, 1 failed and nothing was changed, 2 wrong usage, 3 finished with problems, 4 failed
+/// after the target was changed.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Arguments {
+    /// How progress is shown: a bar on a terminal, or one JSON event per line on standard error
+    #[arg(long, global = true, value_enum, default_value = "text", value_name = "FORMAT")]
+    pub events: Events,
+    /// Show warnings and errors only
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Forms of progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Events {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show what disks hold; reads only
+    ///
+    /// Example: remint inspect /dev/sda
+    Inspect(Inspect),
+    /// Capture disks into a new version of an image; never writes to the source
+    ///
+    /// Example: remint capture lab-2026 --to /srv/images --disk /dev/sda
+    Capture(Box<Capture>),
+    /// Show what a deploy would do; writes nothing
+    ///
+    /// Example: remint plan lab-2026 --from http://server:8460/store --size 500GB
+    Plan(Plan),
+    /// Overwrite disks with an image
+    ///
+    /// Example: remint deploy lab-2026 --from http://server:8460/store --disk /dev/sda
+    Deploy(Deploy),
+    /// Check that an image is still what was captured
+    ///
+    /// Example: remint verify lab-2026 --from /srv/images --deep
+    Verify(Verify),
+    /// List, show and delete images, and collect chunks that nothing refers to
+    ///
+    /// Example: remint images /srv/images
+    Images(Images),
+    /// Serve images over HTTP or HTTPS
+    ///
+    /// Example: remint serve --data /srv/remint --listen 0.0.0.0:8460 --token-file /etc/remint.token
+    #[cfg(feature = "server")]
+    Serve(Serve),
+}
+
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// The disks; all of this machine where none is named
+    #[arg(value_name = "DISK")]
+    pub disks: Vec<String>,
+    /// Print JSON, as docs/schema/inspect.schema.json describes it
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub disk: DiskArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct DiskArguments {
+    /// Logical sector size of plain files: 512 or 4096 [default: 512]
+    #[arg(long, value_name = "BYTES", value_parser = sector_size)]
+    pub sector_size: Option<SectorSize>,
+}
+
+#[derive(Debug, Args)]
+pub struct TrustArguments {
+    /// Which table counts where a disk has a GPT and an MBR that contradict each other
+    #[arg(long, value_enum, value_name = "TABLE", default_value = "none")]
+    pub trust: TrustArgument,
+}
+
+/// The tables that can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TrustArgument {
+    /// Refuse such a disk
+    None,
+    /// The GPT is the truth
+    Gpt,
+    /// The MBR is the truth ("remove GPT structures"); the source is not changed
+    Mbr,
+}
+
+#[derive(Debug, Args)]
+pub struct StoreArguments {
+    /// File with the bearer token of the server
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// File with a certificate authority (PEM) to trust besides the web's
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// SHA-256 of the server's certificate in hexadecimal; no other is accepted then
+    #[arg(long, value_name = "SHA256")]
+    pub fingerprint: Option<Fingerprint>,
+}
+
+#[derive(Debug, Args)]
+pub struct Capture {
+    /// Name of the image
+    pub image: ImageName,
+    /// The store
+    #[arg(long, value_name = "STORE")]
+    pub to: String,
+    /// A disk to capture; may be given several times. The machine's only fixed disk where none is named
+    #[arg(long = "disk", value_name = "DISK")]
+    pub disks: Vec<String>,
+    /// A volume to capture, by its name in `remint inspect` (d0-p2); may be given several times
+    #[arg(long, value_name = "VOLUME", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// none, fast, or a zstd level from 1 to 19
+    #[arg(long, value_name = "LEVEL", default_value = "3")]
+    pub compress: Compression,
+    /// What happens to a volume whose used blocks are not certain (dirty, hibernated, damaged, encrypted)
+    #[arg(long, value_enum, value_name = "POLICY", default_value = "refuse")]
+    pub when_dirty: WhenDirtyArgument,
+    /// What happens to sectors that stay unreadable
+    #[arg(long, value_enum, value_name = "POLICY", default_value = "fail")]
+    pub on_read_error: OnReadErrorArgument,
+    /// Capture a disk although it is mounted or otherwise in use
+    #[arg(long)]
+    pub allow_in_use: bool,
+    /// A remark, shown in listings
+    #[arg(long, value_name = "TEXT")]
+    pub comment: Option<String>,
+    /// Number of threads [default: twice the cores, at most 16]
+    #[arg(long, value_name = "COUNT")]
+    pub workers: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub disk: DiskArguments,
+    #[command(flatten)]
+    pub trust: TrustArguments,
+    #[command(flatten)]
+    pub store: StoreArguments,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WhenDirtyArgument {
+    /// Refuse the capture and say what to do
+    Refuse,
+    /// Capture every block of the volume
+    Raw,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnReadErrorArgument {
+    /// The capture fails
+    Fail,
+    /// Store zeros in their place and record every bad range
+    Zero,
+}
+
+#[derive(Debug, Args)]
+pub struct LayoutArguments {
+    /// How partitions are laid out
+    #[arg(long, value_enum, value_name = "METHOD", default_value = "dynamic")]
+    pub layout: LayoutArgument,
+    /// What happens to space that no used block occupies
+    #[arg(long, value_enum, value_name = "POLICY", default_value = "discard")]
+    pub free_space: FreeSpaceArgument,
+    /// Leave file systems at their captured size
+    #[arg(long)]
+    pub no_expand: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LayoutArgument {
+    /// The same places as on the captured disk
+    Original,
+    /// Fixed partitions keep their size, the others share what is left in proportion
+    Dynamic,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FreeSpaceArgument {
+    /// Discard it where the device can, otherwise keep it
+    Discard,
+    /// Leave what stood there
+    Keep,
+    /// Overwrite it with zeros
+    Zero,
+}
+
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// The image
+    pub image: ImageReference,
+    /// The store
+    #[arg(long, value_name = "STORE")]
+    pub from: String,
+    /// A target disk; may be given several times
+    #[arg(long = "disk", value_name = "DISK", required_unless_present = "sizes")]
+    pub disks: Vec<String>,
+    /// Size of a target disk that is not there, as in 500GB or 40GiB; may be given several times
+    #[arg(long = "size", value_name = "SIZE", conflicts_with = "disks", value_parser = parse_size)]
+    pub sizes: Vec<u64>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub layout: LayoutArguments,
+    #[command(flatten)]
+    pub disk: DiskArguments,
+    #[command(flatten)]
+    pub store: StoreArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct Deploy {
+    /// The image
+    pub image: ImageReference,
+    /// The store
+    #[arg(long, value_name = "STORE")]
+    pub from: String,
+    /// A target disk, which is overwritten; one for each disk of the image
+    #[arg(long = "disk", value_name = "DISK", required = true)]
+    pub disks: Vec<String>,
+    /// Do not ask: for scripts
+    #[arg(long)]
+    pub yes: bool,
+    /// Number of threads [default: twice the cores, at most 16]
+    #[arg(long, value_name = "COUNT")]
+    pub workers: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub layout: LayoutArguments,
+    #[command(flatten)]
+    pub disk: DiskArguments,
+    #[command(flatten)]
+    pub store: StoreArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The image
+    pub image: ImageReference,
+    /// The store
+    #[arg(long, value_name = "STORE")]
+    pub from: String,
+    /// Read, decompress and hash every chunk
+    #[arg(long)]
+    pub deep: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Number of threads [default: twice the cores, at most 16]
+    #[arg(long, value_name = "COUNT")]
+    pub workers: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub store: StoreArguments,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = false)]
+pub struct Images {
+    /// The store
+    #[arg(value_name = "STORE")]
+    pub location: String,
+    #[command(subcommand)]
+    pub action: Option<ImagesAction>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(flatten)]
+    pub store: StoreArguments,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ImagesAction {
+    /// List images with version, date, disks and sizes (the default)
+    List {
+        /// Only this one
+        image: Option<ImageName>,
+    },
+    /// Show the disks and volumes of an image
+    Show {
+        /// The image
+        image: ImageReference,
+    },
+    /// Delete one version of an image; its chunks stay until they are collected
+    Delete {
+        /// NAME@VERSION
+        image: ImageReference,
+    },
+    /// Delete the chunks that no image refers to; safe beside a running capture
+    Collect {
+        /// Say what would be deleted, and delete nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[cfg(feature = "server")]
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Directory for everything the server keeps; images go to its folder `store`
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Address and port
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8460")]
+    pub listen: std::net::SocketAddr,
+    /// File with the token that clients have to show
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Certificate chain (PEM); the server then speaks HTTPS only
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key of the certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+}
+
+impl StoreArguments {
+    /// The settings of a store at `location`, with the token read from its file.
+    pub fn settings(&self, location: &str) -> anyhow::Result<StoreSettings> {
+        let token = self.token_file.as_deref().map(super::commands::read_token).transpose()?;
+        Ok(StoreSettings {
+            location: location.to_owned(),
+            token,
+            ca_file: self.ca_file.clone(),
+            fingerprint: self.fingerprint,
+        })
+    }
+}
+
+impl ImagesAction {
+    /// The version that is to be deleted has to be named: the newest is never meant by accident.
+    pub fn named_version(image: ImageReference) -> Option<(ImageName, VersionName)> {
+        image.version.map(|version| (image.image, version))
+    }
+}
+
+fn sector_size(text: &str) -> Result<SectorSize, String> {
+    let bytes: u32 = text.parse().map_err(|_| format!("\"{text}\" is not a number of bytes"))?;
+    SectorSize::try_from(bytes).map_err(|error| error.to_string())
+}
+
+macro_rules! same_variants {
+    ($from:ty => $to:ty { $($variant:ident),* }) => {
+        impl From<$from> for $to {
+            fn from(argument: $from) -> Self {
+                match argument {
+                    $(<$from>::$variant => Self::$variant),*
+                }
+            }
+        }
+    };
+}
+same_variants!(WhenDirtyArgument => WhenDirty { Refuse, Raw });
+same_variants!(OnReadErrorArgument => OnReadError { Fail, Zero });
+same_variants!(LayoutArgument => Layout { Original, Dynamic });
+same_variants!(FreeSpaceArgument => FreeSpace { Discard, Keep, Zero });
+
+impl From<TrustArgument> for Trust {
+    fn from(argument: TrustArgument) -> Self {
+        match argument {
+            TrustArgument::None => Self::Undecided,
+            TrustArgument::Gpt => Self::Gpt,
+            TrustArgument::Mbr => Self::SectorZero,
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! The verbs: what the arguments say becomes a request to the agent, and its outcome becomes text.
+
+use super::arguments::{
+    Capture, Command, Deploy, DiskArguments, Images, ImagesAction, Inspect, LayoutArguments, Plan, Verify,
+};
+use super::listener::Listener;
+use super::print;
+use anyhow::{Context, Result, bail};
+use remint::agent::{
+    self, CaptureRequest, DeployRequest, DiskSettings, ExitCode, PlanTarget, PreparedDeploy, default_workers,
+};
+use remint::image::{CollectOptions, ImageVersion};
+use remint::partition::Trust;
+use remint::plan::{CaptureOptions, DeployOptions};
+use remint::units::format_size;
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::Path;
+
+/// A failure that is the caller's: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(String);
+
+/// Carries out a command.
+pub fn run(command: Command, listener: &Listener) -> Result<ExitCode> {
+    match command {
+        Command::Inspect(arguments) => inspect(&arguments),
+        Command::Capture(arguments) => capture(&arguments, listener),
+        Command::Plan(arguments) => plan(&arguments),
+        Command::Deploy(arguments) => deploy(&arguments, listener),
+        Command::Verify(arguments) => verify(&arguments, listener),
+        Command::Images(arguments) => images(&arguments, listener),
+        #[cfg(feature = "server")]
+        Command::Serve(arguments) => serve(arguments, listener),
+    }
+}
+
+/// Reads a bearer token: the first line of a file.
+pub fn read_token(file: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("reading the token file {}", file.display()))?;
+    let token = text.lines().next().unwrap_or_default().trim().to_owned();
+    if token.is_empty() {
+        bail!("the token file {} is empty", file.display());
+    }
+    Ok(token)
+}
+
+fn disk_settings(disk: &DiskArguments, trust: Trust) -> DiskSettings {
+    DiskSettings { sector_size: disk.sector_size, trust }
+}
+
+fn inspect(arguments: &Inspect) -> Result<ExitCode> {
+    // What is only looked at is shown as far as it can be read.
+    let disks = agent::inspect(&arguments.disks, disk_settings(&arguments.disk, Trust::Undecided))?;
+    if arguments.json {
+        print(&json(&agent::inspection_json(&disks))?);
+    } else if disks.is_empty() {
+        print("no disk was found\n");
+    } else {
+        print(&agent::inspection_text(&disks));
+    }
+    Ok(ExitCode::Done)
+}
+
+fn capture(arguments: &Capture, listener: &Listener) -> Result<ExitCode> {
+    let request = CaptureRequest {
+        image: arguments.image.clone(),
+        store: arguments.store.settings(&arguments.to)?,
+        disks: arguments.disks.clone(),
+        disk_settings: disk_settings(&arguments.disk, arguments.trust.trust.into()),
+        options: CaptureOptions { when_dirty: arguments.when_dirty.into(), only: arguments.only.clone() },
+        compression: arguments.compress,
+        on_read_error: arguments.on_read_error.into(),
+        allow_in_use: arguments.allow_in_use,
+        workers: arguments.workers.unwrap_or_else(default_workers),
+        comment: arguments.comment.clone(),
+    };
+    let outcome = agent::capture(&request, listener)?;
+    let report = &outcome.report;
+    let mut message = format!(
+        "captured {}: {} read, {} sent to {}",
+        outcome.version,
+        format_size(report.read_bytes),
+        format_size(report.sent_bytes),
+        arguments.to
+    );
+    for (volume, range) in &report.bad_ranges {
+        message.push_str(&format!("\nunreadable, stored as zeros: {range} of {volume}"));
+    }
+    let problems = !report.bad_ranges.is_empty();
+    listener.finished(&message, problems);
+    print(&format!("{message}\n"));
+    Ok(if problems { ExitCode::Problems } else { ExitCode::Done })
+}
+
+fn deploy_options(layout: &LayoutArguments) -> DeployOptions {
+    DeployOptions {
+        layout: layout.layout.into(),
+        free_space: layout.free_space.into(),
+        expand: !layout.no_expand,
+    }
+}
+
+fn plan(arguments: &Plan) -> Result<ExitCode> {
+    let disks = arguments.disks.iter().cloned().map(PlanTarget::Disk);
+    let request = DeployRequest {
+        image: arguments.image.clone(),
+        store: arguments.store.settings(&arguments.from)?,
+        targets: disks.chain(arguments.sizes.iter().copied().map(PlanTarget::Size)).collect(),
+        disk_settings: disk_settings(&arguments.disk, Trust::Undecided),
+        options: deploy_options(&arguments.layout),
+    };
+    let prepared = agent::prepare_deploy(&request)?;
+    print(&if arguments.json { json(&prepared.plan)? } else { prepared.explain() });
+    Ok(ExitCode::Done)
+}
+
+fn deploy(arguments: &Deploy, listener: &Listener) -> Result<ExitCode> {
+    let request = DeployRequest {
+        image: arguments.image.clone(),
+        store: arguments.store.settings(&arguments.from)?,
+        targets: arguments.disks.iter().cloned().map(PlanTarget::Disk).collect(),
+        disk_settings: disk_settings(&arguments.disk, Trust::Undecided),
+        options: deploy_options(&arguments.layout),
+    };
+    let prepared = agent::prepare_deploy(&request)?;
+    if !arguments.yes {
+        confirm(&prepared)?;
+    }
+    let workers = arguments.workers.unwrap_or_else(default_workers);
+    let problems = prepared.carry_out(workers, listener)?;
+    let targets: Vec<&str> = prepared.plan.disks.iter().map(|disk| disk.target.path.as_str()).collect();
+    let mut message =
+        format!("deployed {}@{} to {}", prepared.plan.image, prepared.plan.version, targets.join(", "));
+    for problem in &problems {
+        message.push_str(&format!("\n{problem}"));
+    }
+    listener.finished(&message, !problems.is_empty());
+    print(&format!("{message}\n"));
+    Ok(if problems.is_empty() { ExitCode::Done } else { ExitCode::Problems })
+}
+
+/// Shows the plan and has the person type the name of every disk that will be overwritten.
+fn confirm(prepared: &PreparedDeploy) -> Result<()> {
+    if !std::io::stdin().is_terminal() {
+        let fact = "nobody is there to confirm that the disk may be overwritten; in a script, pass --yes";
+        return Err(Usage(fact.to_owned()).into());
+    }
+    print(&prepared.explain());
+    for disk in &prepared.plan.disks {
+        print(&format!("\nEverything on {0} will be overwritten. Type {0} to go on: ", disk.target.path));
+        std::io::stdout().flush().context("asking for confirmation")?;
+        let mut answer = String::new();
+        std::io::stdin().lock().read_line(&mut answer).context("reading the confirmation")?;
+        if answer.trim() != disk.target.path {
+            bail!("not confirmed, nothing was written");
+        }
+    }
+    Ok(())
+}
+
+fn verify(arguments: &Verify, listener: &Listener) -> Result<ExitCode> {
+    let store = agent::open_store(&arguments.store.settings(&arguments.from)?, false)?;
+    let workers = arguments.workers.unwrap_or_else(default_workers);
+    let (version, report) =
+        agent::verify(store.as_ref(), &arguments.image, arguments.deep, workers, listener)?;
+    let mut text = String::new();
+    for fault in &report.faults {
+        let range = fault.range.map(|range| format!(", {range}")).unwrap_or_default();
+        text.push_str(&format!("{}{range}: {}\n", fault.volume, fault.message));
+    }
+    let depth = if arguments.deep {
+        "every chunk read and hashed"
+    } else {
+        "every chunk is there; --deep reads them"
+    };
+    text.push_str(&match report.faults.len() {
+        0 => format!("{version} is good: {} chunks, {depth}\n", report.chunks),
+        count => format!("{version} is damaged: {count} faults in {} chunks\n", report.chunks),
+    });
+    print(&if arguments.json { json(&report)? } else { text });
+    Ok(if report.faults.is_empty() { ExitCode::Done } else { ExitCode::Problems })
+}
+
+fn images(arguments: &Images, listener: &Listener) -> Result<ExitCode> {
+    let store = agent::open_store(&arguments.store.settings(&arguments.location)?, false)?;
+    let store = store.as_ref();
+    match &arguments.action {
+        None => list(store, None, arguments.json, listener),
+        Some(ImagesAction::List { image }) => list(store, image.as_ref(), arguments.json, listener),
+        Some(ImagesAction::Show { image }) => {
+            let manifest = agent::load_manifest(store, &agent::resolve(store, image)?)?;
+            print(&if arguments.json { json(&manifest)? } else { agent::manifest_text(&manifest) });
+            Ok(ExitCode::Done)
+        }
+        Some(ImagesAction::Delete { image }) => {
+            let Some((image, version)) = ImagesAction::named_version(image.clone()) else {
+                let fact = format!(
+                    "name the version to delete, as {}@VERSION; list them with `remint images`",
+                    image.image
+                );
+                return Err(Usage(fact).into());
+            };
+            let version = ImageVersion { image, version };
+            store.delete_version(&version)?;
+            print(&format!(
+                "deleted {version}; `remint images {} collect` frees its space\n",
+                store.location()
+            ));
+            Ok(ExitCode::Done)
+        }
+        Some(ImagesAction::Collect { dry_run }) => {
+            let report = store.collect(&CollectOptions { dry_run: *dry_run, ..CollectOptions::default() })?;
+            let verb = if *dry_run { "would delete" } else { "deleted" };
+            let text = format!(
+                "{verb} {} chunks, {}; {} are in use or too young\n",
+                report.deleted_chunks,
+                format_size(report.deleted_bytes),
+                report.kept_chunks
+            );
+            print(&if arguments.json { json(&report)? } else { text });
+            Ok(ExitCode::Done)
+        }
+    }
+}
+
+fn list(
+    store: &dyn remint::image::Store,
+    image: Option<&remint::image::ImageName>,
+    as_json: bool,
+    listener: &Listener,
+) -> Result<ExitCode> {
+    let mut unreadable = Vec::new();
+    let images = agent::list_images(store, image, &mut unreadable)?;
+    for message in &unreadable {
+        let subject = store.location();
+        remint::progress::Monitor::event(
+            listener,
+            remint::progress::Event::Warning { subject, message: message.clone() },
+        );
+    }
+    print(&if as_json { json(&images)? } else { agent::listing_text(&images) });
+    Ok(if unreadable.is_empty() { ExitCode::Done } else { ExitCode::Problems })
+}
+
+#[cfg(feature = "server")]
+fn serve(arguments: super::arguments::Serve, listener: &Listener) -> Result<ExitCode> {
+    use remint::progress::Monitor;
+    use remint::server::{ServeOptions, TlsFiles};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+    let mut options = ServeOptions::new(arguments.data, arguments.listen);
+    options.token = arguments.token_file.as_deref().map(read_token).transpose()?;
+    options.tls =
+        arguments.tls_cert.zip(arguments.tls_key).map(|(certificate, key)| TlsFiles { certificate, key });
+    let server = remint::server::start(&options)?;
+    print(&format!("serving {} at {}\n", options.data.display(), server.store_url()));
+    let stop = server.stopper();
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !listener.cancelled() && !ended.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            stop();
+        });
+        let result = server.wait();
+        ended.store(true, Ordering::Relaxed);
+        result
+    })?;
+    Ok(ExitCode::Done)
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string_pretty(value).map(|text| format!("{text}\n")).context("writing JSON")
+}

@@ -1,0 +1,174 @@
+//! Shows events: a progress bar with rate and time left on a terminal, plain lines elsewhere, or JSON.
+
+use super::arguments::Events;
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use remint::parallel::lock;
+use remint::progress::{Event, Monitor, Phase};
+use remint::units::format_size;
+use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How often the progress is shown where every line stays: in a log or as JSON.
+const LINE_EVERY: Duration = Duration::from_secs(1);
+
+/// Shows events to whoever started the program, and hears their Ctrl-C.
+pub struct Listener {
+    form: Form,
+    quiet: bool,
+    cancelled: Arc<AtomicBool>,
+    last_line: Mutex<Option<Instant>>,
+}
+
+enum Form {
+    Bar(ProgressBar),
+    Lines,
+    Json,
+}
+
+impl Listener {
+    /// A listener; from now on Ctrl-C and SIGTERM ask the work to stop instead of killing it.
+    pub fn new(events: Events, quiet: bool) -> Result<Self> {
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&cancelled);
+        ctrlc::set_handler(move || {
+            if !flag.swap(true, Ordering::Relaxed) {
+                let _ = writeln!(std::io::stderr(), "\nremint: stopping safely, please wait");
+            }
+        })
+        .context("listening for Ctrl-C")?;
+        let form = match events {
+            Events::Json => Form::Json,
+            Events::Text if !quiet && std::io::stderr().is_terminal() => Form::Bar(ProgressBar::hidden()),
+            Events::Text => Form::Lines,
+        };
+        Ok(Self { form, quiet, cancelled, last_line: Mutex::new(None) })
+    }
+
+    /// Shows the end of the work. The text form prints what was made on standard output itself.
+    pub fn finished(&self, message: &str, problems: bool) {
+        self.event(Event::Finished { message: message.to_owned(), problems });
+    }
+
+    /// Shows why the work failed.
+    pub fn failed(&self, error: &anyhow::Error, target_changed: bool) {
+        self.event(Event::Failed { message: format!("{error:#}"), target_changed });
+    }
+
+    fn bar(&self, bar: &ProgressBar, event: Event) {
+        match event {
+            Event::PhaseStarted { phase, total_bytes: Some(total) } => {
+                bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+                bar.reset();
+                bar.set_style(style());
+                bar.set_length(total);
+                bar.set_message(phase_name(phase));
+            }
+            Event::PhaseStarted { phase, total_bytes: None } => bar.set_message(phase_name(phase)),
+            Event::VolumeStarted { phase, volume, content, total_bytes } => {
+                if phase == Phase::Verify {
+                    bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+                    bar.set_style(style());
+                    bar.set_length(total_bytes);
+                }
+                bar.set_message(format!("{} {volume} ({content})", phase_name(phase)));
+            }
+            Event::Advanced { done_bytes, .. } => bar.set_position(done_bytes),
+            Event::VolumeFinished { .. } => {}
+            Event::PhaseFinished { .. } => bar.set_draw_target(ProgressDrawTarget::hidden()),
+            other => bar.suspend(|| line(&other)),
+        }
+    }
+
+    fn lines(&self, event: Event) {
+        match event {
+            Event::Advanced { phase, volume, done_bytes, total_bytes, transferred_bytes }
+                if !self.quiet && self.is_time() =>
+            {
+                say(&format!(
+                    "{} {volume}: {} of {}, {} transferred",
+                    phase_name(phase),
+                    format_size(done_bytes),
+                    format_size(total_bytes),
+                    format_size(transferred_bytes)
+                ));
+            }
+            other @ (Event::Warning { .. } | Event::Failed { .. }) => line(&other),
+            other if !self.quiet => line(&other),
+            _ => {}
+        }
+    }
+
+    fn json(&self, event: &Event) {
+        let shown = match event {
+            Event::Advanced { done_bytes, total_bytes, .. } => done_bytes >= total_bytes || self.is_time(),
+            _ => true,
+        };
+        if shown && let Ok(text) = serde_json::to_string(event) {
+            say(&text);
+        }
+    }
+
+    fn is_time(&self) -> bool {
+        let mut last = lock(&self.last_line);
+        let due = last.is_none_or(|last| last.elapsed() >= LINE_EVERY);
+        if due {
+            *last = Some(Instant::now());
+        }
+        due
+    }
+}
+
+impl Monitor for Listener {
+    fn event(&self, event: Event) {
+        match &self.form {
+            Form::Bar(bar) => self.bar(bar, event),
+            Form::Lines => self.lines(event),
+            Form::Json => self.json(&event),
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+}
+
+fn style() -> ProgressStyle {
+    const TEMPLATE: &str = "{msg}\n{bar:30} {percent:>3} %  {binary_bytes} of {binary_total_bytes}  {binary_bytes_per_sec}  {eta} left";
+    ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// One event as a line for people.
+fn line(event: &Event) {
+    match event {
+        Event::Warning { subject, message } => say(&format!("warning: {subject}: {message}")),
+        Event::Failed { message, .. } => say(&format!("remint: {message}")),
+        Event::VolumeStarted { phase, volume, content, total_bytes } => {
+            say(&format!("{} {volume} ({content}), {}", phase_name(*phase), format_size(*total_bytes)));
+        }
+        Event::PhaseStarted { phase: phase @ (Phase::Clear | Phase::Commit | Phase::Collect), .. } => {
+            say(phase_name(*phase));
+        }
+        _ => {}
+    }
+}
+
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+fn phase_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Inspect => "inspecting",
+        Phase::Capture => "capturing",
+        Phase::Preflight => "checking",
+        Phase::Clear => "clearing the target",
+        Phase::Write => "writing",
+        Phase::Resize => "resizing",
+        Phase::Commit => "writing the partition table",
+        Phase::Verify => "verifying",
+        Phase::Collect => "collecting",
+    }
+}

@@ -1,0 +1,243 @@
+//! What a capture will read: every volume's policy applied, before anything is stored.
+
+use crate::schema::{Content, Disk, Role, State, Volume, WhenDirty};
+use crate::units::{ByteRange, RangeSet, format_size};
+
+/// What a person chooses about a capture.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CaptureOptions {
+    /// What happens to volumes whose used map cannot be trusted.
+    pub when_dirty: WhenDirty,
+    /// Names of the volumes to capture; empty for all. The boot area is always captured.
+    pub only: Vec<String>,
+}
+
+/// What is read from one disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskCapture {
+    /// The disk as the manifest will describe it.
+    pub disk: Disk,
+    /// For each volume of `disk`, the bytes that are read, from the start of the volume; `None` where
+    /// nothing is stored (swap, left out).
+    pub read: Vec<Option<RangeSet>>,
+}
+
+/// Why a capture is refused. Nothing was stored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CaptureRefusal {
+    /// Volumes whose used map cannot be trusted.
+    #[error("{}", untrusted_sentence(volumes))]
+    Untrusted {
+        /// Each with its state and what is wrong.
+        volumes: Vec<Untrusted>,
+    },
+    /// A name that `--only` gives is not there.
+    #[error("there is no volume \"{name}\" on the disks; there are {}", available.join(", "))]
+    NoSuchVolume {
+        /// The name.
+        name: String,
+        /// The names that are there.
+        available: Vec<String>,
+    },
+}
+
+/// A volume whose used map cannot be trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Untrusted {
+    /// Name of the volume.
+    pub volume: String,
+    /// What is on it: `NTFS "Windows"`.
+    pub content: String,
+    /// Its state.
+    pub state: State,
+    /// What is wrong and what to do.
+    pub findings: Vec<String>,
+}
+
+fn untrusted_sentence(volumes: &[Untrusted]) -> String {
+    let mut text = String::from("not captured, because the used blocks are not certain:");
+    for volume in volumes {
+        text.push_str(&format!("\n  {} ({}) is {}", volume.volume, volume.content, volume.state));
+        for finding in &volume.findings {
+            text.push_str(&format!("\n    {finding}"));
+        }
+    }
+    text.push_str(
+        "\nPut it right, leave the volume out with --only, or capture every block with --when-dirty raw",
+    );
+    text
+}
+
+/// Applies the policy to what was found on the disks.
+///
+/// `found` has each disk with its volumes' used maps, as `inspect` returns them.
+///
+/// # Errors
+/// A [`CaptureRefusal`] that names every volume at fault.
+pub fn capture(
+    found: Vec<(Disk, Vec<Option<RangeSet>>)>,
+    options: &CaptureOptions,
+) -> Result<Vec<DiskCapture>, CaptureRefusal> {
+    check_names(&found, &options.only)?;
+    let mut untrusted = Vec::new();
+    let mut disks = Vec::new();
+    for (mut disk, used) in found {
+        let mut read = Vec::new();
+        for (volume, used) in disk.volumes.iter_mut().zip(used) {
+            let chosen = volume.role == Role::BootArea
+                || options.only.is_empty()
+                || options.only.contains(&volume.name);
+            read.push(if chosen {
+                decide(volume, used, options.when_dirty, &mut untrusted)
+            } else {
+                volume.content = Content::LeftOut;
+                None
+            });
+        }
+        disks.push(DiskCapture { disk, read });
+    }
+    if untrusted.is_empty() { Ok(disks) } else { Err(CaptureRefusal::Untrusted { volumes: untrusted }) }
+}
+
+fn check_names(found: &[(Disk, Vec<Option<RangeSet>>)], only: &[String]) -> Result<(), CaptureRefusal> {
+    let names = || found.iter().flat_map(|(disk, _)| disk.volumes.iter().map(|volume| volume.name.clone()));
+    match only.iter().find(|name| names().all(|known| known != **name)) {
+        None => Ok(()),
+        Some(name) => Err(CaptureRefusal::NoSuchVolume { name: name.clone(), available: names().collect() }),
+    }
+}
+
+/// Decides the content of one volume and returns the bytes to read.
+fn decide(
+    volume: &mut Volume,
+    used: Option<RangeSet>,
+    when_dirty: WhenDirty,
+    untrusted: &mut Vec<Untrusted>,
+) -> Option<RangeSet> {
+    let whole = || Some(RangeSet::of(ByteRange::new(0, volume.size_bytes)));
+    let Some(file_system) = volume.content.file_system().cloned() else { return used.or_else(whole) };
+    let trusted = file_system.state == State::Clean;
+    match (&volume.content, used, when_dirty) {
+        (Content::Swap(_), ..) if trusted => None,
+        (Content::FileSystem(_), Some(used), _) if trusted => Some(used),
+        (Content::Raw { .. }, ..) if trusted => whole(),
+        (_, _, WhenDirty::Raw) => {
+            let reason = format!("{} is {}; every block was asked for", file_system.kind, file_system.state);
+            let read = whole();
+            volume.content = Content::Raw { reason, file_system: Some(file_system) };
+            read
+        }
+        (_, _, WhenDirty::Refuse) => {
+            untrusted.push(Untrusted {
+                volume: volume.name.clone(),
+                content: describe(&volume.content),
+                state: file_system.state,
+                findings: file_system.findings,
+            });
+            None
+        }
+    }
+}
+
+/// What a volume holds, for a person: `ext4 "root"`, `raw, 16 MiB`.
+#[must_use]
+pub fn describe(content: &Content) -> String {
+    match content.file_system() {
+        Some(file_system) => match &file_system.label {
+            Some(label) if !label.is_empty() => format!("{} \"{label}\"", file_system.kind),
+            _ => format!("{}, {}", file_system.kind, format_size(file_system.size_bytes)),
+        },
+        None => match content {
+            Content::LeftOut => "left out".to_owned(),
+            _ => "raw".to_owned(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{FileSystem, FileSystemKind, Table};
+    use crate::units::SectorSize;
+
+    fn volume(name: &str, kind: FileSystemKind, state: State) -> Volume {
+        let file_system = FileSystem {
+            kind,
+            uuid: None,
+            label: Some("data".into()),
+            block_size_bytes: 4096,
+            size_bytes: 8192,
+            used_bytes: Some(4096),
+            minimum_bytes: 8192,
+            state,
+            findings: vec!["what is wrong".into()],
+        };
+        let content = match kind {
+            FileSystemKind::Swap => Content::Swap(file_system),
+            FileSystemKind::Luks2 => {
+                Content::Raw { reason: "encrypted".into(), file_system: Some(file_system) }
+            }
+            _ => Content::FileSystem(file_system),
+        };
+        Volume {
+            name: name.into(),
+            role: Role::Partition { number: 1 },
+            start_bytes: 0,
+            size_bytes: 8192,
+            content,
+        }
+    }
+
+    fn plan_one(volume: Volume, options: &CaptureOptions) -> Result<DiskCapture, CaptureRefusal> {
+        let disk = Disk {
+            number: 0,
+            size_bytes: 1 << 20,
+            logical_sector_bytes: SectorSize::B512,
+            physical_sector_bytes: SectorSize::B512,
+            model: None,
+            serial: None,
+            wwn: None,
+            table: Table::None,
+            volumes: vec![volume],
+        };
+        let used = vec![Some(RangeSet::of(ByteRange::new(0, 4096)))];
+        capture(vec![(disk, used)], options).map(|mut disks| disks.remove(0))
+    }
+
+    #[test]
+    fn a_clean_file_system_is_read_by_its_map_and_clean_swap_not_at_all() {
+        let options = CaptureOptions::default();
+        let clean = plan_one(volume("d0-p1", FileSystemKind::Ext4, State::Clean), &options).unwrap();
+        assert_eq!(clean.read[0].as_ref().unwrap().total_bytes(), 4096);
+        let swap = plan_one(volume("d0-p1", FileSystemKind::Swap, State::Clean), &options).unwrap();
+        assert_eq!(swap.read[0], None);
+    }
+
+    #[test]
+    fn what_is_not_certain_is_refused_by_name_or_read_whole_when_asked() {
+        for (kind, state) in [
+            (FileSystemKind::Ntfs, State::Hibernated),
+            (FileSystemKind::Xfs, State::Dirty),
+            (FileSystemKind::Swap, State::Hibernated),
+            (FileSystemKind::Luks2, State::Encrypted),
+        ] {
+            let refused =
+                plan_one(volume("d0-p1", kind, state), &CaptureOptions::default()).unwrap_err().to_string();
+            assert!(refused.contains("d0-p1") && refused.contains("what is wrong"), "{refused}");
+            let raw = CaptureOptions { when_dirty: WhenDirty::Raw, ..CaptureOptions::default() };
+            let plan = plan_one(volume("d0-p1", kind, state), &raw).unwrap();
+            assert_eq!(plan.read[0].as_ref().unwrap().total_bytes(), 8192);
+            assert!(matches!(plan.disk.volumes[0].content, Content::Raw { .. }));
+        }
+    }
+
+    #[test]
+    fn only_the_named_volumes_are_read_and_a_wrong_name_is_an_error() {
+        let only = |name: &str| CaptureOptions { only: vec![name.into()], ..CaptureOptions::default() };
+        let dirty = volume("d0-p1", FileSystemKind::Xfs, State::Dirty);
+        assert!(plan_one(dirty.clone(), &only("d0-p9")).unwrap_err().to_string().contains("d0-p1"));
+        let mut boot = dirty;
+        boot.name = "d0-p2".into();
+        assert!(plan_one(boot, &only("d0-p2")).is_err(), "a chosen volume is still judged");
+    }
+}

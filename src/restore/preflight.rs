@@ -1,0 +1,143 @@
+//! Everything that can be known before the first write.
+
+use super::Error;
+use crate::image::{ChunkId, ImageVersion, Index, Manifest, Store};
+use crate::partition::{self, Piece};
+use crate::plan::{self, DeployPlan, DiskPlan, Resize, VolumeAction, VolumePlan};
+use crate::resize::Resizer;
+use crate::schema::{self, Disk};
+use crate::units::{ByteRange, RangeSet};
+
+/// A plan that was found sound, with what is needed to carry it out.
+pub struct Prepared<'a> {
+    pub(super) plan: &'a DeployPlan,
+    pub(super) manifest: &'a Manifest,
+    pub(super) store: &'a dyn Store,
+    pub(super) version: ImageVersion,
+    tables: Vec<Vec<Piece>>,
+    total_bytes: u64,
+}
+
+/// The chunk list and used map of one volume, checked against each other.
+pub(super) struct VolumeData {
+    pub index: Index,
+    pub used: RangeSet,
+}
+
+/// How many chunks the store is asked about at once.
+const ASK_AT_ONCE: usize = 4096;
+
+/// Checks everything that can be checked without writing.
+///
+/// # Errors
+/// What stands in the way of the plan; nothing was written.
+pub fn prepare<'a>(
+    plan: &'a DeployPlan,
+    manifest: &'a Manifest,
+    store: &'a dyn Store,
+    version: ImageVersion,
+    resizer: &dyn Resizer,
+) -> Result<Prepared<'a>, Error> {
+    plan::check(plan, &manifest.disks).map_err(Error::Plan)?;
+    let mut tables = Vec::new();
+    for disk in &plan.disks {
+        check_tools(disk, resizer)?;
+        let table = partition::encode(&disk.table, disk.target.size_bytes, disk.target.logical_sector_bytes);
+        tables.push(table.map_err(|source| Error::Table { disk: disk.target.path.clone(), source })?);
+    }
+    let mut prepared = Prepared { plan, manifest, store, version, tables, total_bytes: 0 };
+    for volume in plan.disks.iter().flat_map(|disk| &disk.volumes) {
+        if let Some(scope) = scope(volume) {
+            prepared.total_bytes = prepared.total_bytes.saturating_add(prepared.check_data(volume, scope)?);
+        }
+    }
+    Ok(prepared)
+}
+
+fn check_tools(disk: &DiskPlan, resizer: &dyn Resizer) -> Result<(), Error> {
+    for volume in &disk.volumes {
+        if let Some(Resize::Grow { kind, .. }) = volume.resize
+            && let Some(missing) = resizer.missing(kind, &disk.target)
+        {
+            return Err(Error::Missing { volume: volume.volume.clone(), missing });
+        }
+    }
+    Ok(())
+}
+
+/// The bytes of the captured volume that are written; `None` where nothing is.
+pub(super) fn scope(volume: &VolumePlan) -> Option<ByteRange> {
+    match volume.action {
+        VolumeAction::Write => Some(ByteRange::new(0, u64::MAX)),
+        VolumeAction::WriteGap { gap } => Some(gap),
+        VolumeAction::RecreateSwap | VolumeAction::LeaveEmpty => None,
+    }
+}
+
+impl Prepared<'_> {
+    /// Bytes that will be written to all targets.
+    pub(super) fn total_bytes(&self) -> u64 {
+        self.total_bytes
+    }
+
+    /// The bytes of the new table of a disk, in the order in which they are written.
+    pub(super) fn table_of(&self, disk: &DiskPlan) -> &[Piece] {
+        let position = self.plan.disks.iter().position(|other| std::ptr::eq(other, disk));
+        position.and_then(|position| self.tables.get(position)).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The captured volume that a plan names.
+    pub(super) fn captured(&self, disk: &DiskPlan, volume: &VolumePlan) -> Result<&schema::Volume, Error> {
+        let of_disk = |captured: &&Disk| captured.number == disk.source_number;
+        let found =
+            self.manifest.disks.iter().find(of_disk).and_then(|captured| {
+                captured.volumes.iter().find(|candidate| candidate.name == volume.volume)
+            });
+        found.ok_or_else(|| not_stored(volume))
+    }
+
+    /// Loads the index and the used map of a volume.
+    pub(super) fn load(&self, volume: &VolumePlan) -> Result<VolumeData, Error> {
+        let index = self.manifest.load_index(self.store, &self.version, &volume.volume)?;
+        let used = self.manifest.load_used(self.store, &self.version, &volume.volume)?;
+        Ok(VolumeData { index, used })
+    }
+
+    /// Checks the files of a volume and that every chunk it needs is there. Returns the bytes to write.
+    fn check_data(&self, volume: &VolumePlan, scope: ByteRange) -> Result<u64, Error> {
+        let data = self.load(volume)?;
+        if data.used.iter().any(|used| used.intersection(scope).end() > volume_end(volume)) {
+            let fact = "a used block lies beyond the end of its place on the target".to_owned();
+            return Err(Error::Corrupt { what: volume.volume.clone(), fact });
+        }
+        let mut needed: Vec<ChunkId> = data
+            .index
+            .pieces()
+            .filter(|(piece, _)| data.used.within(piece.intersection(scope)).next().is_some())
+            .map(|(_, id)| id)
+            .collect();
+        needed.sort_unstable();
+        needed.dedup();
+        let mut count = 0usize;
+        for ids in needed.chunks(ASK_AT_ONCE) {
+            count =
+                count.saturating_add(self.store.have_chunks(ids)?.iter().filter(|stored| !**stored).count());
+        }
+        if count > 0 {
+            return Err(Error::MissingChunks { volume: volume.volume.clone(), count });
+        }
+        Ok(data.used.within(scope).map(ByteRange::length).fold(0, u64::saturating_add))
+    }
+}
+
+/// First byte of the captured volume that has no place on the target. A gap keeps its offsets.
+fn volume_end(volume: &VolumePlan) -> u64 {
+    match volume.action {
+        VolumeAction::WriteGap { gap } => gap.end(),
+        _ => volume.place.length(),
+    }
+}
+
+fn not_stored(volume: &VolumePlan) -> Error {
+    Error::Corrupt { what: volume.volume.clone(), fact: "the manifest does not describe it".into() }
+}
