@@ -4,7 +4,7 @@ use super::deploy::{Resize, VolumeAction, VolumePlan};
 use super::layout::{ALIGNMENT_BYTES, Arrangement, Ground, Piece, Tie};
 use super::refusal::Part;
 use super::sizing::{Sizing, largest_bytes};
-use crate::schema::{Content, Layout, Role, Volume};
+use crate::schema::{Content, FileSystemKind, Layout, Role, Volume};
 use crate::units::{ByteRange, MIB, RangeSet, format_size};
 
 /// What is cleared at either end of the disk and of every partition: there stand the signatures of tables,
@@ -103,6 +103,10 @@ fn reason(piece: &Piece<'_>, place: ByteRange, layout: Layout, resize: Option<Re
         }
     };
     let file_system = match (resize, piece.volume.map(|volume| &volume.content)) {
+        // ntfsresize marks what it changed for a check, and only Windows has the checker.
+        (Some(Resize::Grow { kind: FileSystemKind::Ntfs, .. }), _) => {
+            "; its NTFS file system grows with it, and Windows checks it at its next start".to_owned()
+        }
         (Some(Resize::Grow { kind, .. }), _) => format!("; its {kind} file system grows with it"),
         (None, Some(Content::FileSystem(fs))) if place.length() > piece.old.length() => {
             format!("; its {} file system stays at {}", fs.kind, format_size(fs.size_bytes))
