@@ -125,7 +125,7 @@ fn store_everything(
 fn store_volume(job: &volume::Job<'_>, version: &ImageVersion) -> Result<StoredVolume, Error> {
     let chunks = volume::store_chunks(job)?;
     let index = chunks.index.encode();
-    let used = UsedMap::new(job.source.size_bytes(), job.read).encode();
+    let used = UsedMap::new(job.source.size_bytes(), job.read);
     let put = |extension: &str, bytes: &[u8]| -> Result<StoredFile, Error> {
         let file = StoredFile::of(format!("{}.{extension}", job.volume), bytes);
         job.store.put_file(version, &file.name, bytes)?;
@@ -134,10 +134,10 @@ fn store_volume(job: &volume::Job<'_>, version: &ImageVersion) -> Result<StoredV
     Ok(StoredVolume {
         volume: job.volume.to_owned(),
         index: put("caibx", &index)?,
-        used: put("used", &used)?,
+        used: put("used", &used.encode())?,
         chunk_bytes: chunks.chunk_bytes,
         chunks: u64_from(chunks.index.entries().len()),
-        used_bytes: job.read.total_bytes(),
+        used_bytes: used.used.total_bytes(),
         stored_bytes: chunks.sent_bytes,
         bad_ranges: chunks.bad_ranges,
     })

@@ -2,6 +2,7 @@
 
 use super::Error;
 use crate::blockio::ReadAt;
+use crate::progress::Monitor;
 use crate::schema::OnReadError;
 use crate::units::{ByteRange, RangeSet, usize_from};
 use std::io;
@@ -19,6 +20,8 @@ pub(super) struct Reader<'a> {
     pub sector_bytes: u64,
     /// What happens to sectors that stay unreadable.
     pub on_read_error: OnReadError,
+    /// Who may ask to stop: a medium that fails takes seconds for every sector.
+    pub monitor: &'a dyn Monitor,
 }
 
 impl Reader<'_> {
@@ -85,6 +88,9 @@ impl Reader<'_> {
         let mut position = range.start();
         let mut rest = buffer;
         while position < range.end() {
+            if self.monitor.cancelled() {
+                return Err(Error::Cancelled);
+            }
             let into_sector = position % self.sector_bytes.max(1);
             let step = self
                 .sector_bytes
@@ -148,8 +154,13 @@ mod tests {
     fn free_bytes_are_zeros_and_used_bytes_are_as_they_are() {
         let disk = scratched();
         let used: RangeSet = [ByteRange::new(5000, 6000), ByteRange::new(7000, 7001)].into_iter().collect();
-        let reader =
-            Reader { volume: "v", source: &disk, sector_bytes: 512, on_read_error: OnReadError::Fail };
+        let reader = Reader {
+            volume: "v",
+            source: &disk,
+            sector_bytes: 512,
+            on_read_error: OnReadError::Fail,
+            monitor: &crate::progress::Silent,
+        };
         let mut buffer = vec![9; 3];
         assert!(reader.read(ByteRange::new(4096, 8192), &used, &mut buffer).unwrap().is_empty());
         for (at, byte) in (4096u64..).zip(&buffer) {
@@ -166,8 +177,13 @@ mod tests {
     fn only_the_unreadable_sectors_are_lost_and_they_are_named() {
         let disk = scratched();
         let used = RangeSet::of(ByteRange::new(0, 4096));
-        let mut reader =
-            Reader { volume: "v", source: &disk, sector_bytes: 512, on_read_error: OnReadError::Zero };
+        let mut reader = Reader {
+            volume: "v",
+            source: &disk,
+            sector_bytes: 512,
+            on_read_error: OnReadError::Zero,
+            monitor: &crate::progress::Silent,
+        };
         let mut buffer = Vec::new();
         let bad = reader.read(ByteRange::new(0, 4096), &used, &mut buffer).unwrap();
         assert_eq!(bad.ranges(), [ByteRange::new(512, 1536)]);
@@ -182,8 +198,13 @@ mod tests {
     fn an_unreadable_sector_in_free_space_does_not_matter() {
         let disk = scratched();
         let used: RangeSet = [ByteRange::new(0, 512), ByteRange::new(2048, 4096)].into_iter().collect();
-        let reader =
-            Reader { volume: "v", source: &disk, sector_bytes: 512, on_read_error: OnReadError::Fail };
+        let reader = Reader {
+            volume: "v",
+            source: &disk,
+            sector_bytes: 512,
+            on_read_error: OnReadError::Fail,
+            monitor: &crate::progress::Silent,
+        };
         assert!(reader.read(ByteRange::new(0, 4096), &used, &mut Vec::new()).unwrap().is_empty());
     }
 }

@@ -156,6 +156,7 @@ impl Shared<'_> {
             source: self.job.source,
             sector_bytes: self.job.sector_bytes,
             on_read_error: self.job.options.on_read_error,
+            monitor: self.job.monitor,
         };
         let bad = reader.read(piece.range, self.job.read, &mut worker.content)?;
         if !bad.is_empty() {

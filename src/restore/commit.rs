@@ -6,18 +6,53 @@ use crate::blockio::WriteAt;
 use crate::filesystem;
 use crate::partition::Piece;
 use crate::plan::{DiskPlan, VolumePlan};
+use crate::schema::Volume;
 use crate::units::{ByteRange, MIB};
 use std::io;
+
+/// What is tried once more in small pieces where it cannot be cleared as a whole.
+const PIECE_BYTES: u64 = 4096;
+/// After so many pieces that cannot be cleared either, a disk is given up: each may take it half a minute.
+const MOST_BAD_PIECES: usize = 8;
 
 /// Zeroes the first and the last MiB: the MBR, both GPTs, whole-disk file systems, and what arrays keep at
 /// the end of a disk.
 pub(super) fn clear_tables(target: &dyn WriteAt) -> io::Result<()> {
-    let size = target.size_bytes();
-    let first = ByteRange::new(0, size.min(MIB));
-    let last = ByteRange::new(size.saturating_sub(MIB).max(first.end()), size);
-    target.write_zeros(first)?;
-    target.write_zeros(last)?;
+    for end in ends(target.size_bytes()) {
+        target.write_zeros(end)?;
+    }
     target.flush()
+}
+
+/// Zeroes the same on a disk that failed, as far as it still can be: one bad sector does not save the others.
+/// The first error, where something was not cleared.
+pub(super) fn clear_what_can_be(target: &dyn WriteAt) -> io::Result<()> {
+    let mut result = Ok(());
+    for end in ends(target.size_bytes()) {
+        if target.write_zeros(end).is_err() {
+            result = result.and(clear_by_piece(target, end));
+        }
+    }
+    result.and(target.flush())
+}
+
+fn clear_by_piece(target: &dyn WriteAt, range: ByteRange) -> io::Result<()> {
+    let mut result = Ok(());
+    let mut bad = 0usize;
+    let mut position = range.start();
+    while position < range.end() && bad < MOST_BAD_PIECES {
+        let piece = ByteRange::new(position, position.saturating_add(PIECE_BYTES).min(range.end()));
+        let cleared = target.write_zeros(piece);
+        bad = bad.saturating_add(cleared.is_err().into());
+        result = result.and(cleared);
+        position = piece.end();
+    }
+    result
+}
+
+fn ends(size_bytes: u64) -> [ByteRange; 2] {
+    let first = ByteRange::new(0, size_bytes.min(MIB));
+    [first, ByteRange::new(size_bytes.saturating_sub(MIB).max(first.end()), size_bytes)]
 }
 
 /// Writes the table. The pieces come in their order: sector 0, which firmware looks for first, is the last
@@ -45,14 +80,8 @@ fn piece_range(piece: &Piece) -> ByteRange {
     ByteRange::at(piece.at, crate::units::u64_from(piece.bytes.len())).unwrap_or_default()
 }
 
-/// Writes a new swap header with the captured UUID, label and page size.
-pub(super) fn write_swap(
-    prepared: &Prepared<'_>,
-    disk: &DiskPlan,
-    planned: &VolumePlan,
-    target: &dyn WriteAt,
-) -> Result<(), Error> {
-    let captured = prepared.captured(disk, planned)?;
+/// Makes a new swap header with the captured UUID, label and page size.
+pub(super) fn swap_header(captured: &Volume, planned: &VolumePlan) -> Result<Vec<u8>, Error> {
     let Some(swap) = captured.content.file_system() else {
         let fact = "the plan recreates swap where none was captured".to_owned();
         return Err(Error::Corrupt { what: planned.volume.clone(), fact });
@@ -63,7 +92,17 @@ pub(super) fn write_swap(
         swap.uuid.as_deref(),
         swap.label.as_deref(),
     );
-    let header = header.map_err(|source| Error::Swap { volume: planned.volume.clone(), source })?;
+    header.map_err(|source| Error::Swap { volume: planned.volume.clone(), source })
+}
+
+/// Writes a swap header.
+pub(super) fn write_swap(
+    prepared: &Prepared<'_>,
+    disk: &DiskPlan,
+    planned: &VolumePlan,
+    target: &dyn WriteAt,
+) -> Result<(), Error> {
+    let header = swap_header(prepared.captured(disk, planned)?, planned)?;
     target.write_at(planned.place.start(), &header).map_err(|source| Error::Write {
         what: format!("writing the swap header of {}", planned.volume),
         range: planned.place,

@@ -20,7 +20,7 @@ use crate::blockio::WriteAt;
 use crate::plan::{Clearing, DiskPlan, Resize, VolumeAction, VolumePlan};
 use crate::progress::{Event, Monitor, Phase};
 use crate::resize::Resizer;
-use crate::units::ByteRange;
+use crate::units::{ByteRange, RangeSet};
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicU64;
@@ -71,33 +71,50 @@ pub fn run(
             }));
         }
     }
-    let everything = || -> Result<(), Error> {
-        for (disk, target) in prepared.plan.disks.iter().zip(targets) {
-            clear(disk, *target, around.monitor)?;
-        }
-        start(Phase::Write, Some(totals.total_bytes), around.monitor);
-        for (disk, target) in prepared.plan.disks.iter().zip(targets) {
-            write_volumes(prepared, disk, *target, &totals, around)?;
-        }
-        finish(Phase::Write, around.monitor);
-        for (disk, target) in prepared.plan.disks.iter().zip(targets) {
-            grow(disk, *target, around)?;
-        }
-        start(Phase::Commit, None, around.monitor);
-        for (disk, target) in prepared.plan.disks.iter().zip(targets) {
-            commit::write_table(disk, prepared.table_of(disk), *target)?;
-        }
-        finish(Phase::Commit, around.monitor);
-        Ok(())
-    };
-    everything().map_err(|error| abandon(prepared, targets, error))
+    let mut begun = 0usize;
+    let result = carry_out(prepared, targets, &totals, around, &mut begun);
+    result.map_err(|error| abandon(prepared, targets.get(..begun).unwrap_or(targets), error))
 }
 
-/// Leaves every target plainly unbootable after a failure.
-fn abandon(prepared: &Prepared<'_>, targets: &[&dyn WriteAt], error: Error) -> Failure {
-    let mut not_cleared = Vec::new();
+/// Carries everything out. `begun` counts the targets that were, or may have been, written to.
+fn carry_out(
+    prepared: &Prepared<'_>,
+    targets: &[&dyn WriteAt],
+    totals: &Totals,
+    around: &Surroundings<'_>,
+    begun: &mut usize,
+) -> Result<(), Error> {
     for (disk, target) in prepared.plan.disks.iter().zip(targets) {
-        if let Err(error) = commit::clear_tables(*target) {
+        if around.monitor.cancelled() {
+            return Err(Error::Cancelled);
+        }
+        *begun = begun.saturating_add(1);
+        clear(disk, *target, around.monitor)?;
+    }
+    start(Phase::Write, Some(totals.total_bytes), around.monitor);
+    for (disk, target) in prepared.plan.disks.iter().zip(targets) {
+        write_volumes(prepared, disk, *target, totals, around)?;
+    }
+    finish(Phase::Write, around.monitor);
+    for (disk, target) in prepared.plan.disks.iter().zip(targets) {
+        grow(disk, *target, around)?;
+    }
+    start(Phase::Commit, None, around.monitor);
+    for (disk, target) in prepared.plan.disks.iter().zip(targets) {
+        commit::write_table(disk, prepared.table_of(disk), *target)?;
+    }
+    finish(Phase::Commit, around.monitor);
+    Ok(())
+}
+
+/// Leaves every target that was begun plainly unbootable after a failure. One that was not keeps what it has.
+fn abandon(prepared: &Prepared<'_>, begun: &[&dyn WriteAt], error: Error) -> Failure {
+    if begun.is_empty() {
+        return Failure::before(error);
+    }
+    let mut not_cleared = Vec::new();
+    for (disk, target) in prepared.plan.disks.iter().zip(begun) {
+        if let Err(error) = commit::clear_what_can_be(*target) {
             not_cleared.push(format!("{}: {error}", disk.target.path));
         }
     }
@@ -112,7 +129,6 @@ fn clear(disk: &DiskPlan, target: &dyn WriteAt, monitor: &dyn Monitor) -> Result
     };
     let whole = ByteRange::new(0, target.size_bytes());
     commit::clear_tables(target).map_err(failed(whole))?;
-    target.flush().map_err(failed(whole))?;
     if disk.free_space == Clearing::Discard
         && let Err(error) = target.discard(whole)
     {
@@ -134,9 +150,11 @@ fn clear(disk: &DiskPlan, target: &dyn WriteAt, monitor: &dyn Monitor) -> Result
     Ok(())
 }
 
-/// The stretches of the disk that belong to no volume.
+/// The stretches of the disk that belong to no volume whose content is written, for there its free space is
+/// zeroed as well.
 fn unoccupied(disk: &DiskPlan, size_bytes: u64) -> Vec<ByteRange> {
-    let places: crate::units::RangeSet = disk.volumes.iter().map(|volume| volume.place).collect();
+    let written = disk.volumes.iter().filter(|volume| preflight::scope(volume).is_some());
+    let places: RangeSet = written.map(|volume| volume.place).collect();
     places.gaps(ByteRange::new(0, size_bytes)).iter().collect()
 }
 

@@ -1,6 +1,6 @@
 //! Everything that can be known before the first write.
 
-use super::Error;
+use super::{Error, commit};
 use crate::image::{ChunkId, ImageVersion, Index, Manifest, Store};
 use crate::partition::{self, Piece};
 use crate::plan::{self, DeployPlan, DiskPlan, Resize, VolumeAction, VolumePlan};
@@ -46,9 +46,16 @@ pub fn prepare<'a>(
         tables.push(table.map_err(|source| Error::Table { disk: disk.target.path.clone(), source })?);
     }
     let mut prepared = Prepared { plan, manifest, store, version, tables, total_bytes: 0 };
-    for volume in plan.disks.iter().flat_map(|disk| &disk.volumes) {
-        if let Some(scope) = scope(volume) {
-            prepared.total_bytes = prepared.total_bytes.saturating_add(prepared.check_data(volume, scope)?);
+    for disk in &plan.disks {
+        for volume in &disk.volumes {
+            let captured = prepared.captured(disk, volume)?;
+            if volume.action == VolumeAction::RecreateSwap {
+                commit::swap_header(captured, volume)?;
+            }
+            if let Some(scope) = scope(volume) {
+                let bytes = prepared.check_data(volume, scope)?;
+                prepared.total_bytes = prepared.total_bytes.saturating_add(bytes);
+            }
         }
     }
     Ok(prepared)
