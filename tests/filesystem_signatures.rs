@@ -423,6 +423,88 @@ fn one_of_several_devices_is_not_captured_unasked() {
     assert!(reading.file_system.findings[0].contains("spread over several"));
 }
 
+/// Makes a file system as its tool does it without being told about the old one.
+fn make(kind: FileSystemKind, path: &str) {
+    let (program, options): (&str, &[&str]) = match kind {
+        FileSystemKind::Ext4 => ("mkfs.ext4", &["-q", "-F"]),
+        FileSystemKind::Ntfs => ("mkntfs", &["-q", "-Q", "-F", "-s", "512", "-p", "0"]),
+        FileSystemKind::Fat32 => ("mkfs.vfat", &["-F", "32"]),
+        FileSystemKind::Xfs => ("mkfs.xfs", &["-q", "-f"]),
+        FileSystemKind::Btrfs => ("mkfs.btrfs", &["-q", "-f"]),
+        FileSystemKind::Exfat => ("mkfs.exfat", &[]),
+        FileSystemKind::Swap => ("mkswap", &["-f"]),
+        other => panic!("{other}"),
+    };
+    run(program, &[options, &[path]].concat());
+}
+
+#[test]
+fn what_the_tools_make_over_each_other_is_what_was_made_last_or_said_to_be_doubtful() {
+    use FileSystemKind::{Btrfs, Exfat, Ext4, Fat32, Ntfs, Swap, Xfs};
+    const KINDS: [FileSystemKind; 7] = [Ext4, Ntfs, Fat32, Xfs, Btrfs, Exfat, Swap];
+    let mut doubtful = Vec::new();
+    std::thread::scope(|scope| {
+        let pairs = KINDS.map(|first| {
+            scope.spawn(move || {
+                let mut doubtful = Vec::new();
+                for second in KINDS {
+                    let file = sparse_file(320 * MIB);
+                    make(first, path_of(&file));
+                    make(second, path_of(&file));
+                    let reading = read_file(path_of(&file)).unwrap();
+                    if reading.file_system.state == State::Unsupported {
+                        let finding = &reading.file_system.findings[0];
+                        assert!(
+                            finding.contains("wipefs") && finding.contains("--when-dirty raw"),
+                            "{finding}"
+                        );
+                        assert!(
+                            finding.contains(first.name()) && finding.contains(second.name()),
+                            "{finding}"
+                        );
+                        assert_eq!(reading.used, None);
+                        doubtful.push((first, second));
+                    } else {
+                        let found = (reading.file_system.kind, reading.file_system.state);
+                        assert_eq!(found, (second, State::Clean), "{first} then {second}");
+                    }
+                }
+                doubtful
+            })
+        });
+        for pair in pairs {
+            doubtful.extend(pair.join().unwrap());
+        }
+    });
+    // A quick format of NTFS leaves the superblock of btrfs standing, as blkid says too.
+    assert_eq!(doubtful, [(Btrfs, Ntfs)]);
+}
+
+#[test]
+fn a_superblock_that_was_put_over_another_file_system_decides_nothing() {
+    let live = sparse_file(64 * MIB);
+    make(FileSystemKind::Ext4, path_of(&live));
+    let stale = sparse_file(64 * MIB);
+    make(FileSystemKind::Ntfs, path_of(&stale));
+    let boot = fs::read(stale.path()).unwrap();
+    live.as_file().write_all_at(&boot[..512], 0).unwrap();
+    let reading = read_file(path_of(&live)).unwrap();
+    assert_eq!((reading.file_system.state, reading.used), (State::Unsupported, None));
+    let finding = &reading.file_system.findings[0];
+    assert!(finding.contains("NTFS and of ext4"), "{finding}");
+}
+
+#[test]
+fn wiping_the_old_signature_is_the_way_out() {
+    let file = sparse_file(320 * MIB);
+    make(FileSystemKind::Btrfs, path_of(&file));
+    make(FileSystemKind::Ntfs, path_of(&file));
+    assert_eq!(read_file(path_of(&file)).unwrap().file_system.state, State::Unsupported);
+    run("wipefs", &["-q", "-a", "-t", "btrfs", path_of(&file)]);
+    let reading = read_file(path_of(&file)).unwrap();
+    assert_eq!((reading.file_system.kind, reading.file_system.state), (FileSystemKind::Ntfs, State::Clean));
+}
+
 #[test]
 fn zeros_and_noise_are_nothing() {
     for size in [0, 1, 511, 512, 4096, 65536, 300 << 10, 5 * MIB] {

@@ -120,6 +120,66 @@ fn an_abandoned_capture_leaves_only_its_chunks() {
     assert_eq!(store.have_chunks(&ids).unwrap(), [true; 2]);
 }
 
+/// A client whose patience ends abandons what its server may still be publishing.
+#[test]
+fn a_version_that_is_abandoned_while_it_is_published_is_whole_or_not_there() {
+    let root = tempfile::tempdir_in("/dev/shm").unwrap();
+    let store = Directory::open(root.path(), true).unwrap();
+    let volume = Volume::new(1);
+    volume.put_chunks(&store);
+    for round in 0..300 {
+        let version = version(&round.to_string());
+        store.begin_capture(&version).unwrap();
+        volume.put_files(&store, &version);
+        let published = std::thread::scope(|scope| {
+            let publishing = scope.spawn(|| store.publish(&version, &volume.manifest(&version)));
+            std::thread::sleep(Duration::from_micros(round));
+            store.abandon(&version).unwrap();
+            publishing.join().unwrap()
+        });
+        let there = store.versions(&version.image).unwrap().contains(&version.version);
+        assert_eq!(there, published.is_ok());
+        for file in ["d0-disk.caibx", "d0-disk.used"] {
+            assert_eq!(store.get_file(&version, file, 1 << 20).is_ok(), there, "round {round}");
+        }
+    }
+}
+
+/// A store on a share that may not be written.
+struct ReadOnly(tempfile::TempDir);
+
+impl ReadOnly {
+    fn of(root: &Path) -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let mount = |arguments: &[&std::ffi::OsStr]| {
+            assert!(std::process::Command::new("mount").args(arguments).status().unwrap().success());
+        };
+        mount(&["--bind".as_ref(), root.as_os_str(), place.path().as_os_str()]);
+        mount(&["-o".as_ref(), "remount,bind,ro".as_ref(), place.path().as_os_str()]);
+        Self(place)
+    }
+}
+
+impl Drop for ReadOnly {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_read_only_store_is_good_to_read() {
+    let (root, store) = directory();
+    let volume = Volume::new(3);
+    capture(&store, &version("1"), &volume);
+    let share = ReadOnly::of(root.path());
+    let shared = Directory::open(share.0.path(), false).unwrap();
+    let mut ids: Vec<ChunkId> = volume.parts.iter().map(|part| ChunkId::of(part)).collect();
+    ids.push(ChunkId::of(b"not there"));
+    assert_eq!(shared.have_chunks(&ids).unwrap(), [true, true, true, false]);
+    shared.get_chunk(ids[0], MAX_FRAME_BYTES).unwrap();
+    assert!(matches!(shared.begin_capture(&version("2")), Err(StoreError::Io { .. })));
+}
+
 #[test]
 fn one_version_is_written_by_one_capture() {
     let (root, store) = directory();

@@ -289,6 +289,13 @@ fn only_those_with_the_token_get_in() {
     capture(&*store, &version("1"), &Volume::new(1));
 }
 
+#[test]
+fn a_password_in_a_url_is_neither_used_nor_shown() {
+    let error = open("http://someone:secret@127.0.0.1:9/store", &quick()).err().unwrap();
+    assert!(matches!(error, StoreError::Refused { .. }), "{error}");
+    assert!(error.to_string().contains("--token-file") && !error.to_string().contains("secret"), "{error}");
+}
+
 struct Authority {
     files: TlsFiles,
     ca: PathBuf,

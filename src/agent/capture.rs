@@ -69,7 +69,7 @@ pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<Captur
             monitor.event(Event::Warning { subject: disk.path.clone(), message });
         }
         readers.push(DiskReader::open(&disk.path)?);
-        let inspected = disks::read(number, disk, request.disk_settings)?;
+        let inspected = disks::read(number, disk, request.disk_settings, monitor)?;
         for finding in &inspected.inspection.findings {
             let subject = inspected.machine.path.clone();
             monitor.event(Event::Warning { subject, message: finding.clone() });
@@ -82,7 +82,7 @@ pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<Captur
     monitor.event(Event::PhaseFinished { phase: Phase::Inspect });
     let plan = plan::capture(found, &request.options)?;
     let store = open_store(&request.store, true)?;
-    let (version, previous) = next_version(store.as_ref(), &request.image)?;
+    let (version, previous) = next_version(store.as_ref(), &request.image, monitor)?;
     let options = Options {
         compression: request.compression,
         on_read_error: request.on_read_error,
@@ -97,18 +97,72 @@ pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<Captur
 }
 
 /// The name of the new version, and the manifest of the newest one where it can be read.
-fn next_version(store: &dyn Store, image: &ImageName) -> Result<(ImageVersion, Option<Manifest>)> {
+fn next_version(
+    store: &dyn Store,
+    image: &ImageName,
+    monitor: &dyn Monitor,
+) -> Result<(ImageVersion, Option<Manifest>)> {
     let now = OffsetDateTime::now_utc()
-        .format(format_description!("[year]-[month]-[day]T[hour][minute][second]Z"))?;
+        .format(format_description!("[year]-[month]-[day]T[hour][minute][second]"))?;
     let taken = store.versions(image)?;
-    let name = (1u32..)
-        .map(|count| if count == 1 { now.clone() } else { format!("{now}-{count}") })
-        .find(|name| taken.iter().all(|taken| taken.as_ref() != name))
-        .unwrap_or(now);
+    let name = name_after(&now, &taken);
+    if !name.starts_with(&now) {
+        let message = format!(
+            "the clock of this machine says {now}, and there is a later version of {image} already; the new \
+             one is named {name}, so that it is the newest"
+        );
+        monitor.event(Event::Warning { subject: image.to_string(), message });
+    }
     let version: VersionName = name.parse()?;
     let previous = taken
         .last()
         .cloned()
         .and_then(|version| load_manifest(store, &ImageVersion { image: image.clone(), version }).ok());
     Ok((ImageVersion { image: image.clone(), version }, previous))
+}
+
+/// A name that sorts behind all that are taken: what was captured last is the newest, even where a clock was
+/// set back or several captures fall into one second.
+fn name_after(now: &str, taken: &[VersionName]) -> String {
+    let is_time = |text: &str| {
+        text.len() == now.len()
+            && text.bytes().zip(now.bytes()).all(|(a, b)| a.is_ascii_digit() == b.is_ascii_digit())
+    };
+    let newest = taken.iter().map(VersionName::age_key).filter(|(second, _)| is_time(second)).max();
+    match newest {
+        Some((second, number)) if second >= now => {
+            format!("{second}Z-{}", number.saturating_add(1).max(2))
+        }
+        _ => format!("{now}Z"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_that_is_captured_last_is_the_newest() {
+        const NOW: &str = "2026-11-20T211500";
+        for (taken, expected) in [
+            (vec![], "2026-11-20T211500Z"),
+            (vec!["2026-11-20T211459Z-7"], "2026-11-20T211500Z"),
+            (vec!["2026-11-20T211500Z"], "2026-11-20T211500Z-2"),
+            (
+                vec!["2026-11-20T211500Z", "2026-11-20T211500Z-9", "2026-11-20T211500Z-10"],
+                "2026-11-20T211500Z-11",
+            ),
+            // A clock that was set back.
+            (vec!["2026-11-20T211459Z", "2031-01-01T000000Z"], "2031-01-01T000000Z-2"),
+            // A name that is no time says nothing about time.
+            (vec!["golden"], "2026-11-20T211500Z"),
+        ] {
+            let taken: Vec<VersionName> = taken.iter().map(|name| name.parse().unwrap()).collect();
+            let name: VersionName = name_after(NOW, &taken).parse().unwrap();
+            assert_eq!(name.as_ref(), expected);
+            let newest =
+                taken.iter().filter(|name| name.as_ref() != "golden").all(|t| t.age_key() < name.age_key());
+            assert!(newest, "{name}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use crate::inspect::{self, DiskFacts, Inspection};
 use crate::linux::{self, DiskReader};
 use crate::machine::{DiskKind, Holder, MachineDisk};
 use crate::partition::{self, Trust};
-use crate::progress::Silent;
+use crate::progress::{Event, Monitor, Silent};
 use crate::units::SectorSize;
 use anyhow::{Context, Result, bail};
 
@@ -29,7 +29,7 @@ pub struct InspectedDisk {
 /// Inspects the named disks, or every disk of the machine.
 pub fn inspect(paths: &[String], settings: DiskSettings) -> Result<Vec<InspectedDisk>> {
     let machine = if paths.is_empty() { linux::disks()? } else { named(paths, settings)? };
-    (0u32..).zip(machine).map(|(number, disk)| read(number, disk, settings)).collect()
+    (0u32..).zip(machine).map(|(number, disk)| read(number, disk, settings, &Silent)).collect()
 }
 
 /// The disks that a person named.
@@ -74,7 +74,23 @@ pub(super) fn only_candidate() -> Result<MachineDisk> {
     }
 }
 
-pub(super) fn read(number: u32, machine: MachineDisk, settings: DiskSettings) -> Result<InspectedDisk> {
+/// Passes on the wish to stop, and no events: inspecting a disk is one step of a longer job here.
+struct OnlyStop<'a>(&'a dyn Monitor);
+
+impl Monitor for OnlyStop<'_> {
+    fn event(&self, _: Event) {}
+
+    fn cancelled(&self) -> bool {
+        self.0.cancelled()
+    }
+}
+
+pub(super) fn read(
+    number: u32,
+    machine: MachineDisk,
+    settings: DiskSettings,
+    monitor: &dyn Monitor,
+) -> Result<InspectedDisk> {
     let reader = DiskReader::open(&machine.path)?;
     let facts = DiskFacts {
         number,
@@ -84,7 +100,7 @@ pub(super) fn read(number: u32, machine: MachineDisk, settings: DiskSettings) ->
         serial: machine.serial.clone(),
         wwn: machine.wwn.clone(),
     };
-    let inspection = inspect::read_disk(&reader, facts, settings.trust, &Silent)
+    let inspection = inspect::read_disk(&reader, facts, settings.trust, &OnlyStop(monitor))
         .with_context(|| format!("inspecting {}", machine.path))?;
     Ok(InspectedDisk { machine, inspection })
 }

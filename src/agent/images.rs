@@ -75,8 +75,8 @@ pub fn open_store(settings: &StoreSettings, create: bool) -> Result<Arc<dyn Stor
         create,
         ..OpenOptions::default()
     };
-    store::open(&settings.location, &options)
-        .with_context(|| format!("opening the store {}", settings.location))
+    // The errors name the store; a URL with a password in it must not be shown.
+    Ok(store::open(&settings.location, &options)?)
 }
 
 /// The version that a reference means; the newest where it names none.

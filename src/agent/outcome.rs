@@ -29,6 +29,12 @@ impl From<ExitCode> for u8 {
     }
 }
 
+impl From<ExitCode> for i32 {
+    fn from(code: ExitCode) -> Self {
+        u8::from(code).into()
+    }
+}
+
 /// The exit code of a failure.
 #[must_use]
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {

@@ -76,6 +76,7 @@ fn capture(arguments: &Capture, listener: &Listener) -> Result<ExitCode> {
         workers: arguments.workers.unwrap_or_else(default_workers),
         comment: arguments.comment.clone(),
     };
+    listener.work_begins();
     let outcome = agent::capture(&request, listener)?;
     let report = &outcome.report;
     let mut message = format!(
@@ -129,6 +130,7 @@ fn deploy(arguments: &Deploy, listener: &Listener) -> Result<ExitCode> {
         confirm(&prepared)?;
     }
     let workers = arguments.workers.unwrap_or_else(default_workers);
+    listener.work_begins();
     let problems = prepared.carry_out(workers, listener)?;
     let targets: Vec<&str> = prepared.plan.disks.iter().map(|disk| disk.target.path.as_str()).collect();
     let mut message =
@@ -163,6 +165,7 @@ fn confirm(prepared: &PreparedDeploy) -> Result<()> {
 fn verify(arguments: &Verify, listener: &Listener) -> Result<ExitCode> {
     let store = agent::open_store(&arguments.store.settings(&arguments.from)?, false)?;
     let workers = arguments.workers.unwrap_or_else(default_workers);
+    listener.work_begins();
     let (version, report) =
         agent::verify(store.as_ref(), &arguments.image, arguments.deep, workers, listener)?;
     let mut text = String::new();
@@ -254,6 +257,7 @@ fn serve(arguments: super::arguments::Serve, listener: &Listener) -> Result<Exit
     options.token = arguments.token_file.as_deref().map(read_token).transpose()?;
     options.tls =
         arguments.tls_cert.zip(arguments.tls_key).map(|(certificate, key)| TlsFiles { certificate, key });
+    listener.work_begins();
     let server = remint::server::start(&options)?;
     print(&format!("serving {} at {}\n", options.data.display(), server.store_url()));
     let stop = server.stopper();

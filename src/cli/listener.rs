@@ -3,6 +3,7 @@
 use super::arguments::Events;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use remint::agent::ExitCode;
 use remint::parallel::lock;
 use remint::progress::{Event, Monitor, Phase};
 use remint::units::format_size;
@@ -19,6 +20,7 @@ pub struct Listener {
     form: Form,
     quiet: bool,
     cancelled: Arc<AtomicBool>,
+    working: Arc<AtomicBool>,
     last_line: Mutex<Option<Instant>>,
 }
 
@@ -29,11 +31,16 @@ enum Form {
 }
 
 impl Listener {
-    /// A listener; from now on Ctrl-C and SIGTERM ask the work to stop instead of killing it.
+    /// A listener. Ctrl-C and SIGTERM end the program at once, until there is work that has to end in order.
     pub fn new(events: Events, quiet: bool) -> Result<Self> {
         let cancelled = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&cancelled);
+        let working = Arc::new(AtomicBool::new(false));
+        let (flag, in_order) = (Arc::clone(&cancelled), Arc::clone(&working));
         ctrlc::set_handler(move || {
+            if !in_order.load(Ordering::Relaxed) {
+                let _ = writeln!(std::io::stderr(), "\nremint: stopped, nothing was changed");
+                std::process::exit(ExitCode::Failed.into());
+            }
             if !flag.swap(true, Ordering::Relaxed) {
                 let _ = writeln!(std::io::stderr(), "\nremint: stopping safely, please wait");
             }
@@ -44,7 +51,12 @@ impl Listener {
             Events::Text if !quiet && std::io::stderr().is_terminal() => Form::Bar(ProgressBar::hidden()),
             Events::Text => Form::Lines,
         };
-        Ok(Self { form, quiet, cancelled, last_line: Mutex::new(None) })
+        Ok(Self { form, quiet, cancelled, working, last_line: Mutex::new(None) })
+    }
+
+    /// Work begins that Ctrl-C and SIGTERM ask to stop instead of killing it.
+    pub fn work_begins(&self) {
+        self.working.store(true, Ordering::Relaxed);
     }
 
     /// Shows the end of the work. The text form prints what was made on standard output itself.

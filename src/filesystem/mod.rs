@@ -7,6 +7,7 @@
 //!   anything is allocated, every walk ends.
 //! - A used map never leaves out a byte that the file system needs. In doubt a byte is used.
 //! - The map is the truth only where the state is [`State::Clean`].
+//! - Where two file systems claim a volume, neither map is used.
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 mod bitmap;
@@ -64,19 +65,46 @@ pub fn read(volume: &dyn ReadAt) -> Result<Option<Reading>, Error> {
     if let Some(reading) = signature::read_containers(volume)? {
         return Ok(Some(reading));
     }
+    let mut claims = Vec::new();
     for reader in READERS {
-        if let Some(kind) = (reader.probe)(volume)? {
-            return match (reader.read)(volume) {
-                Ok(reading) => Ok(Some(reading)),
-                Err(error @ Error::Io { .. }) => Err(error),
-                Err(error) => Ok(Some(unreadable(kind, volume.size_bytes(), &error))),
-            };
+        claims.extend((reader.probe)(volume)?.map(|kind| (kind, reader)));
+    }
+    if let Some((kind, reader)) = claims.first() {
+        let others = claims.iter().skip(1).map(|(kind, _)| *kind).chain(also_there(volume));
+        let others: Vec<FileSystemKind> = others.collect();
+        if !others.is_empty() {
+            return Ok(Some(ambiguous(*kind, &others, volume.size_bytes())));
         }
+        return match (reader.read)(volume) {
+            Ok(reading) => Ok(Some(reading)),
+            Err(error @ Error::Io { .. }) => Err(error),
+            Err(error) => Ok(Some(unreadable(*kind, volume.size_bytes(), &error))),
+        };
     }
     match signature::read(volume)? {
         Some(reading) => Ok(Some(reading)),
         None => swap::read(volume),
     }
+}
+
+/// What else has its signature on a volume that a reader claims. What cannot be read is no intact signature.
+fn also_there(volume: &dyn ReadAt) -> Vec<FileSystemKind> {
+    let mut kinds = signature::intact(volume);
+    kinds.extend(swap::read(volume).ok().flatten().map(|reading| reading.file_system.kind));
+    kinds
+}
+
+/// A volume with the signatures of several file systems: one is alive, the others were left standing when it
+/// was made, and no byte says which.
+fn ambiguous(kind: FileSystemKind, others: &[FileSystemKind], size_bytes: u64) -> Reading {
+    let others: Vec<&str> = others.iter().map(|kind| kind.name()).collect();
+    let fact = format!(
+        "the signatures of {kind} and of {} are both there, so one is left over from an earlier use; find out \
+         which file system is alive and remove the signature of the other with wipefs (wipefs DEVICE lists \
+         them), or capture the volume with --when-dirty raw",
+        others.join(" and of ")
+    );
+    unreadable(kind, size_bytes, &Error::unsupported(fact))
 }
 
 fn unreadable(kind: FileSystemKind, size_bytes: u64, error: &Error) -> Reading {

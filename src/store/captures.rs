@@ -87,6 +87,11 @@ impl Directory {
         Ok(())
     }
 
+    /// True while a capture that was begun through this process is under way.
+    pub(super) fn is_captured_to(&self) -> bool {
+        !self.captures.lock().unwrap_or_else(PoisonError::into_inner).own.is_empty()
+    }
+
     /// Since when chunks may be there that a crash has damaged. Looked for at the first question after a
     /// capture began.
     pub(super) fn suspect_since(&self) -> Result<Option<SystemTime>, StoreError> {

@@ -237,13 +237,16 @@ impl Directory {
         })
     }
 
-    /// Marks a chunk as wanted now; false where it is not there.
+    /// Marks a chunk as wanted now; false where it is not there, or where a capture that counts on it may not
+    /// mark it. Who only reads needs no mark: a read-only share, or one of another user, is as good.
     pub(super) fn touch_chunk(&self, id: ChunkId) -> Result<bool, StoreError> {
         let path = self.path(&layout::chunk_file(id));
         let now = TimeSpec::UTIME_NOW;
         match utimensat(nix::fcntl::AT_FDCWD, &path, &now, &now, UtimensatFlags::FollowSymlink) {
-            Ok(()) => Ok(true),
+            // A collector may have moved the file away while it was touched: then it is not there.
+            Ok(()) => path.try_exists().map_err(io_error(format!("looking for chunk {id}"))),
             Err(nix::Error::ENOENT) => Ok(false),
+            Err(nix::Error::EROFS | nix::Error::EACCES | nix::Error::EPERM) => Ok(!self.is_captured_to()),
             Err(error) => Err(io_error(format!("touching chunk {id}"))(error.into())),
         }
     }

@@ -78,6 +78,12 @@ impl Http {
         let with_slash = format!("{}/", location.trim_end_matches('/'));
         let base = Url::parse(&with_slash)
             .map_err(|error| refused(format!("\"{location}\" is not a URL: {error}")))?;
+        if !base.username().is_empty() || base.password().is_some() {
+            // A URL is shown in messages and logs.
+            let fact =
+                "a URL with a user or password in it is not used; give a token in a file (--token-file)";
+            return Err(refused(fact.to_owned()));
+        }
         let mut headers = HeaderMap::new();
         if let Some(token) = &options.token {
             let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))

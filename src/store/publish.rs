@@ -67,8 +67,10 @@ impl Directory {
         let doing = || io_error(format!("making {version} durable"));
         let root = File::open(self.root()).map_err(doing())?;
         nix::unistd::syncfs(&root).map_err(|error| doing()(error.into()))?;
-        self.place_manifest(version, bytes)?;
-        self.end_capture(version)
+        self.place_manifest(version, &manifest, bytes)?;
+        // The version exists now. A marker that stays behind only spares chunks for a while.
+        let _ = self.end_capture(version);
+        Ok(())
     }
 
     /// Reads the files of a volume and refuses those that the manifest does not describe.
@@ -146,7 +148,12 @@ impl Directory {
         })
     }
 
-    fn place_manifest(&self, version: &ImageVersion, bytes: &[u8]) -> Result<(), StoreError> {
+    fn place_manifest(
+        &self,
+        version: &ImageVersion,
+        manifest: &Manifest,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
         let doing = || io_error(format!("publishing {version}"));
         let directory = self.path(&layout::version_directory(version));
         fs::create_dir_all(&directory).map_err(doing())?;
@@ -155,6 +162,7 @@ impl Directory {
         {
             let _placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
             self.refuse_published(version)?;
+            self.require_files(version, manifest)?;
             if let Err(failed) = temporary.persist_noclobber(self.path(&layout::manifest_file(version))) {
                 self.refuse_published(version)?;
                 // No exclusive rename here (SMB): the check above has to do.
@@ -170,10 +178,20 @@ impl Directory {
         self.sync_directory(&self.path(layout::IMAGES))
     }
 
+    /// Refuses where a file is gone: a client that lost its patience may have abandoned what is being published.
+    fn require_files(&self, version: &ImageVersion, manifest: &Manifest) -> Result<(), StoreError> {
+        for file in manifest.stored.iter().flat_map(|stored| [&stored.index, &stored.used]) {
+            self.open_version_file(version, &file.name)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn abandon_version(&self, version: &ImageVersion) -> Result<(), StoreError> {
+        let placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.path(&layout::manifest_file(version)).is_file() {
             self.remove_version_files(version)?;
         }
+        drop(placing);
         self.end_capture(version)
     }
 

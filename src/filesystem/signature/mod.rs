@@ -48,6 +48,23 @@ const OTHERS: &[Recogniser] = &[
     other::iso9660,
 ];
 
+/// Those whose signature a live file system of another kind cannot hold by chance, and whose own tool writes
+/// it last. A backup of a header that survived is none of them: its front was overwritten on purpose.
+const STRONG: &[Recogniser] = &[
+    unix::btrfs,
+    unix::f2fs,
+    unix::reiserfs,
+    unix::jfs,
+    unix::bcachefs,
+    unix::squashfs,
+    other::exfat,
+    other::refs,
+    other::apfs,
+    other::hfs_plus,
+    unix::nilfs2,
+    other::iso9660,
+];
+
 /// Recognises what lies around a file system and has to be known before one is looked for.
 pub(super) fn read_containers(volume: &dyn ReadAt) -> Result<Option<Reading>, Error> {
     first(CONTAINERS, volume)
@@ -56,6 +73,13 @@ pub(super) fn read_containers(volume: &dyn ReadAt) -> Result<Option<Reading>, Er
 /// Recognises what no reader knows; `None` where nothing is recognised.
 pub(super) fn read(volume: &dyn ReadAt) -> Result<Option<Reading>, Error> {
     first(OTHERS, volume)
+}
+
+/// Every kind whose intact signature is there, whoever else claims the volume. What cannot be read is not
+/// intact.
+pub(super) fn intact(volume: &dyn ReadAt) -> Vec<FileSystemKind> {
+    let found = STRONG.iter().filter_map(|recognise| recognise(volume).ok().flatten());
+    found.map(|found| found.kind).collect()
 }
 
 fn first(recognisers: &[Recogniser], volume: &dyn ReadAt) -> Result<Option<Reading>, Error> {
