@@ -87,6 +87,11 @@ impl Directory {
         Ok(())
     }
 
+    /// True while a capture that began through this process goes on.
+    pub(super) fn is_captured_into(&self) -> bool {
+        !self.captures.lock().unwrap_or_else(PoisonError::into_inner).own.is_empty()
+    }
+
     /// Since when chunks may be there that a crash has damaged. Looked for at the first question after a
     /// capture began.
     pub(super) fn suspect_since(&self) -> Result<Option<SystemTime>, StoreError> {

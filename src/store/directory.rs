@@ -255,8 +255,17 @@ impl Directory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             other => other.map_err(io_error(format!("looking for chunk {id}")))?,
         };
+        // Only a capture needs its chunks touched; who may only read the store reads it.
+        let touched = match self.touch_chunk(id) {
+            Err(StoreError::Io { source, .. })
+                if is_write_protection(&source) && !self.is_captured_into() =>
+            {
+                true
+            }
+            other => other?,
+        };
         // A length of zero is what a crash leaves of a file that was never written out.
-        if metadata.len() == 0 || !self.touch_chunk(id)? {
+        if metadata.len() == 0 || !touched {
             return Ok(false);
         }
         let modified = metadata.modified().map_err(io_error(format!("looking for chunk {id}")))?;
@@ -269,6 +278,10 @@ impl Directory {
             Err(error) => Err(io_error(format!("checking chunk {id}"))(error)),
         }
     }
+}
+
+fn is_write_protection(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 fn file_path(version: &ImageVersion, file: &str) -> Result<String, StoreError> {
