@@ -4,7 +4,7 @@ use super::disks::{self, DiskSettings};
 use super::images::{StoreSettings, load_manifest, open_store};
 use crate::blockio::ReadAt;
 use crate::capture::{self, Options, Report};
-use crate::image::{ImageName, ImageVersion, Manifest, Store, VersionName};
+use crate::image::{ImageName, ImageVersion, Manifest, Store, StoreError, VersionName};
 use crate::linux::DiskReader;
 use crate::plan::{self, CaptureOptions};
 use crate::progress::{Event, Monitor, Phase};
@@ -70,11 +70,12 @@ pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<Captur
         }
         readers.push(DiskReader::open(&disk.path)?);
         let inspected = disks::read(number, disk, request.disk_settings)?;
-        for finding in &inspected.inspection.findings {
+        let refusals = &inspected.inspection.refusals;
+        for finding in inspected.inspection.findings.iter().filter(|finding| !refusals.contains(finding)) {
             let subject = inspected.machine.path.clone();
             monitor.event(Event::Warning { subject, message: finding.clone() });
         }
-        if let Some(refusal) = inspected.inspection.refusals.first() {
+        if let Some(refusal) = refusals.first() {
             bail!("{}: {refusal}", inspected.machine.path);
         }
         found.push((inspected.inspection.disk, inspected.inspection.used));
@@ -96,19 +97,39 @@ pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<Captur
     Ok(CaptureOutcome { version, manifest, report })
 }
 
-/// The name of the new version, and the manifest of the newest one where it can be read.
+/// Announces a new version, named by the time; returns it, and the manifest of the newest one before where that
+/// can be read.
 fn next_version(store: &dyn Store, image: &ImageName) -> Result<(ImageVersion, Option<Manifest>)> {
     let now = OffsetDateTime::now_utc()
         .format(format_description!("[year]-[month]-[day]T[hour][minute][second]Z"))?;
     let taken = store.versions(image)?;
-    let name = (1u32..)
-        .map(|count| if count == 1 { now.clone() } else { format!("{now}-{count}") })
-        .find(|name| taken.iter().all(|taken| taken.as_ref() != name))
-        .unwrap_or(now);
-    let version: VersionName = name.parse()?;
     let previous = taken
         .last()
         .cloned()
         .and_then(|version| load_manifest(store, &ImageVersion { image: image.clone(), version }).ok());
-    Ok((ImageVersion { image: image.clone(), version }, previous))
+    Ok((announce(store, image, &now, &taken)?, previous))
+}
+
+/// How many captures of one image may begin in the same second.
+const AT_ONCE: u32 = 20;
+
+/// Takes the first name that is free. Captures that were killed, or run elsewhere, can be seen only by asking.
+fn announce(store: &dyn Store, image: &ImageName, now: &str, taken: &[VersionName]) -> Result<ImageVersion> {
+    let mut refusal = None;
+    for count in 1..=AT_ONCE {
+        let name = if count == 1 { now.to_owned() } else { format!("{now}-{count}") };
+        let version = ImageVersion { image: image.clone(), version: name.parse()? };
+        if taken.contains(&version.version) {
+            continue;
+        }
+        match store.begin_capture(&version) {
+            Ok(()) => return Ok(version),
+            Err(error @ StoreError::Refused { .. }) => refusal = Some(error),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match refusal {
+        Some(error) => Err(error.into()),
+        None => bail!("{AT_ONCE} captures of {image} began in this second; start again"),
+    }
 }
