@@ -35,7 +35,7 @@ impl Listener {
         let flag = Arc::clone(&cancelled);
         ctrlc::set_handler(move || {
             if !flag.swap(true, Ordering::Relaxed) {
-                let _ = writeln!(std::io::stderr(), "\nremint: stopping safely, please wait");
+                stopping(events);
             }
         })
         .context("listening for Ctrl-C")?;
@@ -132,6 +132,18 @@ impl Monitor for Listener {
 
     fn cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
+    }
+}
+
+/// Says that a request to stop was heard: it can take as long as what is being written or asked for.
+fn stopping(events: Events) {
+    let message = "stopping safely, please wait".to_owned();
+    match events {
+        Events::Text => say(&format!("\nremint: {message}")),
+        Events::Json => {
+            let event = Event::Warning { subject: "remint".to_owned(), message };
+            say(&serde_json::to_string(&event).unwrap_or_default());
+        }
     }
 }
 
