@@ -404,7 +404,7 @@ fn a_valid_mbr_before_a_valid_gpt_is_a_conflict_until_somebody_decides() {
             };
             assert_eq!((other.partitions.len(), *backup_only), (4, !primary));
             assert_eq!(conflict.severity(), Severity::Refusal);
-            assert!(conflict.to_string().contains("remove the GPT structures, or trust the GPT"));
+            assert!(conflict.to_string().contains("--trust gpt, or with --trust mbr"));
             let decided = read(&disk, B512, Trust::SectorZero).unwrap();
             assert_eq!(decided.table, reading.table);
             assert_eq!(decided.findings, [Finding::GptIgnored { backup_only: !primary }]);

@@ -53,17 +53,14 @@ pub fn prepare_deploy(request: &DeployRequest) -> Result<PreparedDeploy> {
     let store = open_store(&request.store, false)?;
     let version = resolve(store.as_ref(), &request.image)?;
     let manifest = load_manifest(store.as_ref(), &version)?;
-    // A plain file, or a disk that is only imagined, takes the sector size of the captured disk.
-    let sector_size = request
-        .disk_settings
-        .sector_size
-        .or_else(|| manifest.disks.first().map(|disk| disk.logical_sector_bytes));
+    let chosen = request.disk_settings.sector_size;
+    let captured = manifest.disks.first().map(|disk| disk.logical_sector_bytes);
     let machine: Vec<MachineDisk> = request
         .targets
         .iter()
         .map(|target| match target {
-            PlanTarget::Disk(path) => linux::disk(path, sector_size).map_err(Into::into),
-            PlanTarget::Size(bytes) => Ok(imagined(*bytes, sector_size)),
+            PlanTarget::Disk(path) => target_disk(path, chosen, captured),
+            PlanTarget::Size(bytes) => Ok(imagined(*bytes, chosen.or(captured))),
         })
         .collect::<Result<_>>()?;
     let targets = plan::match_disks(&manifest.disks, &machine)?;
@@ -75,6 +72,16 @@ pub fn prepare_deploy(request: &DeployRequest) -> Result<PreparedDeploy> {
         request.options,
     )?;
     Ok(PreparedDeploy { plan, manifest, version, store })
+}
+
+/// A target that a person named. A plain file has no sector size of its own: where nobody chose one, it takes
+/// that of the captured disk.
+fn target_disk(path: &str, chosen: Option<SectorSize>, captured: Option<SectorSize>) -> Result<MachineDisk> {
+    let disk = linux::disk(path, chosen)?;
+    match disk.kind {
+        DiskKind::File if chosen.is_none() => Ok(linux::disk(path, captured)?),
+        _ => Ok(disk),
+    }
 }
 
 /// A disk that is only planned for.

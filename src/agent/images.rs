@@ -9,6 +9,7 @@ use serde::Serialize;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How a store is reached.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +22,8 @@ pub struct StoreSettings {
     pub ca_file: Option<std::path::PathBuf>,
     /// SHA-256 of the server's certificate; no other is accepted then.
     pub fingerprint: Option<Fingerprint>,
+    /// For how long a request that fails is tried again; the store's own choice where nobody says.
+    pub retry_for: Option<Duration>,
 }
 
 /// An image as people name it: `NAME`, the newest version, or `NAME@VERSION`.
@@ -68,12 +71,13 @@ pub struct ImageSummary {
 
 /// Opens a store; `create` makes a directory a store.
 pub fn open_store(settings: &StoreSettings, create: bool) -> Result<Arc<dyn Store>> {
+    let usual = OpenOptions::default();
     let options = OpenOptions {
         token: settings.token.clone(),
         ca: settings.ca_file.clone(),
         fingerprint: settings.fingerprint,
         create,
-        ..OpenOptions::default()
+        retry_for: settings.retry_for.unwrap_or(usual.retry_for),
     };
     // The errors name the store; a URL with a password in it must not be shown.
     Ok(store::open(&settings.location, &options)?)

@@ -9,6 +9,7 @@ use remint::store::Fingerprint;
 use remint::units::{SectorSize, parse_size};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Captures the used blocks of a machine's disks into an image, and mints other machines from it.
 ///
@@ -118,6 +119,9 @@ pub struct StoreArguments {
     /// SHA-256 of the server's certificate in hexadecimal; no other is accepted then
     #[arg(long, value_name = "SHA256")]
     pub fingerprint: Option<Fingerprint>,
+    /// For how long a request to a server is tried again where the network or the server fails
+    #[arg(long, value_name = "SECONDS", default_value_t = 180)]
+    pub retry_for: u32,
 }
 
 #[derive(Debug, Args)]
@@ -343,6 +347,7 @@ impl StoreArguments {
             token,
             ca_file: self.ca_file.clone(),
             fingerprint: self.fingerprint,
+            retry_for: Some(Duration::from_secs(self.retry_for.into())),
         })
     }
 }

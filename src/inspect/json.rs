@@ -1,17 +1,10 @@
-//! An inspection as JSON, described by `docs/schema/inspect.schema.json`.
+//! An inspection as JSON: a disk in `docs/schema/inspect.schema.json`, without what the machine says about it.
 
 use super::Inspection;
 use crate::schema::Disk;
 use serde::Serialize;
 
-/// What `remint inspect --json` prints.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct View<'a> {
-    /// One element for each disk that was inspected.
-    pub disks: Vec<DiskView<'a>>,
-}
-
-/// One disk.
+/// One disk. Used maps are left out: they can be long, and `used_bytes` says what matters of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DiskView<'a> {
     /// The disk as a manifest would hold it.
@@ -20,13 +13,6 @@ pub struct DiskView<'a> {
     pub findings: &'a [String],
     /// Those of the findings for which a capture is refused unless a person decided.
     pub refusals: &'a [String],
-}
-
-/// The inspections in the form in which they are printed as JSON. Used maps are left out: they can be long, and
-/// `used_bytes` says what matters of them.
-#[must_use]
-pub fn view(inspections: &[Inspection]) -> View<'_> {
-    View { disks: inspections.iter().map(view_disk).collect() }
 }
 
 /// One inspection in the form in which it is printed as JSON.

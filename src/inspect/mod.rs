@@ -16,7 +16,7 @@ mod text;
 mod volume;
 
 pub use error::Error;
-pub use json::{DiskView, View, view, view_disk};
+pub use json::{DiskView, view_disk};
 pub use text::table_text;
 
 use crate::blockio::ReadAt;

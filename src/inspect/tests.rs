@@ -1,14 +1,12 @@
 //! Promises about what is found on a disk and how it is shown.
 
-use super::{DiskFacts, Inspection, read_disk, table_text, view};
+use super::{DiskFacts, Inspection, read_disk, table_text};
 use crate::blockio::{MemoryDisk, WriteAt};
 use crate::partition::{Trust, chs_of, encode, last_usable_lba};
 use crate::progress::Silent;
 use crate::schema::{Content, Disk, FileSystem, FileSystemKind, Role, State, Volume};
 use crate::schema::{Gpt, GptPartition, Mbr, MbrPartition, MbrRole, Table};
-use crate::units::{ByteRange, GIB, Guid, Hex, Lba, MIB, SectorSize, usize_from};
-use serde_json::Value;
-use std::collections::BTreeSet;
+use crate::units::{ByteRange, GIB, Guid, Hex, Lba, MIB, SectorSize};
 
 const SECTOR: SectorSize = SectorSize::B512;
 
@@ -258,102 +256,4 @@ fn people_see_a_table() {
 
     Refused: Two tables contradict each other.
     "#);
-}
-
-/// Judges a value by a schema; knows the words that our schema uses and fails on any other. Adds the keys it
-/// meets to `met`.
-fn judge(value: &Value, schema: &Value, root: &Value, met: &mut BTreeSet<String>) -> Result<(), String> {
-    let schema = match schema.get("$ref").and_then(Value::as_str) {
-        Some(reference) => {
-            root.pointer(reference.trim_start_matches('#')).ok_or(format!("{reference} is nowhere"))?
-        }
-        None => schema,
-    };
-    for (word, rule) in schema.as_object().unwrap() {
-        let fits = match word.as_str() {
-            "description" | "title" | "$schema" | "$id" | "$defs" | "pattern" | "$ref" => true,
-            "type" => is_of_type(value, rule),
-            "const" => value == rule,
-            "enum" => rule.as_array().unwrap().contains(value),
-            "minimum" => value.as_u64().is_none_or(|number| number >= rule.as_u64().unwrap()),
-            "maximum" => value.as_u64().is_none_or(|number| number <= rule.as_u64().unwrap()),
-            "minItems" | "maxItems" => Some(value.as_array().unwrap().len()) == rule.as_u64().map(usize_from),
-            "additionalProperties" => rule == false,
-            "required" => rule.as_array().unwrap().iter().all(|k| value.get(k.as_str().unwrap()).is_some()),
-            "items" => {
-                for item in value.as_array().unwrap() {
-                    judge(item, rule, root, met)?;
-                }
-                true
-            }
-            "oneOf" => {
-                let fitting = rule.as_array().unwrap().iter().filter(|schema| {
-                    let mut inner = BTreeSet::new();
-                    let fits = judge(value, schema, root, &mut inner).is_ok();
-                    met.extend(inner.into_iter().filter(|_| fits));
-                    fits
-                });
-                fitting.count() == 1
-            }
-            "properties" => {
-                for (key, inner) in value.as_object().ok_or("not an object")? {
-                    let rule = rule.get(key).ok_or(format!("the schema has no {key}"))?;
-                    judge(inner, rule, root, met)?;
-                    met.insert(key.clone());
-                }
-                true
-            }
-            other => return Err(format!("the schema has the unknown word {other}")),
-        };
-        if !fits {
-            return Err(format!("{value} does not keep to {word} {rule}"));
-        }
-    }
-    Ok(())
-}
-
-fn is_of_type(value: &Value, rule: &Value) -> bool {
-    let name = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(_) => "integer",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    };
-    rule == name || rule.as_array().is_some_and(|names| names.iter().any(|n| n == name))
-}
-
-/// Every key that a schema names, and whether each object requires all of its own.
-fn keys_of(schema: &Value, keys: &mut BTreeSet<String>) {
-    if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
-        keys.extend(properties.keys().cloned());
-        let required: BTreeSet<&str> =
-            schema["required"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
-        assert_eq!(required, properties.keys().map(String::as_str).collect());
-        assert_eq!(schema["additionalProperties"], false);
-    }
-    match schema {
-        Value::Object(map) => map.values().for_each(|inner| keys_of(inner, keys)),
-        Value::Array(list) => list.iter().for_each(|inner| keys_of(inner, keys)),
-        _ => {}
-    }
-}
-
-#[test]
-fn the_json_has_exactly_the_keys_that_the_schema_names() {
-    let schema: Value = serde_json::from_str(include_str!("../../docs/schema/inspect.schema.json")).unwrap();
-    let json = serde_json::to_value(view(&samples())).unwrap();
-    let mut met = BTreeSet::new();
-    judge(&json, &schema, &schema, &mut met).unwrap();
-    let mut named = BTreeSet::new();
-    keys_of(&schema, &mut named);
-    assert_eq!(met, named);
-
-    let mut wrong = json.clone();
-    wrong["disks"][0]["disk"]["colour"] = "red".into();
-    assert!(judge(&wrong, &schema, &schema, &mut met).is_err());
-    let mut wrong = json;
-    wrong["disks"][0]["disk"].as_object_mut().unwrap().remove("serial");
-    assert!(judge(&wrong, &schema, &schema, &mut met).is_err());
 }

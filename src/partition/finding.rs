@@ -188,7 +188,7 @@ impl fmt::Display for Finding {
             Self::Conflict { sector_zero, gpt, backup_only } => write!(
                 f,
                 "Two tables contradict each other: sector 0 is {sector_zero} without a protective entry, and \
-                 there is {} with {}. Decide which is true: remove the GPT structures, or trust the GPT.",
+                 there is {} with {}. Decide which is true: capture with --trust gpt, or with --trust mbr, which leaves the GPT aside.",
                 if *backup_only { "an old backup GPT" } else { "a valid GPT" },
                 partitions(gpt.partitions.len()),
             ),
@@ -219,11 +219,15 @@ impl Finding {
                 write!(f, "Partitions {first} and {second} overlap; repair the table first.")
             }
             Self::OverlapsTable { number } => {
-                write!(f, "Partition {number} covers sectors of the partition table itself.")
+                write!(
+                    f,
+                    "Partition {number} covers sectors of the partition table itself; repair the table first."
+                )
             }
             Self::BeyondEnd { number, last, disk_last } => write!(
                 f,
-                "Partition {number} reaches to sector {last}, beyond the last sector {disk_last} of the disk."
+                "Partition {number} reaches to sector {last}, beyond the last sector {disk_last} of the disk; repair \
+                 the table first."
             ),
             Self::Empty { number } => write!(f, "Partition {number} has no sectors."),
             Self::OutsideUsable { number } => {

@@ -144,7 +144,7 @@ impl Http {
         let response = builder.send().map_err(|error| match tls::certificate_problem(&error) {
             Some(problem) => Failure::Final(StoreError::Refused {
                 fact: format!(
-                    "{url} does not prove who it is ({problem}); give its authority (--ca) or its fingerprint (--fingerprint)"
+                    "{url} does not prove who it is ({problem}); give its authority (--ca-file) or its fingerprint (--fingerprint)"
                 ),
             }),
             None => Failure::Passing(io_cause(&error)),

@@ -9,6 +9,8 @@
     clippy::as_conversions
 )]
 
+pub mod running;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -210,7 +212,16 @@ impl Loop {
 
 impl Drop for Loop {
     fn drop(&mut self) {
+        let backing = format!("/sys/block/{}/loop/backing_file", self.0.trim_start_matches("/dev/"));
+        let ours = fs::read(&backing).ok();
         let _ = Command::new("losetup").args(["--detach", &self.0]).output();
+        // Whoever looks at the device meanwhile, such as another test, delays the end of it.
+        for _ in 0..200 {
+            if ours.is_none() || fs::read(&backing).ok() != ours {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
     }
 }
 
@@ -244,6 +255,53 @@ impl Drop for Mount {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg(self.folder.path()).output();
     }
+}
+
+/// A disk with a GPT and one partition of noise from 1 MiB on: content that no compression makes smaller.
+pub fn disk_of_noise(path: &Path, partition_bytes: u64) {
+    let script = "label: gpt\nstart=2048, type=0FC63DAF-8483-4772-8E79-3D69D8477DE4";
+    partitioned_disk(path, partition_bytes + 2 * MIB, 512, script);
+    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    let mut noise = Noise::new(partition_bytes);
+    let mut buffer = vec![0; MIB as usize];
+    for start in (MIB..=partition_bytes).step_by(MIB as usize) {
+        noise.fill(&mut buffer);
+        file.write_all_at(&buffer, start).unwrap();
+    }
+}
+
+/// A part of a file.
+pub fn bytes(file: &Path, start: u64, length: u64) -> Vec<u8> {
+    let mut bytes = vec![0; length as usize];
+    File::open(file).unwrap().read_exact_at(&mut bytes, start).unwrap();
+    bytes
+}
+
+/// Overwrites a part of a file.
+pub fn overwrite(file: &Path, start: u64, bytes: &[u8]) {
+    fs::OpenOptions::new().write(true).open(file).unwrap().write_all_at(bytes, start).unwrap();
+}
+
+/// What says whether a file was written to, without reading all of it.
+pub fn traces(file: &Path) -> (i64, i64, u64, Vec<u8>, Vec<u8>) {
+    use std::os::unix::fs::MetadataExt;
+    let meta = fs::metadata(file).unwrap();
+    let length = meta.len().min(MIB);
+    let (head, tail) = (bytes(file, 0, length), bytes(file, meta.len() - length, length));
+    (meta.mtime(), meta.mtime_nsec(), meta.blocks(), head, tail)
+}
+
+/// The files of chunks in a store, with what changes where one is replaced.
+pub fn chunk_files(store: &Path) -> BTreeMap<PathBuf, u64> {
+    use std::os::unix::fs::MetadataExt;
+    let files = walk(&store.join("chunks"), usize::MAX).into_iter();
+    files.map(|path| (path.clone(), fs::metadata(&path).unwrap().ino())).collect()
+}
+
+/// How many versions of images are published in a store.
+pub fn published(store: &Path) -> usize {
+    let files = walk(&store.join("images"), usize::MAX);
+    files.iter().filter(|path| path.ends_with("image.json")).count()
 }
 
 /// One file system to put on a disk.

@@ -1,0 +1,158 @@
+//! Programs that run while a test looks on: `remint` with its events, and its server.
+
+use super::text;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use remint::progress::Event;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Longer than anything takes that is waited for, also on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// `remint --events json`, running; killed when dropped.
+pub struct Running {
+    child: Child,
+    lines: Receiver<String>,
+    seen: Vec<String>,
+    out: Option<thread::JoinHandle<String>>,
+}
+
+/// How it ended.
+pub struct Ended {
+    /// Exit code; `None` where it was killed.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub out: String,
+    /// Every line of standard error as the event that it is.
+    pub events: Vec<Event>,
+}
+
+impl Running {
+    pub fn start(arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_remint"));
+        command.args(["--events", "json"]).args(arguments).env("LC_ALL", "C");
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (sender, lines) = channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let mut stdout = child.stdout.take().unwrap();
+        let out = thread::spawn(move || {
+            let mut text = String::new();
+            stdout.read_to_string(&mut text).unwrap();
+            text
+        });
+        Self { child, lines, seen: Vec::new(), out: Some(out) }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Reads events up to one that is looked for.
+    pub fn wait_for(&mut self, wanted: impl Fn(&Event) -> bool) -> Event {
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|error| {
+                panic!("{error}: what was waited for did not happen: {:#?}", self.seen)
+            });
+            let event = event(&line);
+            self.seen.push(line);
+            if wanted(&event) {
+                return event;
+            }
+        }
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub fn end(mut self) -> Ended {
+        let code = self.child.wait().unwrap().code();
+        let out = self.out.take().unwrap().join().unwrap();
+        let mut lines = std::mem::take(&mut self.seen);
+        lines.extend(self.lines.iter());
+        Ended { code, out, events: lines.iter().map(|line| event(line)).collect() }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn event(line: &str) -> Event {
+    let event: Event = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    assert_ne!(event, Event::Unknown, "{line}");
+    event
+}
+
+impl Ended {
+    /// The sentence of its failure, which has to be the last event.
+    pub fn failure(&self) -> (&str, bool) {
+        match self.events.last() {
+            Some(Event::Failed { message, target_changed }) => (message, *target_changed),
+            other => panic!("{other:?} {:#?}", self.events),
+        }
+    }
+
+    /// Bytes that were sent or fetched in all.
+    pub fn transferred(&self) -> u64 {
+        let bytes = |event: &Event| match event {
+            Event::Advanced { transferred_bytes, .. } => Some(*transferred_bytes),
+            _ => None,
+        };
+        self.events.iter().filter_map(bytes).max().unwrap_or(0)
+    }
+}
+
+/// `remint serve`; killed without warning when dropped.
+pub struct Server {
+    child: Child,
+    pub url: String,
+}
+
+impl Server {
+    /// Starts a server; `port` 0 is any.
+    pub fn start(data: &Path, port: u16) -> Self {
+        let listen = format!("127.0.0.1:{port}");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut child = Command::new(env!("CARGO_BIN_EXE_remint"))
+                .args(["serve", "--data", text(data), "--listen", &listen])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            let mut line = String::new();
+            BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+            if let Some(url) = line.split_whitespace().find(|word| word.starts_with("http://")) {
+                return Self { url: url.to_owned(), child };
+            }
+            // The port of the server before may not be free yet.
+            assert!(Instant::now() < deadline, "no server: {line}");
+            child.wait().unwrap();
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub fn port(&self) -> u16 {
+        let behind = self.url.rsplit(':').next().unwrap();
+        behind.split('/').next().unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
