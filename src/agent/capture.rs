@@ -4,7 +4,7 @@ use super::disks::{self, DiskSettings};
 use super::images::{StoreSettings, load_manifest, open_store};
 use crate::blockio::ReadAt;
 use crate::capture::{self, Options, Report};
-use crate::image::{ImageName, ImageVersion, Manifest, Store, VersionName};
+use crate::image::{ImageName, ImageVersion, Manifest, Store, StoreError, VersionName};
 use crate::linux::DiskReader;
 use crate::plan::{self, CaptureOptions};
 use crate::progress::{Event, Monitor, Phase};
@@ -70,11 +70,12 @@ pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<Captur
         }
         readers.push(DiskReader::open(&disk.path)?);
         let inspected = disks::read(number, disk, request.disk_settings, monitor)?;
-        for finding in &inspected.inspection.findings {
+        let refusals = &inspected.inspection.refusals;
+        for finding in inspected.inspection.findings.iter().filter(|finding| !refusals.contains(finding)) {
             let subject = inspected.machine.path.clone();
             monitor.event(Event::Warning { subject, message: finding.clone() });
         }
-        if let Some(refusal) = inspected.inspection.refusals.first() {
+        if let Some(refusal) = refusals.first() {
             bail!("{}: {refusal}", inspected.machine.path);
         }
         found.push((inspected.inspection.disk, inspected.inspection.used));
@@ -96,7 +97,8 @@ pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<Captur
     Ok(CaptureOutcome { version, manifest, report })
 }
 
-/// The name of the new version, and the manifest of the newest one where it can be read.
+/// Announces a new version, named by the time; returns it, and the manifest of the newest one before where that
+/// can be read.
 fn next_version(
     store: &dyn Store,
     image: &ImageName,
@@ -105,20 +107,41 @@ fn next_version(
     let now = OffsetDateTime::now_utc()
         .format(format_description!("[year]-[month]-[day]T[hour][minute][second]"))?;
     let taken = store.versions(image)?;
-    let name = name_after(&now, &taken);
-    if !name.starts_with(&now) {
-        let message = format!(
-            "the clock of this machine says {now}, and there is a later version of {image} already; the new \
-             one is named {name}, so that it is the newest"
-        );
-        monitor.event(Event::Warning { subject: image.to_string(), message });
-    }
-    let version: VersionName = name.parse()?;
     let previous = taken
         .last()
         .cloned()
         .and_then(|version| load_manifest(store, &ImageVersion { image: image.clone(), version }).ok());
-    Ok((ImageVersion { image: image.clone(), version }, previous))
+    let version = announce(store, image, &now, taken)?;
+    if !version.version.as_ref().starts_with(&now) {
+        let message = format!(
+            "the clock of this machine says {now}, and there is a later version already; the new one is named \
+             {version}, so that it is the newest"
+        );
+        monitor.event(Event::Warning { subject: image.to_string(), message });
+    }
+    Ok((version, previous))
+}
+
+/// How many captures of one image may begin in the same second.
+const AT_ONCE: u32 = 20;
+
+/// Takes the first name that is free. Captures that were killed, or run elsewhere, can be seen only by asking.
+fn announce(
+    store: &dyn Store,
+    image: &ImageName,
+    now: &str,
+    mut taken: Vec<VersionName>,
+) -> Result<ImageVersion> {
+    let mut asked = 0u32;
+    loop {
+        let version = ImageVersion { image: image.clone(), version: name_after(now, &taken).parse()? };
+        asked = asked.saturating_add(1);
+        match store.begin_capture(&version) {
+            Ok(()) => return Ok(version),
+            Err(StoreError::Refused { .. }) if asked < AT_ONCE => taken.push(version.version),
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// A name that sorts behind all that are taken: what was captured last is the newest, even where a clock was

@@ -38,11 +38,11 @@ impl Listener {
         let (flag, in_order) = (Arc::clone(&cancelled), Arc::clone(&working));
         ctrlc::set_handler(move || {
             if !in_order.load(Ordering::Relaxed) {
-                let _ = writeln!(std::io::stderr(), "\nremint: stopped, nothing was changed");
+                stopped(events);
                 std::process::exit(ExitCode::Failed.into());
             }
             if !flag.swap(true, Ordering::Relaxed) {
-                let _ = writeln!(std::io::stderr(), "\nremint: stopping safely, please wait");
+                stopping(events);
             }
         })
         .context("listening for Ctrl-C")?;
@@ -144,6 +144,30 @@ impl Monitor for Listener {
 
     fn cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
+    }
+}
+
+/// Says that the program ends before it began.
+fn stopped(events: Events) {
+    let message = "stopped, nothing was changed".to_owned();
+    match events {
+        Events::Text => say(&format!("\nremint: {message}")),
+        Events::Json => {
+            let event = Event::Failed { message, target_changed: false };
+            say(&serde_json::to_string(&event).unwrap_or_default());
+        }
+    }
+}
+
+/// Says that a request to stop was heard: it can take as long as what is being written or asked for.
+fn stopping(events: Events) {
+    let message = "stopping safely, please wait".to_owned();
+    match events {
+        Events::Text => say(&format!("\nremint: {message}")),
+        Events::Json => {
+            let event = Event::Warning { subject: "remint".to_owned(), message };
+            say(&serde_json::to_string(&event).unwrap_or_default());
+        }
     }
 }
 

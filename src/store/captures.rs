@@ -87,8 +87,8 @@ impl Directory {
         Ok(())
     }
 
-    /// True while a capture that was begun through this process is under way.
-    pub(super) fn is_captured_to(&self) -> bool {
+    /// True while a capture that began through this process goes on.
+    pub(super) fn is_captured_into(&self) -> bool {
         !self.captures.lock().unwrap_or_else(PoisonError::into_inner).own.is_empty()
     }
 

@@ -237,8 +237,7 @@ impl Directory {
         })
     }
 
-    /// Marks a chunk as wanted now; false where it is not there, or where a capture that counts on it may not
-    /// mark it. Who only reads needs no mark: a read-only share, or one of another user, is as good.
+    /// Marks a chunk as wanted now; false where it is not there.
     pub(super) fn touch_chunk(&self, id: ChunkId) -> Result<bool, StoreError> {
         let path = self.path(&layout::chunk_file(id));
         let now = TimeSpec::UTIME_NOW;
@@ -246,7 +245,6 @@ impl Directory {
             // A collector may have moved the file away while it was touched: then it is not there.
             Ok(()) => path.try_exists().map_err(io_error(format!("looking for chunk {id}"))),
             Err(nix::Error::ENOENT) => Ok(false),
-            Err(nix::Error::EROFS | nix::Error::EACCES | nix::Error::EPERM) => Ok(!self.is_captured_to()),
             Err(error) => Err(io_error(format!("touching chunk {id}"))(error.into())),
         }
     }
@@ -258,8 +256,17 @@ impl Directory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             other => other.map_err(io_error(format!("looking for chunk {id}")))?,
         };
+        // Only a capture needs its chunks touched; who may only read the store reads it.
+        let touched = match self.touch_chunk(id) {
+            Err(StoreError::Io { source, .. })
+                if is_write_protection(&source) && !self.is_captured_into() =>
+            {
+                true
+            }
+            other => other?,
+        };
         // A length of zero is what a crash leaves of a file that was never written out.
-        if metadata.len() == 0 || !self.touch_chunk(id)? {
+        if metadata.len() == 0 || !touched {
             return Ok(false);
         }
         let modified = metadata.modified().map_err(io_error(format!("looking for chunk {id}")))?;
@@ -272,6 +279,10 @@ impl Directory {
             Err(error) => Err(io_error(format!("checking chunk {id}"))(error)),
         }
     }
+}
+
+fn is_write_protection(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 fn file_path(version: &ImageVersion, file: &str) -> Result<String, StoreError> {
