@@ -11,7 +11,6 @@
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 mod bitmap;
-mod crc32c;
 mod error;
 mod ext;
 mod fat;

@@ -18,7 +18,6 @@
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 mod check;
-mod crc32;
 mod error;
 mod finding;
 mod gpt;

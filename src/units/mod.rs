@@ -1,9 +1,10 @@
-//! Quantities that cannot be mixed up: sectors, sector sizes, byte ranges, GUIDs.
+//! Quantities that cannot be mixed up: sectors, sector sizes, byte ranges, GUIDs; checksums of bytes.
 //!
 //! Byte amounts are plain `u64` whose name ends in `_bytes`; sector numbers are [`Lba`] and can only be
 //! turned into bytes by the [`SectorSize`] of their disk.
 
 mod bytes;
+pub mod checksum;
 mod guid;
 mod hex;
 mod range;

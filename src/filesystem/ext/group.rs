@@ -3,11 +3,11 @@
 //! Offsets follow the kernel's `Documentation/filesystems/ext4/group_descr.rst`. A descriptor whose checksum
 //! is wrong, or that points outside the file system, is never handed out.
 
-use super::checksum::{crc16, crc32c};
 use super::geometry::{Geometry, divide};
 use super::superblock::{incompat, ro_compat};
 use crate::blockio::ReadAt;
 use crate::filesystem::error::{Error, read_structure};
+use crate::units::checksum::{crc16, crc32c};
 use crate::units::{OutOfBounds, read_slice, read_u16le, read_u32le, usize_from};
 
 const STRUCTURE: &str = "ext group descriptor";

@@ -4,12 +4,12 @@
 //! `Documentation/filesystems/ext4/journal.rst`. Its blocks are found through the inode's extents (ext4) or
 //! block pointers (ext3).
 
-use super::checksum::crc32c;
 use super::geometry::{Geometry, divide, remainder};
 use super::group;
 use super::inode_blocks;
 use crate::blockio::ReadAt;
 use crate::filesystem::error::{Error, read_structure};
+use crate::units::checksum::crc32c;
 use crate::units::{RangeSet, read_slice, read_u16le, read_u32be, read_u32le};
 
 const STRUCTURE: &str = "jbd2 superblock";

@@ -8,7 +8,6 @@
 //!   mount: the map is true, the state is clean, and a finding says so.
 //! - A mount count or check interval that has run out says nothing about the map.
 
-mod checksum;
 mod geometry;
 mod group;
 mod inode_blocks;

@@ -4,10 +4,10 @@
 //! judged but the magic and the block size, without which nothing else has a meaning; `geometry` judges the
 //! numbers.
 
-use super::checksum::crc32c;
 use crate::blockio::ReadAt;
 use crate::filesystem::error::{Error, read_structure};
 use crate::schema::FileSystemKind;
+use crate::units::checksum::crc32c;
 use crate::units::{KIB, OutOfBounds, read_array, read_slice, read_u8, read_u16le, read_u32le, read_u64le};
 
 /// Byte of the volume at which the superblock stands; so many bytes before it belong to a boot loader.

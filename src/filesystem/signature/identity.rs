@@ -43,13 +43,3 @@ pub(in crate::filesystem) fn utf16_at(bytes: &[u8], at: usize, length: usize) ->
     let text = String::from_utf16_lossy(&units);
     (!text.is_empty()).then_some(text)
 }
-
-/// CRC-32 (polynomial 0xEDB88320), without the inversions at the start and the end.
-pub(in crate::filesystem) fn crc32(seed: u32, bytes: impl Iterator<Item = u8>) -> u32 {
-    bytes.fold(seed, |crc, byte| {
-        (0..8).fold(
-            crc ^ u32::from(byte),
-            |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 },
-        )
-    })
-}

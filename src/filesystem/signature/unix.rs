@@ -1,10 +1,11 @@
 //! File systems of Linux and the BSDs.
 
-use super::identity::{crc32, text_at, utf16_at, uuid_at};
+use super::identity::{text_at, utf16_at, uuid_at};
 use super::{Found, peek};
 use crate::blockio::ReadAt;
 use crate::filesystem::Error;
 use crate::schema::FileSystemKind;
+use crate::units::checksum::crc32;
 use crate::units::{
     read_array, read_slice, read_u8, read_u16le, read_u32be, read_u32le, read_u64le, u64_from, usize_from,
 };
@@ -82,9 +83,9 @@ fn nilfs2_checksum_agrees(superblock: &[u8]) -> bool {
     let fields = (read_u16le(superblock, 8), read_u32le(superblock, 12), read_u32le(superblock, 16));
     let (Ok(length), Ok(seed), Ok(sum)) = fields else { return false };
     let Ok(counted) = read_slice(superblock, 0, usize_from(length.into())) else { return false };
+    let (Some(before), Some(behind)) = (counted.get(..16), counted.get(20..)) else { return false };
     // The sum counts as zeros.
-    let bytes = counted.iter().enumerate().map(|(at, byte)| if (16..20).contains(&at) { 0 } else { *byte });
-    length > 20 && crc32(seed, bytes) == sum
+    crc32(crc32(crc32(seed, before), &[0; 4]), behind) == sum
 }
 
 /// bcachefs `libbcachefs/bcachefs_format.h`: the superblock at 4 KiB, with its own magic or, in old file

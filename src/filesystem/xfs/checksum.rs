@@ -1,7 +1,7 @@
 //! The checksums of version 5 metadata: CRC-32C over the structure with the field itself as zeros.
 
 use super::super::Error;
-use super::super::crc32c::crc32c;
+use crate::units::checksum::crc32c;
 use crate::units::{read_slice, read_u32le};
 
 /// Compares the checksum at `field_at` (the only little-endian field of XFS) with the bytes.

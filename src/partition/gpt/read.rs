@@ -2,9 +2,9 @@
 
 use super::{HEADER_BYTES, Header, NAME_BYTES, SIGNATURE, array_bytes};
 use crate::blockio::{ReadAt, read_vec};
-use crate::partition::crc32::crc32;
 use crate::partition::{Error, Finding};
 use crate::schema::{Gpt, GptPartition};
+use crate::units::checksum::crc32;
 use crate::units::{Guid, Hex, Lba, OutOfBounds, SectorSize, usize_from};
 use crate::units::{read_array, read_slice, read_u32le, read_u64le};
 use std::fmt;
@@ -145,7 +145,7 @@ fn check_crc(bytes: &[u8], sector: SectorSize) -> Result<(), Defect> {
     if let Some(field) = covered.get_mut(16..20) {
         field.fill(0);
     }
-    let (stored, computed) = (read_u32le(bytes, 16)?, crc32(&covered));
+    let (stored, computed) = (read_u32le(bytes, 16)?, !crc32(!0, &covered));
     if stored != computed {
         return Err(Defect::Damaged(format!("its header CRC is {stored:08x}, computed {computed:08x}")));
     }
@@ -167,7 +167,7 @@ fn entries(disk: &dyn ReadAt, sector: SectorSize, header: &Header) -> Result<Vec
     )?;
     let array = read_vec(disk, at, usize_from(length))
         .map_err(|source| Defect::Unreadable(Error::Io { structure: "GPT entries", at, source }))?;
-    let (stored, computed) = (header.partition_entry_array_crc32, crc32(&array));
+    let (stored, computed) = (header.partition_entry_array_crc32, !crc32(!0, &array));
     if stored != computed {
         return Err(Defect::Damaged(format!("its entry array CRC is {stored:08x}, computed {computed:08x}")));
     }

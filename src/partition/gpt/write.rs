@@ -3,10 +3,10 @@
 use super::{
     HEADER_BYTES, Header, NAME_BYTES, REVISION, SIGNATURE, array_bytes, array_sectors, backup_entries_lba,
 };
-use crate::partition::crc32::crc32;
 use crate::partition::mbr::{self, sector_zero_piece};
 use crate::partition::{Error, Piece, PieceRole};
 use crate::schema::{Gpt, GptPartition};
+use crate::units::checksum::crc32;
 use crate::units::{Lba, SectorSize, usize_from};
 
 /// Backup entries, backup header, primary entries, primary header, and sector 0 last.
@@ -31,7 +31,7 @@ pub(in crate::partition) fn encode(
         partition_entry_lba: gpt.entries_lba,
         number_of_partition_entries: gpt.entry_count,
         size_of_partition_entry: gpt.entry_size_bytes,
-        partition_entry_array_crc32: crc32(&array),
+        partition_entry_array_crc32: !crc32(!0, &array),
     };
     let backup = Header {
         my_lba: last,
@@ -140,5 +140,5 @@ fn header_bytes(header: &Header) -> Vec<u8> {
         bytes.extend(header.partition_entry_array_crc32.to_le_bytes());
         bytes
     };
-    with_crc(crc32(&with_crc(0)))
+    with_crc(!crc32(!0, &with_crc(0)))
 }
