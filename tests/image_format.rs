@@ -11,7 +11,7 @@
 use proptest::prelude::*;
 use remint::image::{
     ChunkId, Decoder, Encoder, Entry, Index, Manifest, ManifestError, Piece, StoredFile, StoredVolume,
-    UsedMap, check_frame, cut, layout,
+    UsedMap, check_frame, cut, layout, seal,
 };
 use remint::schema::{Compression, Content, Disk, FileSystem, FileSystemKind, Role, State, Table, Volume};
 use remint::units::{ByteRange, MIB, RangeSet, SectorSize};
@@ -248,6 +248,7 @@ proptest! {
         let _ = Index::decode(&bytes);
         let _ = UsedMap::decode(&bytes);
         let _ = Manifest::decode(&bytes);
+        let _ = Manifest::decode(&seal(&bytes));
         let _ = check_frame(ChunkId::of(b""), &bytes[..]);
         let _ = Decoder::new().unwrap().decode(ChunkId::of(b""), &bytes, 1000, &mut Vec::new());
     }
@@ -326,8 +327,9 @@ fn a_manifest_of_another_version_is_refused_politely() {
     let error = Manifest::decode(newer.as_bytes()).unwrap_err();
     assert!(matches!(error, ManifestError::Unsupported { found: 7 }));
     assert!(error.to_string().contains("version 7") && error.to_string().contains("version 1"), "{error}");
-    let unknown = text.replace("\"digest\"", "\"novelty\": 1, \"digest\"");
-    assert!(Manifest::decode(unknown.as_bytes()).unwrap_err().to_string().contains("novelty"));
+    let plain = serde_json::to_string_pretty(&manifest()).unwrap();
+    let unknown = seal(plain.replace("\"digest\"", "\"novelty\": 1, \"digest\"").as_bytes());
+    assert!(Manifest::decode(&unknown).unwrap_err().to_string().contains("novelty"));
 }
 
 #[test]
@@ -353,18 +355,21 @@ fn a_manifest_that_contradicts_itself_is_refused() {
         let mut wrong = manifest();
         change(&mut wrong);
         assert!(wrong.encode().is_err(), "{name}");
-        assert!(Manifest::decode(&serde_json::to_vec(&wrong).unwrap()).is_err(), "{name}");
+        let error = Manifest::decode(&seal(&serde_json::to_vec(&wrong).unwrap())).unwrap_err();
+        assert!(!error.to_string().contains("its own digest"), "{name}: {error}");
     }
 }
 
 #[test]
-fn flipped_bytes_of_a_manifest_never_panic() {
+fn a_manifest_with_any_byte_flipped_is_refused() {
     let bytes = manifest().encode().unwrap();
     for at in 0..bytes.len() {
         for flip in [1, 0x20] {
             let mut damaged = bytes.clone();
             damaged[at] ^= flip;
-            let _ = Manifest::decode(&damaged);
+            assert!(Manifest::decode(&damaged).is_err(), "byte {at}");
         }
     }
+    assert!(Manifest::decode(&bytes[..bytes.len() - 1]).is_err());
+    assert!(Manifest::decode(&[bytes.as_slice(), b"\n"].concat()).is_err());
 }

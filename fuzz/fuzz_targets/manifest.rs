@@ -2,10 +2,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use remint::image::Manifest;
+use remint::image::{Manifest, seal};
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Ok(manifest) = Manifest::decode(bytes) {
+    let _ = Manifest::decode(bytes);
+    if let Ok(manifest) = Manifest::decode(&seal(bytes)) {
         let written = manifest.encode().unwrap();
         assert_eq!(Manifest::decode(&written).unwrap(), manifest);
     }

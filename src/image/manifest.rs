@@ -154,9 +154,9 @@ impl Manifest {
     /// that cannot be read back.
     pub fn encode(&self) -> Result<Vec<u8>, ManifestError> {
         self.check()?;
-        let mut bytes = serde_json::to_vec_pretty(self)
+        let bytes = serde_json::to_vec_pretty(self)
             .map_err(|error| ManifestError::Corrupt { fact: error.to_string() })?;
-        bytes.push(b'\n');
+        let bytes = seal(&bytes);
         if u64_from(bytes.len()) > MAX_MANIFEST_BYTES {
             return Err(ManifestError::Corrupt { fact: format!("{} bytes long", bytes.len()) });
         }
@@ -177,7 +177,33 @@ impl Manifest {
         if head.format_version != u64::from(FORMAT_VERSION) {
             return Err(ManifestError::Unsupported { found: head.format_version });
         }
-        let manifest: Self = serde_json::from_slice(bytes).map_err(not_json)?;
+        let manifest: Self = serde_json::from_slice(&unseal(bytes)?).map_err(not_json)?;
         manifest.check().map(|()| manifest)
     }
+}
+
+/// What stands between the members of a manifest and the digest of all bytes before it.
+const BEFORE_DIGEST: &[u8] = b",\n  \"sha256\": \"";
+/// What stands behind the digest.
+const AFTER_DIGEST: &[u8] = b"\"\n}\n";
+
+/// Adds the last member, `sha256`, to a JSON object: the SHA-256, in hexadecimal, of every byte in front of the
+/// comma before it. White space and the brace at the end of `object` are replaced.
+#[must_use]
+pub fn seal(object: &[u8]) -> Vec<u8> {
+    let members = object.trim_ascii_end();
+    let members = members.strip_suffix(b"}").unwrap_or(members).trim_ascii_end();
+    [members, BEFORE_DIGEST, ChunkId::of(members).to_string().as_bytes(), AFTER_DIGEST].concat()
+}
+
+/// The JSON object without its last member, which is the digest of the rest.
+fn unseal(bytes: &[u8]) -> Result<Vec<u8>, ManifestError> {
+    let corrupt = |fact: &str| ManifestError::Corrupt { fact: fact.to_owned() };
+    let rest = bytes.strip_suffix(AFTER_DIGEST).and_then(|rest| rest.split_last_chunk::<64>());
+    let sealed = rest.and_then(|(rest, digest)| Some((rest.strip_suffix(BEFORE_DIGEST)?, digest)));
+    let (members, digest) = sealed.ok_or_else(|| corrupt("it does not end with its own digest"))?;
+    if ChunkId::of(members).to_string().as_bytes() != digest {
+        return Err(corrupt("its content is not that of its own digest"));
+    }
+    Ok([members, b"}"].concat())
 }

@@ -17,7 +17,7 @@ mod used_map;
 pub use chunk::{ChunkError, Decoder, Encoder, ParseChunkIdError, check_frame};
 pub use cutting::{Cut, Piece, chunk_bytes, cut};
 pub use index::{ChunkSizes, Entry, Index, IndexError};
-pub use manifest::{Manifest, ManifestError, StoredFile, StoredVolume};
+pub use manifest::{Manifest, ManifestError, StoredFile, StoredVolume, seal};
 pub use store::{
     ChunkId, CollectOptions, CollectReport, ImageName, ImageVersion, ParseNameError, Store, StoreError,
     VersionName,
