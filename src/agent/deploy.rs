@@ -112,15 +112,18 @@ impl PreparedDeploy {
         plan::explain(&self.plan, &self.manifest.disks)
     }
 
+    /// Refuses targets that may not be written to: mounted, in use, read-only, the boot medium. Asked before a
+    /// person is asked.
+    pub fn refuse_unwritable(&self) -> Result<()> {
+        let refusal = self.plan.disks.iter().flat_map(|disk| plan::preflight_refusals(&disk.target)).next();
+        refusal.map_or(Ok(()), |refusal| Err(refusal.into()))
+    }
+
     /// Checks everything that can be checked without writing, then writes. Returns sentences about what
     /// needs attention although the deploy is done.
     pub fn carry_out(&self, workers: NonZeroUsize, monitor: &dyn Monitor) -> Result<Vec<String>> {
         monitor.event(Event::PhaseStarted { phase: Phase::Preflight, total_bytes: None });
-        if let Some(refusal) =
-            self.plan.disks.iter().flat_map(|disk| plan::preflight_refusals(&disk.target)).next()
-        {
-            return Err(refusal.into());
-        }
+        self.refuse_unwritable()?;
         let resizer = Tools::default();
         let version = self.version.clone();
         let prepared = restore::prepare(&self.plan, &self.manifest, self.store.as_ref(), version, &resizer)
@@ -129,9 +132,11 @@ impl PreparedDeploy {
         let writers: Vec<DiskWriter> = writers.collect::<Result<_, _>>().context("opening the target")?;
         monitor.event(Event::PhaseFinished { phase: Phase::Preflight });
         let targets: Vec<&dyn WriteAt> = writers.iter().map(|writer| -> &dyn WriteAt { writer }).collect();
-        restore::run(&prepared, &targets, &Surroundings { resizer: &resizer, workers, monitor })?;
+        let result = restore::run(&prepared, &targets, &Surroundings { resizer: &resizer, workers, monitor });
         drop(writers);
-        Ok(self.tell_the_kernel())
+        // After a failure too: the kernel shall not go on showing partitions that are gone.
+        let problems = self.tell_the_kernel();
+        result.map(|()| problems).map_err(Into::into)
     }
 
     /// Has the kernel read the new tables.

@@ -127,6 +127,7 @@ fn deploy(arguments: &Deploy, listener: &Listener) -> Result<ExitCode> {
     };
     let prepared = agent::prepare_deploy(&request)?;
     if !arguments.yes {
+        prepared.refuse_unwritable()?;
         confirm(&prepared)?;
     }
     let workers = arguments.workers.unwrap_or_else(default_workers);
