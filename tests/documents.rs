@@ -1,5 +1,5 @@
 //! Documents that could drift from the code do not.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use remint::filesystem;
 use remint::progress::{Event, Phase};
@@ -156,4 +156,21 @@ fn every_dependency_and_every_test_is_described() {
             assert!(testing.contains(&format!("`{family}`")), "docs/testing.md does not name {name}");
         }
     }
+}
+
+/// `--help` at the end has the program read every word before it, and do nothing.
+#[test]
+fn the_commands_of_the_readme_are_understood() {
+    let text = document("README.md");
+    let commands: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("    remint ")).collect();
+    assert!(commands.len() > 6, "the commands were not found");
+    for command in commands {
+        let arguments = command.split_whitespace().chain(["--help"]);
+        let output =
+            std::process::Command::new(env!("CARGO_BIN_EXE_remint")).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let wrong = ["deploy", "lab", "--from", "x", "--no-such-option", "--help"];
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_remint")).args(wrong).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "a wrong word is seen");
 }
