@@ -1,12 +1,10 @@
 //! The GUID partition table of the target.
 
-use super::{Arrangement, Ground, chs};
+use super::{Arrangement, Ground};
+use crate::partition::{array_sectors, chs_of};
 use crate::plan::refusal::Refusal;
 use crate::schema::{Disk, Gpt, GptPartition, Layout};
-use crate::units::{ByteRange, Hex, Lba, MIB, SectorSize};
-
-/// No table in use has a larger entry array; a larger one is a mistake of the image.
-const LARGEST_ARRAY_BYTES: u64 = MIB;
+use crate::units::{ByteRange, Hex, Lba, SectorSize};
 
 /// Where the parts of the table lie on the target, in its sectors.
 pub(super) struct Frame {
@@ -19,11 +17,8 @@ impl Frame {
     /// As on the original where the sector size is the same; else with the array in sector 2.
     pub(super) fn new(source: &Disk, gpt: &Gpt, sector: SectorSize) -> Result<Self, Refusal> {
         let unsound = |what: &str| Refusal::Unsound { disk: source.number, what: what.to_owned() };
-        let array_bytes = u64::from(gpt.entry_count).saturating_mul(gpt.entry_size_bytes.into());
-        if array_bytes == 0 || array_bytes > LARGEST_ARRAY_BYTES {
-            return Err(unsound("the array of its partition entries has an impossible size"));
-        }
-        let array_sectors = array_bytes.div_ceil(sector.bytes());
+        let array_sectors = array_sectors(gpt.entry_count, gpt.entry_size_bytes, sector)
+            .ok_or_else(|| unsound("the array of its partition entries has an impossible size"))?;
         if sector != source.logical_sector_bytes {
             return Ok(Self {
                 entries_lba: 2,
@@ -145,7 +140,7 @@ fn hybrid_entry(old: [u8; ENTRY_BYTES], place: ByteRange, sector: SectorSize) ->
     let (first, behind) = (sector.lba_of(place.start()), sector.lba_of(place.end()));
     let [s0, s1, s2, s3] = u32::try_from(first.0).ok()?.to_le_bytes();
     let [n0, n1, n2, n3] = u32::try_from(behind.0.checked_sub(first.0)?).ok()?.to_le_bytes();
-    let [a0, a1, a2] = chs::encode(first);
-    let [b0, b1, b2] = chs::encode(Lba(behind.0.saturating_sub(1)));
+    let [a0, a1, a2] = chs_of(first);
+    let [b0, b1, b2] = chs_of(Lba(behind.0.saturating_sub(1)));
     Some([status, a0, a1, a2, kind, b0, b1, b2, s0, s1, s2, s3, n0, n1, n2, n3])
 }

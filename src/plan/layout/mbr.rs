@@ -1,6 +1,7 @@
 //! The master boot record of the target.
 
-use super::{Arrangement, Ground, chs};
+use super::{Arrangement, Ground};
+use crate::partition::chs_of;
 use crate::schema::{Mbr, MbrPartition, MbrRole};
 use crate::units::{ByteRange, Lba};
 
@@ -38,5 +39,5 @@ fn move_entry(ground: &Ground<'_>, old: &MbrPartition, place: ByteRange, ebr: Op
         return moved;
     }
     let last_lba = Lba(first_lba.0.saturating_add(sectors).saturating_sub(1));
-    MbrPartition { first_chs: chs::encode(first_lba), last_chs: chs::encode(last_lba), ..moved }
+    MbrPartition { first_chs: chs_of(first_lba), last_chs: chs_of(last_lba), ..moved }
 }
