@@ -373,7 +373,11 @@ fn attribute(bytes: &[u8], record: usize, kind: usize, mirror: bool) -> usize {
 
 /// Where the first run of the data of a record stands, in bytes.
 fn first_run(bytes: &[u8], record: usize) -> usize {
-    let data = attribute(bytes, record, 0x80, false);
+    first_run_of(bytes, record, 0x80)
+}
+
+fn first_run_of(bytes: &[u8], record: usize, kind: usize) -> usize {
+    let data = attribute(bytes, record, kind, false);
     let pairs = data + u16_at(bytes, data + 0x20);
     let (length, offset) = (usize::from(bytes[pairs] & 15), usize::from(bytes[pairs] >> 4));
     let digits = &bytes[pairs + 1 + length..][..offset];
@@ -513,6 +517,16 @@ fn a_map_that_does_not_cover_the_system_files_is_refused() {
         );
         assert!(reading.file_system.uuid.is_some());
     }
+}
+
+#[test]
+fn a_map_that_does_not_cover_the_root_directory_is_refused() {
+    let mut bytes = small();
+    let cluster = first_run_of(&bytes, 5, 0xA0) / 4096;
+    let bitmap = first_run(&bytes, 6);
+    bytes[bitmap + cluster / 8] &= !(1 << (cluster % 8));
+    let reading = reading(&bytes);
+    assert_eq!((reading.file_system.state, reading.used), (State::Damaged, None));
 }
 
 #[test]

@@ -25,6 +25,8 @@ const TUX_ON_ICE: [u8; 8] = [0xED, 0xC3, 0x02, 0xE9, 0x98, 0x56, 0xE5, 0x0C];
 const PAGE_SIZES: [usize; 5] = [4096, 8192, 16384, 32768, 65536];
 /// The kernel and mkswap want at least so many pages.
 const SMALLEST_PAGES: u64 = 10;
+/// The field of the label.
+const LABEL_BYTES: usize = 16;
 
 struct Header {
     last_page: u64,
@@ -63,6 +65,7 @@ fn reading(volume_bytes: u64, page_bytes: u64, header: Option<Header>, suspended
     };
     let mut findings = Vec::new();
     let size_bytes = pages.saturating_mul(page_bytes);
+    let fitting_bytes = size_bytes.min(volume_bytes);
     let state = if suspended {
         findings.push(
             "a hibernated Linux is stored in this swap space: resume it and shut it down, or its unsaved work \
@@ -85,9 +88,9 @@ fn reading(volume_bytes: u64, page_bytes: u64, header: Option<Header>, suspended
             uuid,
             label,
             block_size_bytes: page_bytes,
-            size_bytes: size_bytes.min(volume_bytes),
+            size_bytes: fitting_bytes,
             used_bytes: Some(0),
-            minimum_bytes: page_bytes.saturating_mul(SMALLEST_PAGES),
+            minimum_bytes: page_bytes.saturating_mul(SMALLEST_PAGES).min(fitting_bytes),
             state,
             findings,
         },
@@ -105,8 +108,14 @@ fn header(page: &[u8]) -> Option<Header> {
     (last_page != 0).then(|| Header {
         last_page: last_page.into(),
         uuid: uuid_at(page, 1036),
-        label: text_at(page, 1052, 16),
+        label: text_at(page, 1052, LABEL_BYTES).map(|label| fitting(&label).to_owned()),
     })
+}
+
+/// As much of a label as its field holds: what replaces bytes that are not text is longer than they are.
+fn fitting(label: &str) -> &str {
+    let length = (0..=LABEL_BYTES).rev().find(|length| label.is_char_boundary(*length)).unwrap_or(0);
+    label.get(..length).unwrap_or(label).trim_end()
 }
 
 /// The first page of a new swap space: the bytes that `mkswap` writes for a volume of `size_bytes`.
@@ -136,8 +145,8 @@ pub fn swap_header(
         Some((text, _)) => return refuse(format!("\"{text}\" is not a UUID for swap space")),
     };
     let label = label.unwrap_or_default();
-    if label.len() > 16 {
-        return refuse(format!("the swap label \"{label}\" is longer than 16 bytes"));
+    if label.len() > LABEL_BYTES {
+        return refuse(format!("the swap label \"{label}\" is longer than {LABEL_BYTES} bytes"));
     }
     let last_page = u32::try_from(pages.saturating_sub(1)).unwrap_or(u32::MAX);
     let mut page = vec![0; usize_from(page_bytes)];
@@ -155,4 +164,32 @@ pub fn swap_header(
         }
     }
     Ok(page)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Swap space of ten pages whose header says something else.
+    fn changed(at: usize, bytes: &[u8]) -> Reading {
+        let mut volume = swap_header(4096, 40960, None, Some("label")).unwrap();
+        volume.resize(40960, 0);
+        volume[at..at + bytes.len()].copy_from_slice(bytes);
+        read(&volume.as_slice()).unwrap().unwrap()
+    }
+
+    #[test]
+    fn the_smallest_size_is_never_above_the_size() {
+        assert_eq!(changed(1028, &[4]).file_system.minimum_bytes, 5 * 4096);
+        assert_eq!(changed(1028, &[9]).file_system.minimum_bytes, 40960);
+        assert_eq!(changed(1028, &[200]).file_system.minimum_bytes, 40960);
+    }
+
+    #[test]
+    fn a_label_that_is_not_text_can_be_written_again() {
+        let label = changed(1052, &[0xFF; 16]).file_system.label.unwrap();
+        assert_eq!(label, "\u{FFFD}".repeat(5));
+        assert!(swap_header(4096, 40960, None, Some(&label)).is_ok());
+        assert_eq!(changed(1052, b"sixteen letters!").file_system.label.unwrap(), "sixteen letters!");
+    }
 }

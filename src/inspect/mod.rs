@@ -166,7 +166,9 @@ fn places(
         return (Table::None, vec![Place::whole(disk)]);
     }
     if table == Table::None {
-        return (table, vec![Place::whole(disk)]);
+        // A card reader without a card is a disk without bytes.
+        let is_empty = disk.size_bytes() == 0;
+        return (table, if is_empty { Vec::new() } else { vec![Place::whole(disk)] });
     }
     let mut places = volume::partitions(&table, sector, disk.size_bytes());
     let (boot, note) = boot_area::place(&table, sector, disk.size_bytes(), &reading.findings);

@@ -101,6 +101,12 @@ fn names(inspection: &Inspection) -> Vec<(&str, u64, u64)> {
 }
 
 #[test]
+fn a_disk_without_bytes_has_no_volume() {
+    let inspection = inspect(&MemoryDisk::new(0));
+    assert_eq!((inspection.disk.volumes, inspection.used), (vec![], vec![]));
+}
+
+#[test]
 fn partitions_are_volumes_in_disk_order_behind_the_boot_area() {
     let found = inspect(&disk_with(&gpt(64 * MIB), 64 * MIB));
     assert_eq!(

@@ -8,6 +8,9 @@ use crate::units::{read_array, read_slice, read_u8, read_u16le, read_u32le, u64_
 
 /// Bytes of the boot sector that are looked at, whatever the sector size.
 const BOOT_BYTES: usize = 512;
+/// Linux `include/uapi/linux/msdos_fs.h`, `MAX_FAT32`: an entry has 28 bits, and the highest values are marks.
+/// It bounds what reading a table costs.
+const MAX_CLUSTERS: u64 = 0x0FFF_FFF6;
 
 /// Where everything stands, in bytes from the start of the volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,6 +139,9 @@ impl BootSector {
         if let Some(active) = self.sole_table.filter(|active| *active >= self.fats) {
             return corrupt(format!("table {active} is the active one of {}", self.fats));
         }
+        if self.clusters > MAX_CLUSTERS {
+            return corrupt(format!("{} clusters, of which FAT32 cannot number all", self.clusters));
+        }
         let last_cluster = self.clusters.saturating_add(1);
         if self.kind == FileSystemKind::Fat32 && !(2..=last_cluster).contains(&self.root_cluster) {
             let root = self.root_cluster;
@@ -197,3 +203,38 @@ const BITLOCKER_GUIDS: [[u8; 16]; 2] = [
     [0x3B, 0xD6, 0x67, 0x49, 0x29, 0x2E, 0xD8, 0x4A, 0x83, 0x99, 0xF6, 0xA3, 0x39, 0xE3, 0xD0, 0x01],
     [0x3B, 0x4D, 0xA8, 0x92, 0x80, 0xDD, 0x0E, 0x4D, 0x9E, 0x4E, 0xB1, 0xE3, 0x28, 0x4E, 0xAE, 0xD8],
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blockio::{MemoryDisk, WriteAt};
+
+    /// A FAT32 of clusters of 512 bytes on a disk of 1 TiB.
+    fn checked(fat_sectors: u32) -> Result<(), Error> {
+        let mut sector = vec![0; BOOT_BYTES];
+        let fields: [(usize, &[u8]); 10] = [
+            (0x0B, &[0, 2]),
+            (0x0D, &[1]),
+            (0x0E, &[32]),
+            (0x10, &[1]),
+            (0x15, &[0xF8]),
+            (0x20, &0x7B7B_1000u32.to_le_bytes()),
+            (0x24, &fat_sectors.to_le_bytes()),
+            (0x2C, &[2]),
+            (0x52, b"FAT32"),
+            (0x1FE, &[0x55, 0xAA]),
+        ];
+        for (at, bytes) in fields {
+            sector[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        let disk = MemoryDisk::new(1 << 40);
+        disk.write_at(0, &sector).unwrap();
+        BootSector::read(&disk)?.unwrap().check(disk.size_bytes())
+    }
+
+    #[test]
+    fn more_clusters_than_entries_can_number_are_refused() {
+        assert!(checked(0x1F_FFFF).is_ok());
+        assert!(matches!(checked(0x6B_7B63), Err(Error::Corrupt { .. })));
+    }
+}

@@ -9,11 +9,13 @@
 use super::attribute::{Attribute, is_name, kind};
 use super::boot_sector::BootSector;
 use super::mft_record::{self, Record, Reference};
+use super::runlist::Run;
 use super::stream::Stream;
 use crate::blockio::ReadAt;
 use crate::filesystem::Error;
 use crate::filesystem::error::read_structure;
 use crate::units::{read_slice, read_u8, read_u16le, read_u32le, read_u64le, usize_from};
+use std::cell::RefCell;
 
 /// The largest attribute list that NTFS allows.
 const MAX_LIST_BYTES: u64 = 256 << 10;
@@ -36,6 +38,8 @@ pub(super) struct Mft<'a> {
     pub(super) volume: &'a dyn ReadAt,
     pub(super) boot: BootSector,
     data: Stream,
+    /// Every run that was put together so far, with the number of its file.
+    opened: RefCell<Vec<(u64, Run)>>,
 }
 
 /// An extent of an attribute, as an attribute list names it.
@@ -56,7 +60,7 @@ impl<'a> Mft<'a> {
         if data.runs().first().and_then(|run| run.lcn) != Some(boot.mft_lcn) {
             return Err(base.corrupt("its first run is not where the boot sector says"));
         }
-        let mut mft = Self { volume, boot, data };
+        let mut mft = Self { volume, boot, data, opened: RefCell::default() };
         // Each extent lies in a record that the extents before it reach.
         for extent in mft.extents(&base, kind::DATA, "")?.unwrap_or_default() {
             if extent.lowest_vcn != 0 {
@@ -119,8 +123,20 @@ impl<'a> Mft<'a> {
         }
         if let Some(stream) = &stream {
             stream.check_complete(base)?;
+            self.remember(base, stream);
         }
         Ok(stream)
+    }
+
+    fn remember(&self, base: &Record, stream: &Stream) {
+        self.opened.borrow_mut().extend(stream.runs().iter().map(|run| (base.number, *run)));
+    }
+
+    /// The runs of everything that was read so far, with the numbers of the files.
+    pub(super) fn opened(&self) -> Vec<(u64, Run)> {
+        let mut runs = self.opened.take();
+        runs.sort_unstable_by_key(|(number, run)| (*number, run.lcn));
+        runs
     }
 
     /// True where the attributes of a file are spread over several records.
@@ -135,6 +151,7 @@ impl<'a> Mft<'a> {
         if list.data_bytes > MAX_LIST_BYTES {
             return Err(base.corrupt(format!("an attribute list of {} bytes", list.data_bytes)));
         }
+        self.remember(base, &list);
         let bytes = list.read(self.volume, LIST, 0, usize_from(list.data_bytes))?;
         let short = Error::short(LIST, list.position(0));
         let mut extents = Vec::new();

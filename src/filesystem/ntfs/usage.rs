@@ -31,7 +31,7 @@ pub(super) fn read(mft: &Mft<'_>) -> Result<Usage, Error> {
     let boot = &mft.boot;
     let bitmap = mft.system_stream(number::BITMAP, kind::DATA, "")?;
     let mut used = read_bitmap(mft, &bitmap)?;
-    check_system_files(mft, &used)?;
+    check_files(mft, &used)?;
     let bad_clusters = bad_clusters(mft)?;
     let minimum_bytes = if bad_clusters > 0 {
         boot.size_bytes()
@@ -73,26 +73,28 @@ fn read_bitmap(mft: &Mft<'_>, bitmap: &Stream) -> Result<RangeSet, Error> {
     Ok(used)
 }
 
-/// Refuses a map in which clusters are free that every NTFS uses.
-fn check_system_files(mft: &Mft<'_>, used: &RangeSet) -> Result<(), Error> {
-    for (name, number, kind) in [
-        ("$MFT", number::MFT, kind::DATA),
-        ("$MFT", number::MFT, kind::BITMAP),
-        ("$MFTMirr", number::MFT_MIRROR, kind::DATA),
-        ("$LogFile", number::LOG_FILE, kind::DATA),
-        ("$Bitmap", number::BITMAP, kind::DATA),
-        ("$Boot", number::BOOT, kind::DATA),
+/// Refuses a map in which clusters are free that every NTFS uses, or that were needed to judge this one: the
+/// root directory, a hibernation file, an attribute list.
+fn check_files(mft: &Mft<'_>, used: &RangeSet) -> Result<(), Error> {
+    for (number, kind) in [
+        (number::MFT, kind::DATA),
+        (number::MFT, kind::BITMAP),
+        (number::MFT_MIRROR, kind::DATA),
+        (number::LOG_FILE, kind::DATA),
+        (number::BITMAP, kind::DATA),
+        (number::BOOT, kind::DATA),
     ] {
-        for run in mft.system_stream(number, kind, "")?.runs() {
-            let Some(lcn) = run.lcn else { continue };
-            let end = lcn.saturating_add(run.clusters);
-            if !used.contains(ByteRange::new(mft.boot.cluster_start(lcn), mft.boot.cluster_start(end))) {
-                return Err(Error::corrupt(
-                    STRUCTURE,
-                    mft.boot.cluster_start(lcn),
-                    format!("clusters {lcn} to {} of {name} are marked free", end.saturating_sub(1)),
-                ));
-            }
+        mft.system_stream(number, kind, "")?;
+    }
+    for (number, run) in mft.opened() {
+        let Some(lcn) = run.lcn else { continue };
+        let end = lcn.saturating_add(run.clusters);
+        if !used.contains(ByteRange::new(mft.boot.cluster_start(lcn), mft.boot.cluster_start(end))) {
+            return Err(Error::corrupt(
+                STRUCTURE,
+                mft.boot.cluster_start(lcn),
+                format!("clusters {lcn} to {} of file {number} are marked free", end.saturating_sub(1)),
+            ));
         }
     }
     Ok(())
