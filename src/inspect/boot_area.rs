@@ -28,7 +28,15 @@ pub(super) fn place(
             format_size(first)
         )
     });
-    (Place { role: Role::BootArea, range, used: without_old_gpt(range, sector, findings) }, note)
+    (
+        Place {
+            role: Role::BootArea,
+            range,
+            used: without_old_gpt(range, sector, findings),
+            may_be_swap: false,
+        },
+        note,
+    )
 }
 
 /// A GPT that was left aside must not come to life on another disk: its header is not captured.

@@ -2,6 +2,7 @@
 
 use crate::blockio::{ReadAt, Window};
 use crate::filesystem::{self, Reading};
+use crate::partition::kinds::{LINUX_SWAP, LINUX_SWAP_CODE};
 use crate::schema::{Content, FileSystemKind, MbrRole, Role, State, Table};
 use crate::units::{ByteRange, Lba, RangeSet, SectorSize};
 
@@ -11,12 +12,20 @@ pub(super) struct Place {
     pub range: ByteRange,
     /// What of a stretch without a file system is captured, where it is not all.
     pub used: Option<RangeSet>,
+    /// False where the partition's type says that it is no swap space. A swap header is easily left over from an
+    /// earlier use, and what is taken for swap is not stored.
+    pub may_be_swap: bool,
 }
 
 impl Place {
     /// The whole disk.
     pub fn whole(disk: &dyn ReadAt) -> Self {
-        Self { role: Role::WholeDisk, range: ByteRange::new(0, disk.size_bytes()), used: None }
+        Self {
+            role: Role::WholeDisk,
+            range: ByteRange::new(0, disk.size_bytes()),
+            used: None,
+            may_be_swap: true,
+        }
     }
 
     /// Name of the volume within the image.
@@ -60,6 +69,17 @@ pub(super) fn partition_bytes(table: &Table, sector: SectorSize) -> Vec<(u32, By
     ranges.into_iter().filter(|(_, range)| !range.is_empty()).collect()
 }
 
+/// True where the type of a partition says that it is Linux swap space.
+fn has_swap_type(table: &Table, number: u32) -> bool {
+    match table {
+        Table::Gpt(gpt) => gpt.partitions.iter().any(|p| p.number == number && p.type_guid == LINUX_SWAP),
+        Table::Mbr(mbr) => {
+            mbr.partitions.iter().any(|p| p.number == number && p.type_code == LINUX_SWAP_CODE)
+        }
+        Table::None => true,
+    }
+}
+
 /// The partitions that are volumes, in disk order, cut off at the end of the disk.
 pub(super) fn partitions(table: &Table, sector: SectorSize, disk_bytes: u64) -> Vec<Place> {
     let is_container = |number: u32| match table {
@@ -73,6 +93,7 @@ pub(super) fn partitions(table: &Table, sector: SectorSize, disk_bytes: u64) -> 
             role: Role::Partition { number },
             range: range.intersection(ByteRange::new(0, disk_bytes)),
             used: None,
+            may_be_swap: has_swap_type(table, number),
         })
         .filter(|place| !place.range.is_empty())
         .collect();
@@ -97,6 +118,10 @@ pub(super) fn understand(disk: &dyn ReadAt, place: &Place) -> Understood {
         })
     });
     match reading {
+        Ok(Some(reading)) if reading.file_system.kind == FileSystemKind::Swap && !place.may_be_swap => {
+            let reason = "it has a swap header, and its partition type is another one";
+            raw(reason, Some(reading.file_system))
+        }
         Ok(Some(reading)) => content(reading),
         Ok(None) => raw("no file system was recognised", None),
         Err(error) => {

@@ -28,6 +28,8 @@ pub const BASIC_DATA: Guid = Guid::from_u128(0xEBD0_A0A2_B9E5_4433_87C0_68B6_B72
 pub const WINDOWS_RECOVERY: Guid = Guid::from_u128(0xDE94_BBA4_06D1_4D40_A16A_BFD5_0179_D6AC);
 /// Linux swap.
 pub const LINUX_SWAP: Guid = Guid::from_u128(0x0657_FD6D_A4AB_43C4_84E5_0933_C84B_4F4F);
+/// Linux swap in an MBR.
+pub const LINUX_SWAP_CODE: u8 = 0x82;
 
 const GPT_TYPES: &[(Guid, &str, Fate)] = &[
     (EFI_SYSTEM, "EFI system", Fixed),
@@ -104,7 +106,7 @@ const MBR_TYPES: &[(u8, &str, Fate)] = &[
     (0x41, "PowerPC PReP boot", Fixed),
     (0x42, "Windows LDM", Fixed),
     (0x63, "GNU Hurd/UnixWare", Fixed),
-    (0x82, "Linux swap", Fixed),
+    (LINUX_SWAP_CODE, "Linux swap", Fixed),
     (0x83, "Linux", Elastic),
     (0x84, "hibernation", Fixed),
     (0x85, "Linux extended", Elastic),
