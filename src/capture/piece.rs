@@ -33,7 +33,7 @@ impl Reader<'_> {
         used: &RangeSet,
         buffer: &mut Vec<u8>,
     ) -> Result<RangeSet, Error> {
-        buffer.clear();
+        // What the buffer held before is overwritten: used bytes are read, and all others are zeroed below.
         buffer.resize(usize_from(piece.length()), 0);
         let mut bad = RangeSet::new();
         let mut group: Option<ByteRange> = None;
@@ -52,10 +52,15 @@ impl Reader<'_> {
         if let Some(open) = group {
             self.read_group(piece, open, used, buffer, &mut bad)?;
         }
+        for gap in used.gaps(piece).iter() {
+            if let Some(free) = part_of(buffer, piece, gap) {
+                free.fill(0);
+            }
+        }
         Ok(bad)
     }
 
-    /// Reads a stretch that begins and ends with used bytes, and zeros what is free in it.
+    /// Reads a stretch that begins and ends with used bytes; what is read of the free bytes in it does not matter.
     fn read_group(
         &self,
         piece: ByteRange,
@@ -67,14 +72,8 @@ impl Reader<'_> {
         let part = part_of(buffer, piece, group)
             .ok_or_else(|| self.failed(group, io::ErrorKind::InvalidInput.into()))?;
         if self.source.read_at(group.start(), part).is_ok() {
-            for gap in used.gaps(group).iter() {
-                if let Some(free) = part_of(buffer, piece, gap) {
-                    free.fill(0);
-                }
-            }
             return Ok(());
         }
-        part.fill(0);
         for range in used.within(group) {
             if let Some(part) = part_of(buffer, piece, range) {
                 self.read_by_sector(range, part, bad)?;
@@ -161,7 +160,7 @@ mod tests {
             on_read_error: OnReadError::Fail,
             monitor: &crate::progress::Silent,
         };
-        let mut buffer = vec![9; 3];
+        let mut buffer = vec![9; 9000];
         assert!(reader.read(ByteRange::new(4096, 8192), &used, &mut buffer).unwrap().is_empty());
         for (at, byte) in (4096u64..).zip(&buffer) {
             let expected = if used.contains(ByteRange::new(at, at + 1)) {

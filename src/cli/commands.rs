@@ -9,9 +9,10 @@ use anyhow::{Context, Result, bail};
 use remint::agent::{
     self, CaptureRequest, DeployRequest, DiskSettings, ExitCode, PlanTarget, PreparedDeploy, default_workers,
 };
-use remint::image::{CollectOptions, ImageVersion};
+use remint::image::{CollectOptions, ImageVersion, Store};
 use remint::partition::Trust;
 use remint::plan::{CaptureOptions, DeployOptions};
+use remint::progress::{Event, Monitor, Phase};
 use remint::units::format_size;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
@@ -179,10 +180,12 @@ fn verify(arguments: &Verify, listener: &Listener) -> Result<ExitCode> {
     } else {
         "every chunk is there; --deep reads them"
     };
-    text.push_str(&match report.faults.len() {
-        0 => format!("{version} is good: {} chunks, {depth}\n", report.chunks),
-        count => format!("{version} is damaged: {count} faults in {} chunks\n", report.chunks),
-    });
+    let verdict = match report.faults.len() {
+        0 => format!("{version} is good: {} chunks, {depth}", report.chunks),
+        count => format!("{version} is damaged: {count} faults in {} chunks", report.chunks),
+    };
+    text.push_str(&format!("{verdict}\n"));
+    listener.finished(&verdict, !report.faults.is_empty());
     print(&if arguments.json { json(&report)? } else { text });
     Ok(if report.faults.is_empty() { ExitCode::Done } else { ExitCode::Problems })
 }
@@ -214,23 +217,28 @@ fn images(arguments: &Images, listener: &Listener) -> Result<ExitCode> {
             ));
             Ok(ExitCode::Done)
         }
-        Some(ImagesAction::Collect { dry_run }) => {
-            let report = store.collect(&CollectOptions { dry_run: *dry_run, ..CollectOptions::default() })?;
-            let verb = if *dry_run { "would delete" } else { "deleted" };
-            let text = format!(
-                "{verb} {} chunks, {}; {} are in use or too young\n",
-                report.deleted_chunks,
-                format_size(report.deleted_bytes),
-                report.kept_chunks
-            );
-            print(&if arguments.json { json(&report)? } else { text });
-            Ok(ExitCode::Done)
-        }
+        Some(ImagesAction::Collect { dry_run }) => collect(store, *dry_run, arguments.json, listener),
     }
 }
 
+fn collect(store: &dyn Store, dry_run: bool, as_json: bool, listener: &Listener) -> Result<ExitCode> {
+    listener.event(Event::PhaseStarted { phase: Phase::Collect, total_bytes: None });
+    let report = store.collect(&CollectOptions { dry_run, ..CollectOptions::default() })?;
+    listener.event(Event::PhaseFinished { phase: Phase::Collect });
+    let text = format!(
+        "{} {} chunks, {}; {} are in use or too young",
+        if dry_run { "would delete" } else { "deleted" },
+        report.deleted_chunks,
+        format_size(report.deleted_bytes),
+        report.kept_chunks
+    );
+    listener.finished(&text, false);
+    print(&if as_json { json(&report)? } else { format!("{text}\n") });
+    Ok(ExitCode::Done)
+}
+
 fn list(
-    store: &dyn remint::image::Store,
+    store: &dyn Store,
     image: Option<&remint::image::ImageName>,
     as_json: bool,
     listener: &Listener,
@@ -239,10 +247,7 @@ fn list(
     let images = agent::list_images(store, image, &mut unreadable)?;
     for message in &unreadable {
         let subject = store.location();
-        remint::progress::Monitor::event(
-            listener,
-            remint::progress::Event::Warning { subject, message: message.clone() },
-        );
+        listener.event(Event::Warning { subject, message: message.clone() });
     }
     print(&if as_json { json(&images)? } else { agent::listing_text(&images) });
     Ok(if unreadable.is_empty() { ExitCode::Done } else { ExitCode::Problems })
@@ -250,7 +255,6 @@ fn list(
 
 #[cfg(feature = "server")]
 fn serve(arguments: super::arguments::Serve, listener: &Listener) -> Result<ExitCode> {
-    use remint::progress::Monitor;
     use remint::server::{ServeOptions, TlsFiles};
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
