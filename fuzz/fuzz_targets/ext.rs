@@ -1,8 +1,12 @@
-//! No bytes make the ext reader panic, hang or allocate without bound.
+//! No change of an ext2, ext3 or ext4 makes its reader panic, hang, grow without bound or break a promise.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use remint_fuzz::{Seeds, promise};
+use std::sync::LazyLock;
 
-fuzz_target!(|data: &[u8]| {
-    let _ = remint::filesystem::read(&data);
+static SEEDS: LazyLock<Seeds> = LazyLock::new(|| Seeds::load("ext", promise::look));
+
+fuzz_target!(|input: &[u8]| {
+    promise::of_input(&SEEDS, input);
 });

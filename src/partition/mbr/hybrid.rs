@@ -30,6 +30,10 @@ pub(in crate::partition) fn resize_protective(
     }
     for entry in entries.iter_mut().filter(|entry| entry.type_code == TYPE_PROTECTIVE) {
         let rest = disk_sectors.saturating_sub(entry.start.into());
+        if rest == 0 {
+            // Behind the end of the disk it protects nothing, and with no sectors it would be none.
+            return Ok(protected(boot_sector, disk_sectors));
+        }
         let sectors = u32::try_from(rest).unwrap_or(u32::MAX);
         if entry.sectors != u32::MAX && entry.sectors != sectors {
             entry.sectors = sectors;
@@ -109,4 +113,22 @@ fn with_entries(record: &[u8], entries: &[Entry]) -> Vec<u8> {
         slot.copy_from_slice(&entry.bytes());
     }
     record
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::partition::mbr::{SectorZero, judge};
+
+    #[test]
+    fn an_entry_behind_the_end_of_the_disk_still_protects_when_it_was_written() {
+        let entry =
+            Entry { type_code: TYPE_PROTECTIVE, start: 0xC900_0001, sectors: 0x1FF, ..Entry::default() };
+        let mut record = with_entries(&[0; RECORD_BYTES], &[entry]);
+        record[510..].copy_from_slice(&SIGNATURE);
+        assert_eq!(judge(&record, 512), SectorZero::Protective(vec![]));
+        let written = resize_protective(&record, 512).unwrap();
+        assert_eq!(judge(&written, 512), SectorZero::Protective(vec![]));
+        assert_eq!(entries_of(&written)[0].sectors, 511);
+    }
 }

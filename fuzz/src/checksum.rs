@@ -1,0 +1,94 @@
+//! Puts checksums right behind a change, which libFuzzer cannot do.
+
+use crate::volume::Volume;
+use remint::blockio::{ReadAt, read_vec};
+
+const fn table(polynomial: u32) -> [u32; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = byte as u32;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 1 == 1 { crc >> 1 ^ polynomial } else { crc >> 1 };
+            bit += 1;
+        }
+        table[byte] = crc;
+        byte += 1;
+    }
+    table
+}
+
+static CRC32: [u32; 256] = table(0xEDB8_8320);
+static CRC32C: [u32; 256] = table(0x82F6_3B78);
+
+fn crc(table: &[u32; 256], bytes: &[u8]) -> u32 {
+    bytes.iter().fold(!0, |crc, byte| crc >> 8 ^ table[usize::from(crc as u8 ^ byte)])
+}
+
+/// Sets the little-endian CRC-32C at `at` of a structure; ext leaves out the final inversion and ends there.
+fn seal_xfs(bytes: &mut [u8], at: usize) {
+    if let Some(field) = bytes.get_mut(at..at + 4) {
+        field.fill(0);
+        let sum = !crc(&CRC32C, bytes);
+        bytes[at..at + 4].copy_from_slice(&sum.to_le_bytes());
+    }
+}
+
+/// The structures that say what they are: superblocks of ext and XFS, headers and free-space B-trees of XFS.
+pub fn metadata(_at: u64, buffer: &mut [u8]) {
+    let length = buffer.len();
+    if length == 1024 && buffer[0x38..0x3A] == [0x53, 0xEF] {
+        let sum = crc(&CRC32C, &buffer[..0x3FC]);
+        buffer[0x3FC..].copy_from_slice(&sum.to_le_bytes());
+    }
+    if buffer.starts_with(b"AB3B") || buffer.starts_with(b"AB3C") {
+        seal_xfs(buffer, 52);
+    }
+    let sector = if length.is_multiple_of(2048) && buffer.get(length / 4..length / 4 + 4) == Some(b"XAGF") {
+        length / 4
+    } else if buffer.starts_with(b"XFSB") {
+        length
+    } else {
+        return;
+    };
+    for part in buffer.chunks_mut(sector) {
+        match part.get(..4) {
+            Some(b"XFSB") => seal_xfs(part, 224),
+            Some(b"XAGF") => seal_xfs(part, 216),
+            Some(b"XAGI") => seal_xfs(part, 312),
+            _ => {}
+        }
+    }
+}
+
+/// Both copies of a GPT, for sectors of either size.
+pub fn gpt(disk: &mut Volume<'_>) {
+    let size = disk.size_bytes();
+    for sector in [512, 4096] {
+        for at in [Some(sector), (size / sector * sector).checked_sub(sector)].into_iter().flatten() {
+            if let Ok(header) = read_vec(&*disk, at, sector as usize)
+                && header.starts_with(b"EFI PART")
+            {
+                seal_gpt(disk, at, sector, header);
+            }
+        }
+    }
+}
+
+fn seal_gpt(disk: &mut Volume<'_>, at: u64, sector: u64, mut header: Vec<u8>) {
+    let u32_at = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().unwrap());
+    let entries_at = u64::from_le_bytes(header[72..80].try_into().unwrap()).saturating_mul(sector);
+    let array_bytes = u64::from(u32_at(80)) * u64::from(u32_at(84));
+    let header_bytes = (u32_at(12) as usize).min(header.len());
+    if array_bytes <= 1 << 20
+        && let Ok(array) = read_vec(&*disk, entries_at, array_bytes as usize)
+    {
+        header[88..92].copy_from_slice(&(!crc(&CRC32, &array)).to_le_bytes());
+    }
+    header[16..20].fill(0);
+    let sum = !crc(&CRC32, &header[..header_bytes]);
+    header[16..20].copy_from_slice(&sum.to_le_bytes());
+    disk.patch(at + 16, header[16..20].to_vec());
+    disk.patch(at + 88, header[88..92].to_vec());
+}
