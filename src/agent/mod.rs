@@ -21,10 +21,11 @@ pub use report::{InspectionJson, inspection_json, inspection_text, listing_text,
 
 use std::num::NonZeroUsize;
 
-/// Number of workers where nobody says: one for each core, and as many again to wait for disk and network
-/// while the cores are busy, at most 16.
+/// Number of workers for a store where nobody says, at most 16. Beside a directory the cores are what is scarce:
+/// one for each, and one to wait for the disk. Behind a network as many again wait for answers.
 #[must_use]
-pub fn default_workers() -> NonZeroUsize {
+pub fn default_workers(store: &str) -> NonZeroUsize {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    NonZeroUsize::new(cores.saturating_mul(2).min(16)).unwrap_or(NonZeroUsize::MIN)
+    let wanted = if store.contains("://") { cores.saturating_mul(2) } else { cores.saturating_add(1) };
+    NonZeroUsize::new(wanted.min(16)).unwrap_or(NonZeroUsize::MIN)
 }
