@@ -51,8 +51,14 @@ impl LoopDevice {
             let number =
                 ioctl::free_loop_number(&control).map_err(Error::io("asking for a free loop device"))?;
             let node = device_node(number)?;
-            let open = OpenOptions::new().read(true).write(!read_only).open(&node);
-            let device = open.map_err(Error::io(format!("opening {}", node.display())))?;
+            let device = match OpenOptions::new().read(true).write(!read_only).open(&node) {
+                // Somebody else is just detaching it (ENXIO while the kernel tears it down).
+                Err(error) if error.raw_os_error() == Some(nix::libc::ENXIO) => {
+                    sleep(Duration::from_millis(u64::from(attempt.min(20))));
+                    continue;
+                }
+                other => other.map_err(Error::io(format!("opening {}", node.display())))?,
+            };
             match ioctl::configure_loop(&device, &backing, range, sector_size.into(), flags) {
                 Ok(()) => return Ok(Self { path: node, number, device: Some(device) }),
                 Err(Errno::EBUSY | Errno::EAGAIN | Errno::EINTR | Errno::ENXIO) => {
