@@ -28,61 +28,58 @@ type Recogniser = fn(&dyn ReadAt) -> Result<Option<Found>, Error>;
 const CONTAINERS: &[Recogniser] =
     &[member::read, zfs::read_intact, encrypted::luks, encrypted::bitlocker, container::lvm_physical_volume];
 
-/// Those with the weakest signatures last.
-const OTHERS: &[Recogniser] = &[
-    unix::btrfs,
-    unix::f2fs,
-    unix::reiserfs,
-    unix::jfs,
-    unix::bcachefs,
-    unix::squashfs,
-    other::exfat,
-    other::refs,
-    other::apfs,
-    other::hfs_plus,
-    unix::nilfs2,
-    unix::ufs,
-    zfs::read_any_label,
-    encrypted::luks2_backup,
-    container::logical_disk_manager,
-    other::iso9660,
-];
+/// How much a signature says where another file system claims the volume too.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Strength {
+    /// A live file system of another kind cannot hold it by chance, and its own tool writes it last.
+    Strong,
+    /// Weaker than that, or a backup of a header that survived: its front was overwritten on purpose.
+    Weak,
+}
+use Strength::{Strong, Weak};
 
-/// Those whose signature a live file system of another kind cannot hold by chance, and whose own tool writes
-/// it last. A backup of a header that survived is none of them: its front was overwritten on purpose.
-const STRONG: &[Recogniser] = &[
-    unix::btrfs,
-    unix::f2fs,
-    unix::reiserfs,
-    unix::jfs,
-    unix::bcachefs,
-    unix::squashfs,
-    other::exfat,
-    other::refs,
-    other::apfs,
-    other::hfs_plus,
-    unix::nilfs2,
-    other::iso9660,
+/// Those with the weakest signatures last.
+const OTHERS: &[(Strength, Recogniser)] = &[
+    (Strong, unix::btrfs),
+    (Strong, unix::f2fs),
+    (Strong, unix::reiserfs),
+    (Strong, unix::jfs),
+    (Strong, unix::bcachefs),
+    (Strong, unix::squashfs),
+    (Strong, other::exfat),
+    (Strong, other::refs),
+    (Strong, other::apfs),
+    (Strong, other::hfs_plus),
+    (Strong, unix::nilfs2),
+    (Weak, unix::ufs),
+    (Weak, zfs::read_any_label),
+    (Weak, encrypted::luks2_backup),
+    (Weak, container::logical_disk_manager),
+    (Strong, other::iso9660),
 ];
 
 /// Recognises what lies around a file system and has to be known before one is looked for.
 pub(super) fn read_containers(volume: &dyn ReadAt) -> Result<Option<Reading>, Error> {
-    first(CONTAINERS, volume)
+    first(CONTAINERS.iter().copied(), volume)
 }
 
 /// Recognises what no reader knows; `None` where nothing is recognised.
 pub(super) fn read(volume: &dyn ReadAt) -> Result<Option<Reading>, Error> {
-    first(OTHERS, volume)
+    first(OTHERS.iter().map(|(_, recognise)| *recognise), volume)
 }
 
 /// Every kind whose intact signature is there, whoever else claims the volume. What cannot be read is not
 /// intact.
 pub(super) fn intact(volume: &dyn ReadAt) -> Vec<FileSystemKind> {
-    let found = STRONG.iter().filter_map(|recognise| recognise(volume).ok().flatten());
+    let strong = OTHERS.iter().filter(|(strength, _)| *strength == Strong);
+    let found = strong.filter_map(|(_, recognise)| recognise(volume).ok().flatten());
     found.map(|found| found.kind).collect()
 }
 
-fn first(recognisers: &[Recogniser], volume: &dyn ReadAt) -> Result<Option<Reading>, Error> {
+fn first(
+    recognisers: impl Iterator<Item = Recogniser>,
+    volume: &dyn ReadAt,
+) -> Result<Option<Reading>, Error> {
     for recognise in recognisers {
         if let Some(found) = recognise(volume)? {
             return Ok(Some(found.into_reading(volume.size_bytes())));
