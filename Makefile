@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 CARGO ?= cargo
 
-.PHONY: help setup check test demo bench fuzz build agent stock-kernel initramfs initramfs-list boot-image
+.PHONY: help setup check test demo bench fuzz build agent stock-kernel initramfs initramfs-list boot-image pxe
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -31,6 +31,9 @@ initramfs: agent stock-kernel ## What a machine boots into: target/boot/initramf
 
 initramfs-list: ## What is inside: path, size, and the package or module tree it came from
 	@cat $(or $(CARGO_TARGET_DIR),target)/boot/initramfs.list
+
+pxe: initramfs ## What machines boot from the network: target/boot/pxe (SERVER=URL, ARGUMENTS=TEXT)
+	@scripts/pxe $(if $(SERVER),--server '$(SERVER)') $(if $(ARGUMENTS),--arguments '$(ARGUMENTS)')
 
 test: setup ## Every test there is
 	scripts/lint
