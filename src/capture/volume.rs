@@ -88,9 +88,15 @@ pub(super) fn known(
     Ok(Known { entries })
 }
 
+/// How many pieces the medium is told of before they are read, so that a worker seldom waits for it.
+const ANNOUNCED_PIECES: usize = 16;
+
 /// What the workers of one volume share.
 struct Shared<'a> {
     job: &'a Job<'a>,
+    reader: piece::Reader<'a>,
+    /// The pieces that the medium was not told of yet.
+    unannounced: Mutex<Box<dyn Iterator<Item = ByteRange> + Send + 'a>>,
     entries: Mutex<Vec<Entry>>,
     zeros: Mutex<HashMap<u64, ChunkId>>,
     bad: Mutex<RangeSet>,
@@ -106,13 +112,23 @@ pub(super) fn store_chunks(job: &Job<'_>) -> Result<Chunks, Error> {
         content: job.content.clone(),
         total_bytes: job.read.total_bytes(),
     });
+    let read = |piece: Piece| (!piece.free).then_some(piece.range);
     let shared = Shared {
         job,
+        reader: piece::Reader {
+            volume: job.volume,
+            source: job.source,
+            sector_bytes: job.sector_bytes,
+            on_read_error: job.options.on_read_error,
+            monitor: job.monitor,
+        },
+        unannounced: Mutex::new(Box::new(cut(size_bytes, job.read).filter_map(read))),
         entries: Mutex::default(),
         zeros: Mutex::default(),
         bad: Mutex::default(),
         sent_bytes: AtomicU64::new(0),
     };
+    (0..ANNOUNCED_PIECES).for_each(|_| shared.announce_next());
     let pieces = cut(size_bytes, job.read).enumerate();
     for_each(job.options.workers, pieces, Worker::default, |worker, (position, piece)| {
         if job.monitor.cancelled() {
@@ -136,6 +152,14 @@ pub(super) fn store_chunks(job: &Job<'_>) -> Result<Chunks, Error> {
 }
 
 impl Shared<'_> {
+    /// Tells the medium of one more piece.
+    fn announce_next(&self) {
+        let piece = lock(&self.unannounced).next();
+        if let Some(piece) = piece {
+            self.reader.announce(piece, self.job.read);
+        }
+    }
+
     fn note(&self, position: usize, piece: ByteRange, id: ChunkId) {
         let mut entries = lock(&self.entries);
         if entries.len() <= position {
@@ -151,14 +175,8 @@ impl Shared<'_> {
         if piece.free {
             return self.zero_chunk(piece.range.length(), worker);
         }
-        let reader = piece::Reader {
-            volume: self.job.volume,
-            source: self.job.source,
-            sector_bytes: self.job.sector_bytes,
-            on_read_error: self.job.options.on_read_error,
-            monitor: self.job.monitor,
-        };
-        let bad = reader.read(piece.range, self.job.read, &mut worker.content)?;
+        self.announce_next();
+        let bad = self.reader.read(piece.range, self.job.read, &mut worker.content)?;
         if !bad.is_empty() {
             bad.iter().for_each(|range| lock(&self.bad).insert(range));
         }
