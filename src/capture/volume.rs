@@ -2,7 +2,9 @@
 
 use super::{Error, Options, Totals, piece};
 use crate::blockio::ReadAt;
-use crate::image::{ChunkId, Encoder, Entry, ImageVersion, Index, Manifest, Piece, Store, chunk_bytes, cut};
+use crate::image::{
+    ChunkId, Encoder, Entry, ImageVersion, Index, Manifest, Piece, Store, chunk_bytes, cut, encode_zeros,
+};
 use crate::parallel::{for_each, lock};
 use crate::progress::{Event, Monitor, Phase};
 use crate::schema::Volume;
@@ -193,7 +195,7 @@ impl Shared<'_> {
         Ok(id)
     }
 
-    /// The chunk of `length` zeros, hashed and sent once for each length.
+    /// The chunk of `length` zeros, sent once for each length.
     fn zero_chunk(&self, length: u64, worker: &mut Worker) -> Result<ChunkId, Error> {
         if let Some(id) = lock(&self.zeros).get(&length) {
             return Ok(*id);
@@ -202,32 +204,43 @@ impl Shared<'_> {
         if let Some(id) = zeros.get(&length) {
             return Ok(*id);
         }
-        worker.content.clear();
-        worker.content.resize(crate::units::usize_from(length), 0);
-        let id = ChunkId::of(&worker.content);
-        self.send(id, worker)?;
-        worker.content = Vec::new();
+        let id = ChunkId::of_zeros(length);
+        if !self.is_stored(id)? {
+            encode_zeros(length, &mut worker.frame).map_err(|error| self.cannot_compress(error))?;
+            self.put(id, &worker.frame)?;
+        }
         zeros.insert(length, id);
         Ok(id)
     }
 
     /// Compresses and sends the worker's content, unless the store has it.
     fn send(&self, id: ChunkId, worker: &mut Worker) -> Result<(), Error> {
-        let job = self.job;
-        if job.store.have_chunks(&[id])? == [true] {
+        if self.is_stored(id)? {
             return Ok(());
         }
-        let compress = |source| Error::Compress { volume: job.volume.to_owned(), source };
+        let failed = |error| self.cannot_compress(error);
         let encoder = match &mut worker.encoder {
             Some(encoder) => encoder,
-            none => none.insert(Encoder::new(job.options.compression).map_err(compress)?),
+            none => none.insert(Encoder::new(self.job.options.compression).map_err(failed)?),
         };
-        encoder.encode(&worker.content, &mut worker.frame).map_err(compress)?;
-        job.store.put_chunk(id, &worker.frame)?;
-        let sent = u64_from(worker.frame.len());
+        encoder.encode(&worker.content, &mut worker.frame).map_err(failed)?;
+        self.put(id, &worker.frame)
+    }
+
+    fn is_stored(&self, id: ChunkId) -> Result<bool, Error> {
+        Ok(self.job.store.have_chunks(&[id])? == [true])
+    }
+
+    fn put(&self, id: ChunkId, frame: &[u8]) -> Result<(), Error> {
+        self.job.store.put_chunk(id, frame)?;
+        let sent = u64_from(frame.len());
         self.sent_bytes.fetch_add(sent, Ordering::Relaxed);
-        job.totals.sent_bytes.fetch_add(sent, Ordering::Relaxed);
+        self.job.totals.sent_bytes.fetch_add(sent, Ordering::Relaxed);
         Ok(())
+    }
+
+    fn cannot_compress(&self, source: std::io::Error) -> Error {
+        Error::Compress { volume: self.job.volume.to_owned(), source }
     }
 
     fn advance(&self, bytes: u64) {
