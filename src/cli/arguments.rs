@@ -9,6 +9,8 @@ use remint::store::Fingerprint;
 use remint::units::{SectorSize, parse_size};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// Captures the used blocks of a machine's disks into an image, and mints other machines from it.
@@ -152,7 +154,7 @@ pub struct Capture {
     /// A remark, shown in listings
     #[arg(long, value_name = "TEXT")]
     pub comment: Option<String>,
-    /// Number of threads [default: one more than cores, twice the cores for a URL, at most 16]
+    /// Number of threads [default: as many as cores, twice for a URL or network share, at most 16]
     #[arg(long, value_name = "COUNT")]
     pub workers: Option<NonZeroUsize>,
     #[command(flatten)]
@@ -247,7 +249,7 @@ pub struct Deploy {
     /// Do not ask: for scripts
     #[arg(long)]
     pub yes: bool,
-    /// Number of threads [default: one more than cores, twice the cores for a URL, at most 16]
+    /// Number of threads [default: one more than cores, twice the cores for a URL or network share, at most 16]
     #[arg(long, value_name = "COUNT")]
     pub workers: Option<NonZeroUsize>,
     #[command(flatten)]
@@ -271,7 +273,7 @@ pub struct Verify {
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
-    /// Number of threads [default: one more than cores, twice the cores for a URL, at most 16]
+    /// Number of threads [default: one more than cores, twice the cores for a URL or network share, at most 16]
     #[arg(long, value_name = "COUNT")]
     pub workers: Option<NonZeroUsize>,
     #[command(flatten)]
@@ -343,7 +345,7 @@ pub struct Serve {
 
 impl StoreArguments {
     /// The settings of a store at `location`, with the token read from its file.
-    pub fn settings(&self, location: &str) -> anyhow::Result<StoreSettings> {
+    pub fn settings(&self, location: &str, stop: Arc<AtomicBool>) -> anyhow::Result<StoreSettings> {
         let token = self.token_file.as_deref().map(super::commands::read_token).transpose()?;
         Ok(StoreSettings {
             location: location.to_owned(),
@@ -351,6 +353,7 @@ impl StoreArguments {
             ca_file: self.ca_file.clone(),
             fingerprint: self.fingerprint,
             retry_for: Some(Duration::from_secs(self.retry_for.into())),
+            stop,
         })
     }
 }
