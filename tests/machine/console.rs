@@ -40,7 +40,14 @@ impl Console {
                 }
             }
         });
-        Self { bytes, keyboard, open: String::new(), first_event: None, lines: Vec::new(), started: Instant::now() }
+        Self {
+            bytes,
+            keyboard,
+            open: String::new(),
+            first_event: None,
+            lines: Vec::new(),
+            started: Instant::now(),
+        }
     }
 
     /// Waits for a line that shows the pattern. Lines before it are gone through for what must never appear. A

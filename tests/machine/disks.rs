@@ -21,10 +21,7 @@ pub fn make(disk: &Disk, number: usize, file: &Path) {
     let (path, label) = (lab::text(&part), format!("LAB{number}"));
     match disk.content {
         Content::Ext4 => lab::run("mkfs.ext4", &["-q", "-b", "4096", "-L", &label, path]),
-        Content::Xfs => lab::run(
-            "mkfs.xfs",
-            &["-q", "--unsupported", "-s", &xfs_sector, "-L", &label, path],
-        ),
+        Content::Xfs => lab::run("mkfs.xfs", &["-q", "--unsupported", "-s", &xfs_sector, "-L", &label, path]),
         Content::Ntfs => lab::run("mkntfs", &["-q", "-Q", "-F", "-s", &sector, "-L", &label, path]),
         Content::Fat => lab::run("mkfs.fat", &["-S", &sector, "-n", &label, path]),
         Content::Swap => lab::run("mkswap", &["-L", &label, path]),

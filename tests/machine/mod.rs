@@ -81,9 +81,8 @@ fn judge(scenario: &Scenario, site: &Site, machine: &mut Machine, deadline: Inst
         return Err(format!("key: \"{}\" is none of the lines of console, in their order", key.after));
     }
     let disks = scenario.disk.iter().enumerate().filter(|_| scenario.inspected);
-    let unseen: Vec<String> = disks
-        .filter_map(|(number, disk)| disks::shown(disk, number, &machine.console.lines).err())
-        .collect();
+    let unseen: Vec<String> =
+        disks.filter_map(|(number, disk)| disks::shown(disk, number, &machine.console.lines).err()).collect();
     if !unseen.is_empty() {
         return Err(unseen.join("\n"));
     }
