@@ -152,7 +152,7 @@ pub struct Capture {
     /// A remark, shown in listings
     #[arg(long, value_name = "TEXT")]
     pub comment: Option<String>,
-    /// Number of threads [default: one more than cores, twice the cores for a URL, at most 16]
+    /// Number of threads [default: as many as cores, twice for a URL or network share, at most 16]
     #[arg(long, value_name = "COUNT")]
     pub workers: Option<NonZeroUsize>,
     #[command(flatten)]
@@ -247,7 +247,7 @@ pub struct Deploy {
     /// Do not ask: for scripts
     #[arg(long)]
     pub yes: bool,
-    /// Number of threads [default: one more than cores, twice the cores for a URL, at most 16]
+    /// Number of threads [default: one more than cores, twice the cores for a URL or network share, at most 16]
     #[arg(long, value_name = "COUNT")]
     pub workers: Option<NonZeroUsize>,
     #[command(flatten)]
@@ -271,7 +271,7 @@ pub struct Verify {
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
-    /// Number of threads [default: one more than cores, twice the cores for a URL, at most 16]
+    /// Number of threads [default: one more than cores, twice the cores for a URL or network share, at most 16]
     #[arg(long, value_name = "COUNT")]
     pub workers: Option<NonZeroUsize>,
     #[command(flatten)]

@@ -7,7 +7,8 @@ use super::listener::Listener;
 use super::print;
 use anyhow::{Context, Result, bail};
 use remint::agent::{
-    self, CaptureRequest, DeployRequest, DiskSettings, ExitCode, PlanTarget, PreparedDeploy, default_workers,
+    self, CaptureRequest, DeployRequest, DiskSettings, ExitCode, PlanTarget, PreparedDeploy, capture_workers,
+    reading_workers,
 };
 use remint::image::{CollectOptions, ImageVersion, Store};
 use remint::partition::Trust;
@@ -74,7 +75,7 @@ fn capture(arguments: &Capture, listener: &Listener) -> Result<ExitCode> {
         compression: arguments.compress,
         on_read_error: arguments.on_read_error.into(),
         allow_in_use: arguments.allow_in_use,
-        workers: arguments.workers.unwrap_or_else(|| default_workers(&arguments.to)),
+        workers: arguments.workers.unwrap_or_else(|| capture_workers(&arguments.to)),
         comment: arguments.comment.clone(),
     };
     listener.work_begins();
@@ -131,7 +132,7 @@ fn deploy(arguments: &Deploy, listener: &Listener) -> Result<ExitCode> {
         prepared.refuse_unwritable()?;
         confirm(&prepared)?;
     }
-    let workers = arguments.workers.unwrap_or_else(|| default_workers(&arguments.from));
+    let workers = arguments.workers.unwrap_or_else(|| reading_workers(&arguments.from));
     listener.work_begins();
     let problems = prepared.carry_out(workers, listener)?;
     let targets: Vec<&str> = prepared.plan.disks.iter().map(|disk| disk.target.path.as_str()).collect();
@@ -166,7 +167,7 @@ fn confirm(prepared: &PreparedDeploy) -> Result<()> {
 
 fn verify(arguments: &Verify, listener: &Listener) -> Result<ExitCode> {
     let store = agent::open_store(&arguments.store.settings(&arguments.from)?, false)?;
-    let workers = arguments.workers.unwrap_or_else(|| default_workers(&arguments.from));
+    let workers = arguments.workers.unwrap_or_else(|| reading_workers(&arguments.from));
     listener.work_begins();
     let (version, report) =
         agent::verify(store.as_ref(), &arguments.image, arguments.deep, workers, listener)?;
