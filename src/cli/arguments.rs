@@ -9,6 +9,8 @@ use remint::store::Fingerprint;
 use remint::units::{SectorSize, parse_size};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// Captures the used blocks of a machine's disks into an image, and mints other machines from it.
@@ -340,7 +342,7 @@ pub struct Serve {
 
 impl StoreArguments {
     /// The settings of a store at `location`, with the token read from its file.
-    pub fn settings(&self, location: &str) -> anyhow::Result<StoreSettings> {
+    pub fn settings(&self, location: &str, stop: Arc<AtomicBool>) -> anyhow::Result<StoreSettings> {
         let token = self.token_file.as_deref().map(super::commands::read_token).transpose()?;
         Ok(StoreSettings {
             location: location.to_owned(),
@@ -348,6 +350,7 @@ impl StoreArguments {
             ca_file: self.ca_file.clone(),
             fingerprint: self.fingerprint,
             retry_for: Some(Duration::from_secs(self.retry_for.into())),
+            stop,
         })
     }
 }

@@ -28,7 +28,7 @@ pub fn run(command: Command, listener: &Listener) -> Result<ExitCode> {
     match command {
         Command::Inspect(arguments) => inspect(&arguments),
         Command::Capture(arguments) => capture(&arguments, listener),
-        Command::Plan(arguments) => plan(&arguments),
+        Command::Plan(arguments) => plan(&arguments, listener),
         Command::Deploy(arguments) => deploy(&arguments, listener),
         Command::Verify(arguments) => verify(&arguments, listener),
         Command::Images(arguments) => images(&arguments, listener),
@@ -68,7 +68,7 @@ fn inspect(arguments: &Inspect) -> Result<ExitCode> {
 fn capture(arguments: &Capture, listener: &Listener) -> Result<ExitCode> {
     let request = CaptureRequest {
         image: arguments.image.clone(),
-        store: arguments.store.settings(&arguments.to)?,
+        store: arguments.store.settings(&arguments.to, listener.stop())?,
         disks: arguments.disks.clone(),
         disk_settings: disk_settings(&arguments.disk, arguments.trust.trust.into()),
         options: CaptureOptions { when_dirty: arguments.when_dirty.into(), only: arguments.only.clone() },
@@ -105,11 +105,11 @@ fn deploy_options(layout: &LayoutArguments) -> DeployOptions {
     }
 }
 
-fn plan(arguments: &Plan) -> Result<ExitCode> {
+fn plan(arguments: &Plan, listener: &Listener) -> Result<ExitCode> {
     let disks = arguments.disks.iter().cloned().map(PlanTarget::Disk);
     let request = DeployRequest {
         image: arguments.image.clone(),
-        store: arguments.store.settings(&arguments.from)?,
+        store: arguments.store.settings(&arguments.from, listener.stop())?,
         targets: disks.chain(arguments.sizes.iter().copied().map(PlanTarget::Size)).collect(),
         disk_settings: disk_settings(&arguments.disk, Trust::Undecided),
         options: deploy_options(&arguments.layout),
@@ -122,7 +122,7 @@ fn plan(arguments: &Plan) -> Result<ExitCode> {
 fn deploy(arguments: &Deploy, listener: &Listener) -> Result<ExitCode> {
     let request = DeployRequest {
         image: arguments.image.clone(),
-        store: arguments.store.settings(&arguments.from)?,
+        store: arguments.store.settings(&arguments.from, listener.stop())?,
         targets: arguments.disks.iter().cloned().map(PlanTarget::Disk).collect(),
         disk_settings: disk_settings(&arguments.disk, Trust::Undecided),
         options: deploy_options(&arguments.layout),
@@ -166,7 +166,7 @@ fn confirm(prepared: &PreparedDeploy) -> Result<()> {
 }
 
 fn verify(arguments: &Verify, listener: &Listener) -> Result<ExitCode> {
-    let store = agent::open_store(&arguments.store.settings(&arguments.from)?, false)?;
+    let store = agent::open_store(&arguments.store.settings(&arguments.from, listener.stop())?, false)?;
     let workers = arguments.workers.unwrap_or_else(|| reading_workers(&arguments.from));
     listener.work_begins();
     let (version, report) =
@@ -192,7 +192,7 @@ fn verify(arguments: &Verify, listener: &Listener) -> Result<ExitCode> {
 }
 
 fn images(arguments: &Images, listener: &Listener) -> Result<ExitCode> {
-    let store = agent::open_store(&arguments.store.settings(&arguments.location)?, false)?;
+    let store = agent::open_store(&arguments.store.settings(&arguments.location, listener.stop())?, false)?;
     let store = store.as_ref();
     match &arguments.action {
         None => list(store, None, arguments.json, listener),

@@ -16,6 +16,8 @@ use reqwest::{Method, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,6 +36,7 @@ pub struct Http {
     base: Url,
     client: Client,
     retry_for: Duration,
+    stop: Arc<AtomicBool>,
 }
 
 /// One request, before it is sent.
@@ -100,7 +103,7 @@ impl Http {
             .no_proxy()
             .build()
             .map_err(|error| io_error("preparing HTTP")(io::Error::other(error)))?;
-        let store = Self { base, client, retry_for: options.retry_for };
+        let store = Self { base, client, retry_for: options.retry_for, stop: Arc::clone(&options.stop) };
         let doing = "opening the store".to_owned();
         let what =
             format!("{location} is no store ({} is missing), so what was asked for", layout::STORE_FILE);
@@ -130,7 +133,7 @@ impl Http {
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Passing(error)) => error,
             };
-            if !attempts.wait() {
+            if !attempts.wait(&self.stop) {
                 return Err(StoreError::Io { doing: doing(), source: failure });
             }
         }
