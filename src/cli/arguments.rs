@@ -66,7 +66,7 @@ pub enum Command {
     ///
     /// Example: remint images /srv/images
     Images(Images),
-    /// Serve images over HTTP or HTTPS
+    /// Serve images, and boot files for the network, over HTTP or HTTPS
     ///
     /// Example: remint serve --data /srv/remint --listen 0.0.0.0:8460 --token-file /etc/remint.token
     #[cfg(feature = "server")]
@@ -326,6 +326,9 @@ pub struct Serve {
     /// Directory for everything the server keeps; images go to its folder `store`
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
+    /// Folder of boot files (made by `make pxe`), served under /boot/ to everyone, without the token
+    #[arg(long, value_name = "DIR")]
+    pub boot: Option<PathBuf>,
     /// Address and port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8460")]
     pub listen: std::net::SocketAddr,

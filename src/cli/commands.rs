@@ -260,12 +260,16 @@ fn serve(arguments: super::arguments::Serve, listener: &Listener) -> Result<Exit
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
     let mut options = ServeOptions::new(arguments.data, arguments.listen);
+    options.boot = arguments.boot;
     options.token = arguments.token_file.as_deref().map(read_token).transpose()?;
     options.tls =
         arguments.tls_cert.zip(arguments.tls_key).map(|(certificate, key)| TlsFiles { certificate, key });
     listener.work_begins();
     let server = remint::server::start(&options)?;
     print(&format!("serving {} at {}\n", options.data.display(), server.store_url()));
+    if let Some(boot) = &options.boot {
+        print(&format!("serving {} at {}\n", boot.display(), server.boot_url()));
+    }
     let stop = server.stopper();
     let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
