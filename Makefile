@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 CARGO ?= cargo
 
-.PHONY: help setup check test demo bench fuzz build agent stock-kernel initramfs initramfs-list boot-image pxe iso usb
+.PHONY: scenario help setup check test demo bench fuzz build agent stock-kernel initramfs initramfs-list boot-image pxe iso usb
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -41,7 +41,12 @@ usb: initramfs ## A stick with a partition for images: target/boot/remint-usb.im
 pxe: initramfs ## What machines boot from the network: target/boot/pxe (SERVER=URL, ARGUMENTS=TEXT)
 	@scripts/pxe $(if $(SERVER),--server '$(SERVER)') $(if $(ARGUMENTS),--arguments '$(ARGUMENTS)')
 
-test: setup ## Every test there is
+boot-image: initramfs pxe iso usb ## Everything that machines boot from: all of target/boot
+
+scenario: boot-image ## One virtual machine of tests/scenarios/: make scenario NAME=network-bios
+	$(CARGO) test --test boot -- $(NAME)
+
+test: boot-image ## Every test there is
 	scripts/lint
 	$(CARGO) test --no-fail-fast
 

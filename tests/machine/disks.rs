@@ -31,6 +31,17 @@ pub fn make(disk: &Disk, number: usize, file: &Path) {
     std::fs::remove_file(&part).unwrap();
 }
 
+/// A copy of the USB stick with other settings.
+pub fn settle(stick: &Path, copy: &Path, settings: &str) {
+    lab::run("cp", &["--sparse=always", lab::text(stick), lab::text(copy)]);
+    let text = copy.with_extension("settings");
+    std::fs::write(&text, settings).unwrap();
+    // The boot partition is the first one.
+    let start = lab::partitions(copy, 512)[0].start;
+    let image = format!("{}@@{start}", lab::text(copy));
+    lab::run("mcopy", &["-o", "-i", &image, lab::text(&text), "::/remint/settings.cfg"]);
+}
+
 /// Whether `remint inspect` showed a disk as what it is: its bus, its sectors, its file system.
 pub fn shown(disk: &Disk, number: usize, console: &[String]) -> Result<(), String> {
     let (label, kind) = (format!(" LAB{number} "), format!(" {} ", disk.content.name()));
