@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 CARGO ?= cargo
 
-.PHONY: scenario help setup check test demo bench fuzz build agent stock-kernel initramfs initramfs-list boot-image pxe iso usb
+.PHONY: help setup check test demo bench fuzz build agent stock-kernel initramfs initramfs-list boot-image pxe iso usb scenario
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
