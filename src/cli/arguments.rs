@@ -113,13 +113,13 @@ pub enum TrustArgument {
 #[derive(Debug, Args)]
 pub struct StoreArguments {
     /// File with the bearer token of the server
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "REMINT_TOKEN_FILE", hide_env_values = true)]
     pub token_file: Option<PathBuf>,
     /// File with a certificate authority (PEM) to trust besides the web's
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "REMINT_CA_FILE", hide_env_values = true)]
     pub ca_file: Option<PathBuf>,
     /// SHA-256 of the server's certificate in hexadecimal; no other is accepted then
-    #[arg(long, value_name = "SHA256")]
+    #[arg(long, value_name = "SHA256", env = "REMINT_FINGERPRINT", hide_env_values = true)]
     pub fingerprint: Option<Fingerprint>,
     /// For how long a request to a server is tried again where the network or the server fails
     #[arg(long, value_name = "SECONDS", default_value_t = 180)]

@@ -1,4 +1,4 @@
-//! The only code that touches this machine: sysfs, devices, ioctls, mounts, programs.
+//! The only code that touches this machine: sysfs, devices, ioctls, mounts, network, consoles, programs.
 //!
 //! Invariants:
 //!
@@ -9,7 +9,10 @@
 //!
 //! `ioctl` is the one file with unsafe code.
 
+pub mod cards;
+pub mod clock;
 mod discover;
+pub mod drivers;
 mod error;
 mod grow;
 mod holders;
@@ -17,10 +20,13 @@ mod identity;
 mod ioctl;
 mod loop_device;
 mod memory;
+pub mod mounts;
+pub mod power;
 mod program;
 mod reader;
 mod reread;
 mod sysfs;
+pub mod terminal;
 mod writer;
 
 pub use discover::{disk, disks};
