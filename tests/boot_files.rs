@@ -130,6 +130,19 @@ fn nothing_but_regular_files_inside_the_folder_is_served() {
 }
 
 #[test]
+fn a_folder_that_is_made_anew_is_served_anew() {
+    let Site { folder, server, .. } = site();
+    let boot = folder.path().join("boot");
+    fs::rename(&boot, folder.path().join("before")).unwrap();
+    let (head, _) = ask(&server, "GET", "/boot/boot.ipxe", "");
+    assert!(head.starts_with("http/1.1 500"), "{head}");
+    fs::create_dir(&boot).unwrap();
+    fs::write(boot.join("boot.ipxe"), "new").unwrap();
+    assert_eq!(ask(&server, "GET", "/boot/boot.ipxe", "").1, b"new");
+    assert!(ask(&server, "GET", "/boot/vmlinuz", "").0.starts_with("http/1.1 404"));
+}
+
+#[test]
 fn the_folder_is_only_read() {
     let Site { folder, server, kernel } = site();
     for method in ["PUT", "POST", "DELETE", "PATCH"] {

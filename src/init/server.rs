@@ -80,6 +80,7 @@ pub(super) fn options(parameters: &Parameters, ca: Option<PathBuf>, retry_for: D
         fingerprint: parameters.fingerprint,
         create: false,
         retry_for,
+        ..OpenOptions::default()
     }
 }
 

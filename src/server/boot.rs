@@ -17,14 +17,22 @@ use nix::sys::stat::Mode;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
-/// The folder, held open: what is renamed over its path later is another folder.
+/// The folder, by its path: `make pxe` puts a new one in its place while the server runs.
 #[derive(Debug)]
-pub(super) struct BootFolder(OwnedFd);
+pub(super) struct BootFolder(PathBuf);
 
 impl BootFolder {
-    pub(super) fn open(path: &std::path::Path) -> io::Result<Self> {
-        Ok(Self(open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?))
+    /// Checks that the folder is there.
+    pub(super) fn new(path: PathBuf) -> io::Result<Self> {
+        let folder = Self(path);
+        folder.open()?;
+        Ok(folder)
+    }
+
+    fn open(&self) -> io::Result<OwnedFd> {
+        Ok(open(&self.0, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?)
     }
 
     /// A regular file below the folder.
@@ -33,11 +41,14 @@ impl BootFolder {
         if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
             return Err(missing());
         }
+        let folder = self
+            .open()
+            .map_err(|error| Problem::internal(format!("opening the folder of boot files: {error}")))?;
         let how = OpenHow::new()
             // Opening a pipe that nobody writes to must not wait.
             .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
             .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        let file = openat2(&self.0, path, how).map(File::from).map_err(|error| match error {
+        let file = openat2(&folder, path, how).map(File::from).map_err(|error| match error {
             Errno::ENOENT
             | Errno::ENOTDIR
             | Errno::ENAMETOOLONG

@@ -160,8 +160,8 @@ pub fn serve(options: &ServeOptions, ready: impl FnOnce(&RunningServer)) -> Resu
 /// Starts a server; when this returns it listens.
 pub fn start(options: &ServeOptions) -> Result<RunningServer, ServerError> {
     let tls = options.tls.as_ref().map(server_config).transpose()?;
-    let boot = options.boot.as_deref().map(|folder| {
-        BootFolder::open(folder)
+    let boot = options.boot.as_ref().map(|folder| {
+        BootFolder::new(folder.clone())
             .map_err(failed(format!("opening {}, the folder of boot files", folder.display())))
     });
     let boot = boot.transpose()?;

@@ -47,7 +47,7 @@ pub fn fetch(url: &str, limit_bytes: u64, options: &OpenOptions) -> Result<Vec<u
             }
             Err(error) => passing(url, &error)?,
         };
-        if !attempts.wait() {
+        if !attempts.wait(&options.stop) {
             return Err(StoreError::Io { doing: doing(), source: failure });
         }
     }
