@@ -29,6 +29,8 @@ stock-kernel: setup ## Debian's signed kernel and its modules: target/boot/vmlin
 initramfs: agent stock-kernel ## What a machine boots into: target/boot/initramfs.img (FIRMWARE=DIR adds firmware)
 	@scripts/initramfs
 
+boot-image: initramfs ## Everything a machine boots into: agent, kernel, initramfs
+
 initramfs-list: ## What is inside: path, size, and the package or module tree it came from
 	@cat $(or $(CARGO_TARGET_DIR),target)/boot/initramfs.list
 
@@ -41,7 +43,7 @@ usb: initramfs ## A stick with a partition for images: target/boot/remint-usb.im
 pxe: initramfs ## What machines boot from the network: target/boot/pxe (SERVER=URL, ARGUMENTS=TEXT)
 	@scripts/pxe $(if $(SERVER),--server '$(SERVER)') $(if $(ARGUMENTS),--arguments '$(ARGUMENTS)')
 
-test: setup ## Every test there is
+test: setup boot-image ## Every test there is
 	scripts/lint
 	$(CARGO) test --no-fail-fast
 
