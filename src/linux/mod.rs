@@ -27,6 +27,7 @@ mod reader;
 mod reread;
 mod sysfs;
 pub mod terminal;
+pub mod volumes;
 mod writer;
 
 pub use discover::{disk, disks};

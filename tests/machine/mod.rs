@@ -18,8 +18,7 @@ const NEVER: [&str; 4] = ["Kernel panic", "BUG: ", "Oops: ", "panicked at"];
 
 /// `target/boot`, where the boot environment was made.
 pub fn boot_folder() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    root.join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into())).join("boot")
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("boot")
 }
 
 /// Why a scenario cannot be tried on this machine, where it cannot.
@@ -41,7 +40,7 @@ pub fn run(name: &str, file: &Path) -> Result<String, String> {
     };
     for file in needed {
         if !boot.join(file).exists() {
-            return Err(format!("{} is missing: run make boot", boot.join(file).display()));
+            return Err(format!("{} is missing: run make boot-image", boot.join(file).display()));
         }
     }
     let logs = boot.join("logs");
