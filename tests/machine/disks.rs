@@ -77,11 +77,14 @@ pub fn options(disk: &Disk, number: usize, file: &Path) -> Vec<String> {
         Bus::Ahci => on_bus("ahci", &format!("ide-hd,bus=bus{number}.0,{size}")),
         Bus::VirtioScsi => on_bus("virtio-scsi-pci", &format!("scsi-hd,bus=bus{number}.0,{size}")),
         Bus::Megasas => on_bus("megasas", &format!("scsi-hd,bus=bus{number}.0,{size}")),
-        Bus::Usb => on_bus("qemu-xhci", &format!("usb-storage,bus=bus{number}.0,{size}")),
-        Bus::Uas => vec![
+        // usb-storage itself has 512-byte sectors only.
+        Bus::Usb | Bus::Uas => vec![
             format!("qemu-xhci,id=bus{number}"),
-            format!("usb-uas,id=uas{number},bus=bus{number}.0"),
-            format!("scsi-hd,bus=uas{number}.0,drive=disk{number},serial=LAB{number},{size}"),
+            format!(
+                "{},id=usb{number},bus=bus{number}.0",
+                if disk.bus == Bus::Uas { "usb-uas" } else { "usb-bot" }
+            ),
+            format!("scsi-hd,bus=usb{number}.0,drive=disk{number},serial=LAB{number},{size}"),
         ],
         Bus::Sd => vec!["sdhci-pci".to_owned(), format!("sd-card,drive=disk{number}")],
     };

@@ -162,7 +162,11 @@ fn options(scenario: &Scenario, media: &Media) -> Vec<String> {
     for (number, card) in scenario.card.iter().enumerate() {
         let (tftp, boot_file) = (media.tftp.display(), &scenario.boot_file);
         let host = match scenario.network {
-            Network::User => format!("user,id=net{number},tftp={tftp},bootfile={boot_file}"),
+            // The first card gets 10.0.2.15, the next one 10.0.2.16.
+            Network::User => format!(
+                "user,id=net{number},dhcpstart=10.0.2.{},tftp={tftp},bootfile={boot_file}",
+                15 + number
+            ),
             Network::ProxyDhcp => format!("tap,id=net{number},ifname=tap0,script=no,downscript=no"),
         };
         let order =
