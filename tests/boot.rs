@@ -16,19 +16,44 @@
 mod lab;
 mod machine;
 
-use libtest_mimic::{Arguments, Trial};
-use std::path::Path;
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::path::{Path, PathBuf};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios")
+}
+
+fn scenarios() -> Vec<PathBuf> {
+    let mut files: Vec<_> = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|ending| ending == "toml"));
+    files.sort();
+    assert!(files.len() > 1, "the scenarios were not found");
+    files
+}
+
+/// The README of the scenarios names every key that one of them has.
+fn every_key_is_described() -> Result<(), Failed> {
+    let readme = std::fs::read_to_string(folder().join("README.md"))?;
+    for file in scenarios() {
+        let table: toml::Table = std::fs::read_to_string(&file)?.parse()?;
+        for (key, value) in &table {
+            let inner = value.as_array().and_then(|list| list.first()).and_then(toml::Value::as_table);
+            for name in inner.into_iter().flat_map(toml::Table::keys).chain([key]) {
+                let shown = [format!("`{name}`"), format!("`{name} ="), format!("`[[{name}]]`")];
+                if !shown.iter().any(|shown| readme.contains(shown)) {
+                    return Err(format!("{}: the README does not describe {name}", file.display()).into());
+                }
+            }
+        }
+    }
+    Ok(())
+}
 
 fn main() {
     let mut arguments = Arguments::from_args();
     // Two emulated machines share the processors with each other and gain nothing.
     arguments.test_threads.get_or_insert(1);
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|file| file.extension().is_some_and(|ending| ending == "toml"));
-    files.sort();
-    assert!(files.len() > 1, "the scenarios were not found");
-    let trials = files.into_iter().map(|file| {
+    let trials = scenarios().into_iter().map(|file| {
         let name = file.file_stem().unwrap().to_str().unwrap().to_owned();
         let impossible = machine::impossible(&file);
         if let Some(why) = impossible {
@@ -41,5 +66,6 @@ fn main() {
         });
         trial.with_ignored_flag(impossible.is_some())
     });
-    libtest_mimic::run(&arguments, trials.collect()).exit();
+    let described = Trial::test("every-key-is-described", every_key_is_described);
+    libtest_mimic::run(&arguments, trials.chain([described]).collect()).exit();
 }

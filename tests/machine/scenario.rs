@@ -160,9 +160,9 @@ impl Content {
         match self {
             Self::Blank => "",
             Self::Ext4 => "ext4",
-            Self::Xfs => "xfs",
-            Self::Ntfs => "ntfs",
-            Self::Fat => "fat16",
+            Self::Xfs => "XFS",
+            Self::Ntfs => "NTFS",
+            Self::Fat => "FAT16",
             Self::Swap => "swap",
         }
     }
