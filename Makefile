@@ -50,8 +50,9 @@ test: boot-image ## Every test there is
 	scripts/lint
 	$(CARGO) test --no-fail-fast
 
-demo: build ## The main job, before your eyes: capture a disk over HTTP, deploy it to a larger one
+demo: build initramfs ## The main job, before your eyes: on files, then in virtual machines (MACHINE=uefi for UEFI and GPT)
 	scripts/demo
+	scripts/demo-machines $(or $(MACHINE),bios)
 
 bench: build ## Speed against partclone, ntfsclone and fsarchiver, as ratios
 	$(CARGO) build --release --example bare_cost

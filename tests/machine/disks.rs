@@ -1,16 +1,26 @@
 //! The disks of a machine: files, and the devices that the emulator makes of them.
 
-use super::scenario::{Bus, Content, Disk};
+use super::scenario::{Bus, Content, Disk, Firmware};
 use crate::lab;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Makes the file of a disk: a GPT with one partition, labelled `LAB` and the disk's number.
-pub fn make(disk: &Disk, number: usize, file: &Path) {
+/// Where the file of a disk is.
+pub fn file(disk: &Disk, number: usize, folder: &Path) -> PathBuf {
+    folder.join(disk.name.as_ref().map_or_else(|| format!("disk{number}"), |name| format!("disk-{name}")))
+}
+
+/// Makes the file of a disk. Where it is one partition in a GPT, that is labelled `LAB` and the disk's number.
+pub fn make(disk: &Disk, number: usize, firmware: Firmware, file: &Path) {
     let sector = u64::from(disk.sector);
-    if disk.content == Content::Blank {
-        File::create(file).unwrap().set_len(disk.size_mib * lab::MIB).unwrap();
-        return;
+    match disk.content {
+        Content::Blank => return File::create(file).unwrap().set_len(disk.size_mib * lab::MIB).unwrap(),
+        Content::Noise => return make_noise(file, disk.size_mib * lab::MIB + 7 * sector),
+        Content::Debian => {
+            lab::run("cp", &["--sparse=always", lab::text(&debian(firmware)), lab::text(file)]);
+            return;
+        }
+        _ => {}
     }
     let script = "label: gpt\nfirst-lba: 256\nstart=1MiB\n";
     let place = lab::partitioned_disk(file, disk.size_mib * lab::MIB, sector, script)[0];
@@ -25,10 +35,36 @@ pub fn make(disk: &Disk, number: usize, file: &Path) {
         Content::Ntfs => lab::run("mkntfs", &["-q", "-Q", "-F", "-s", &sector, "-L", &label, path]),
         Content::Fat => lab::run("mkfs.fat", &["-S", &sector, "-n", &label, path]),
         Content::Swap => lab::run("mkswap", &["-L", &label, path]),
-        Content::Blank => String::new(),
+        Content::Blank | Content::Noise | Content::Debian => String::new(),
     };
     lab::put(file, place.start, &part);
     std::fs::remove_file(&part).unwrap();
+}
+
+/// Every byte of a disk, holes of its file passed over.
+pub fn fingerprint(file: &Path) -> String {
+    let (folder, name) = (file.parent().unwrap(), file.file_name().unwrap().to_str().unwrap());
+    let command = format!("tar --sparse --create --file=- -- '{name}' | sha256sum");
+    lab::run("sh", &["-c", &format!("cd '{}' && {command}", lab::text(folder))])
+}
+
+/// A disk that somebody else used: noise where tables and boot loaders are, in the middle, and where copies are.
+fn make_noise(file: &Path, size_bytes: u64) {
+    File::create(file).unwrap().set_len(size_bytes).unwrap();
+    let mut noise = lab::Noise::new(41);
+    let length = 32 * lab::MIB;
+    for start in [0, size_bytes / 3, size_bytes - length] {
+        lab::overwrite(file, start, &noise.bytes(usize::try_from(length).unwrap()));
+    }
+}
+
+/// The small real system, made now where it is not there.
+pub fn debian(firmware: Firmware) -> PathBuf {
+    let kind = if firmware == Firmware::Bios { "bios" } else { "uefi" };
+    let file = super::boot_folder().join("debian").join(format!("{kind}.img"));
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/debian-disk");
+    lab::run(lab::text(&script), &[]);
+    file
 }
 
 /// A copy of the USB stick with other settings.
@@ -36,8 +72,8 @@ pub fn settle(stick: &Path, copy: &Path, settings: &str) {
     lab::run("cp", &["--sparse=always", lab::text(stick), lab::text(copy)]);
     let text = copy.with_extension("settings");
     std::fs::write(&text, settings).unwrap();
-    // The boot partition is the first one.
-    let start = lab::partitions(copy, 512)[0].start;
+    // The first one holds GRUB for BIOS.
+    let start = lab::partitions(copy, 512)[1].start;
     let image = format!("{}@@{start}", lab::text(copy));
     lab::run("mcopy", &["-o", "-i", &image, lab::text(&text), "::/remint/settings.cfg"]);
 }

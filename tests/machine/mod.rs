@@ -8,7 +8,7 @@ pub mod site;
 
 use console::Missing;
 use qemu::{Machine, Media};
-use scenario::{Boot, Ends, Network, Scenario};
+use scenario::{Boot, Content, Ends, Network, Scenario};
 use site::Site;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -23,52 +23,89 @@ pub fn boot_folder() -> PathBuf {
 
 /// Why a scenario cannot be tried on this machine, where it cannot.
 pub fn impossible(file: &Path) -> Option<&'static str> {
-    let scenario = Scenario::read(&std::fs::read_to_string(file).ok()?).ok()?;
-    let impossible = scenario.network == Network::ProxyDhcp && !qemu::proxy_network_works();
-    impossible.then_some("a network of its own needs root, namespaces, bridges and taps")
+    let machines = Scenario::read(&std::fs::read_to_string(file).ok()?).ok()?;
+    let proxy = machines.iter().any(|machine| machine.network == Network::ProxyDhcp);
+    let debian =
+        machines.iter().flat_map(|machine| &machine.disk).any(|disk| disk.content == Content::Debian);
+    if proxy && !qemu::proxy_network_works() {
+        Some("a network of its own needs root, namespaces, bridges and taps")
+    } else if debian && !nix::unistd::geteuid().is_root() {
+        Some("installing a Debian needs root")
+    } else {
+        None
+    }
 }
 
 /// Runs a scenario; an error says what was not shown, and where the console is kept.
 pub fn run(name: &str, file: &Path) -> Result<String, String> {
     let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
-    let scenario = Scenario::read(&text)?;
+    let machines = Scenario::read(&text)?;
     let boot = boot_folder();
-    let needed: &[&str] = match scenario.boot {
-        Boot::Iso => &["remint.iso"],
-        Boot::Usb => &["remint-usb.img"],
-        Boot::Network | Boot::Kernel => &["vmlinuz", "initramfs.img"],
-    };
-    for file in needed {
-        if !boot.join(file).exists() {
-            return Err(format!("{} is missing: run make boot-image", boot.join(file).display()));
-        }
-    }
     let logs = boot.join("logs");
     std::fs::create_dir_all(&logs).map_err(|error| error.to_string())?;
-    let log = logs.join(format!("{name}.log"));
     // Beside the kernel, so that links to it can be made.
     let folder = tempfile::Builder::new().prefix("machine-").tempdir_in(&boot).unwrap();
-    let site = Site::new(&scenario, folder.path());
-    for (number, disk) in scenario.disk.iter().enumerate() {
-        disks::make(disk, number, &folder.path().join(format!("disk{number}")));
+    let mut site: Option<Site> = None;
+    let mut figures = vec![];
+    for (number, scenario) in machines.iter().enumerate() {
+        let needed: &[&str] = match scenario.boot {
+            Boot::Iso => &["remint.iso"],
+            Boot::Usb => &["remint-usb.img"],
+            Boot::Network | Boot::Kernel => &["vmlinuz", "initramfs.img"],
+            Boot::Disk => &[],
+        };
+        for file in needed {
+            if !boot.join(file).exists() {
+                return Err(format!("{} is missing: run make boot-image", boot.join(file).display()));
+            }
+        }
+        let site = match &mut site {
+            // The same server for all of them.
+            Some(site) => {
+                site.serve(scenario);
+                site
+            }
+            none => none.insert(Site::new(scenario, folder.path())),
+        };
+        let log = if number == 0 { format!("{name}.log") } else { format!("{name}-{}.log", number + 1) };
+        figures.push(run_machine(scenario, site, folder.path(), &logs.join(log))?);
     }
+    Ok(figures.join("; then: "))
+}
+
+fn run_machine(scenario: &Scenario, site: &Site, folder: &Path, log: &Path) -> Result<String, String> {
+    let boot = boot_folder();
+    let files: Vec<PathBuf> =
+        scenario.disk.iter().enumerate().map(|(number, disk)| disks::file(disk, number, folder)).collect();
+    for (number, (disk, file)) in scenario.disk.iter().zip(&files).enumerate() {
+        if disk.name.is_none() || !file.exists() {
+            disks::make(disk, number, scenario.firmware, file);
+        }
+    }
+    let unchanged = || scenario.disk.iter().zip(&files).filter(|(disk, _)| disk.unchanged);
+    let before: Vec<String> = unchanged().map(|(_, file)| disks::fingerprint(file)).collect();
     if let Some(settings) = &scenario.settings {
-        disks::settle(&boot.join("remint-usb.img"), &folder.path().join("stick"), &site.fill(settings));
+        disks::settle(&boot.join("remint-usb.img"), &folder.join("stick"), &site.fill(settings));
     }
     let command_line = site.fill(&format!("console=ttyS0 {}", scenario.command_line));
-    let media = Media { folder: folder.path(), boot: &boot, tftp: &site.tftp, command_line: &command_line };
+    let media = Media { folder, boot: &boot, tftp: &site.tftp, command_line: &command_line };
     // Looked for before the time runs.
     qemu::accelerator();
     let started = Instant::now();
     let deadline = started + Duration::from_secs(scenario.seconds);
-    let mut machine = Machine::start(&scenario, &media, &log);
-    judge(&scenario, &site, &mut machine, deadline)
-        .map_err(|fact| format!("{fact}\n  promise: {}\n  console: {}", scenario.promise, log.display()))?;
+    let mut machine = Machine::start(scenario, &media, log);
+    let explain = |fact| format!("{fact}\n  promise: {}\n  console: {}", scenario.promise, log.display());
+    judge(scenario, site, &mut machine, deadline).map_err(explain)?;
     let first = machine
         .console
         .first_event
-        .map_or(String::from("no event"), |time| format!("first event after {:.1} s", time.as_secs_f64()));
-    Ok(format!("{first}, over after {:.1} s", started.elapsed().as_secs_f64()))
+        .map_or(String::new(), |time| format!("first event after {:.1} s, ", time.as_secs_f64()));
+    drop(machine);
+    let after: Vec<String> = unchanged().map(|(_, file)| disks::fingerprint(file)).collect();
+    if before != after {
+        return Err(explain("a disk that had to stay as it is was changed".to_owned()));
+    }
+    Ok(format!("{first}over after {:.1} s", started.elapsed().as_secs_f64()))
 }
 
 fn judge(scenario: &Scenario, site: &Site, machine: &mut Machine, deadline: Instant) -> Result<(), String> {

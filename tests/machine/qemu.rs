@@ -141,7 +141,7 @@ fn options(scenario: &Scenario, media: &Media) -> Vec<String> {
     }
     let boot = |file: &str| media.boot.join(file).display().to_string();
     match scenario.boot {
-        Boot::Network => {}
+        Boot::Network | Boot::Disk => {}
         Boot::Iso => {
             add(&["-drive", &format!("if=none,id=iso,media=cdrom,format=raw,file={}", boot("remint.iso"))]);
             add(&["-device", "ahci,id=cd", "-device", "ide-cd,bus=cd.0,drive=iso,bootindex=0"]);
@@ -179,7 +179,7 @@ fn options(scenario: &Scenario, media: &Media) -> Vec<String> {
         add(&["-netdev", &host, "-device", &device]);
     }
     for (number, disk) in scenario.disk.iter().enumerate() {
-        let file = media.folder.join(format!("disk{number}"));
+        let file = disks::file(disk, number, media.folder);
         let words = disks::options(disk, number, &file);
         add(&words.iter().map(String::as_str).collect::<Vec<_>>());
     }

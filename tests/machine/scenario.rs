@@ -1,4 +1,5 @@
-//! A scenario: one machine, what it boots from, and the lines on its console that prove what was promised.
+//! A scenario: a machine, what it boots from, and the lines on its console that prove what was promised; and the
+//! machines that come after it, where it takes several.
 //! `tests/scenarios/README.md` describes the files.
 
 use serde::Deserialize;
@@ -59,6 +60,8 @@ pub enum Boot {
     Network,
     Iso,
     Usb,
+    /// Its own disks.
+    Disk,
     /// The emulator loads kernel and initramfs itself: quick, for what is about the agent only.
     Kernel,
 }
@@ -103,6 +106,11 @@ pub struct Disk {
     #[serde(default = "size_64")]
     pub size_mib: u64,
     pub content: Content,
+    /// A disk that goes from machine to machine has a name. It is made for the first of them.
+    pub name: Option<String>,
+    /// True where this machine must leave every byte as it is.
+    #[serde(default)]
+    pub unchanged: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -134,7 +142,7 @@ impl Bus {
     }
 }
 
-/// One partition in a GPT, with this in it.
+/// What is on a disk: nothing, one partition in a GPT with this in it, or something whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Content {
@@ -144,6 +152,10 @@ pub enum Content {
     Ntfs,
     Fat,
     Swap,
+    /// The real system that `scripts/debian-disk` makes for this firmware.
+    Debian,
+    /// What somebody else left there, at the beginning, in the middle and at the end.
+    Noise,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -158,7 +170,7 @@ impl Content {
     /// Its name in `remint inspect`.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Blank => "",
+            Self::Blank | Self::Debian | Self::Noise => "",
             Self::Ext4 => "ext4",
             Self::Xfs => "XFS",
             Self::Ntfs => "NTFS",
@@ -193,8 +205,24 @@ fn yes() -> bool {
 }
 
 impl Scenario {
-    pub fn read(text: &str) -> Result<Self, String> {
-        let scenario: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+    /// Reads a scenario: its machine, and those under `then`, which have what it has where they say nothing else.
+    pub fn read(text: &str) -> Result<Vec<Self>, String> {
+        let mut first: toml::Table = toml::from_str(text).map_err(|error| error.to_string())?;
+        let mut tables = vec![];
+        if let Some(then) = first.remove("then") {
+            let then: Vec<toml::Table> = then.try_into().map_err(|error| format!("then: {error}"))?;
+            tables.extend(then.into_iter().map(|own| {
+                let mut whole = first.clone();
+                whole.extend(own);
+                whole
+            }));
+        }
+        tables.insert(0, first);
+        tables.into_iter().map(Self::read_one).collect()
+    }
+
+    fn read_one(table: toml::Table) -> Result<Self, String> {
+        let scenario: Self = table.try_into().map_err(|error: toml::de::Error| error.to_string())?;
         let refuse = |fact: &str| Err(fact.to_owned());
         if scenario.console.is_empty() {
             return refuse("console: without a line that proves it, nothing is proven");

@@ -25,18 +25,23 @@ impl Site {
         if scenario.server != Server::None {
             site.start_server(scenario, folder);
         }
+        site.serve(scenario);
+        site
+    }
+
+    /// Makes the boot folder, for this machine.
+    pub fn serve(&self, scenario: &Scenario) {
         if scenario.boot == Boot::Network {
-            site.make_boot_folder(scenario);
+            self.make_boot_folder(scenario);
         }
         for (name, text) in &scenario.files {
-            let path = site.tftp.join(site.fill(name));
+            let path = self.tftp.join(self.fill(name));
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, site.fill(text).trim_start()).unwrap();
+            std::fs::write(path, self.fill(text).trim_start()).unwrap();
         }
         for name in &scenario.without {
-            std::fs::remove_file(site.tftp.join(name)).unwrap();
+            std::fs::remove_file(self.tftp.join(name)).unwrap();
         }
-        site
     }
 
     fn start_server(&mut self, scenario: &Scenario, folder: &Path) {
