@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 CARGO ?= cargo
 
-.PHONY: help setup check test demo bench fuzz build
+.PHONY: help setup check test demo bench fuzz build kernel
 
 help: ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
@@ -30,6 +30,9 @@ demo: build ## The main job, before your eyes: capture a disk over HTTP, deploy 
 bench: build ## Speed against partclone, ntfsclone and fsarchiver, as ratios
 	$(CARGO) build --release --example bare_cost
 	scripts/bench
+
+kernel: ## Our own kernel from Debian's sources: target/boot/own/vmlinuz (docs/kernel.md)
+	scripts/kernel-own
 
 fuzz: setup ## Fuzz every parser for SECONDS each (default 60); needs a nightly toolchain and cargo-fuzz
 	scripts/fuzz $(or $(SECONDS_EACH),60)
