@@ -4,10 +4,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 CARGO ?= cargo
 
-.PHONY: help setup check test demo bench fuzz build kernel
+.PHONY: help setup check test demo bench fuzz build agent stock-kernel kernel initramfs initramfs-list boot-image
 
 help: ## Say what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
 
 setup: ## Install what building and testing need (Debian 12, as root or with sudo)
 	@scripts/setup
@@ -19,6 +19,18 @@ check: ## The quick inner loop: format, lints, unit tests
 
 build: setup ## The program, optimised: target/release/remint
 	$(CARGO) build --release --bin remint
+
+agent: setup ## The static program of the boot image: target/boot/remint
+	@scripts/agent
+
+stock-kernel: setup ## Debian's signed kernel and its modules: target/boot/vmlinuz, target/boot/modules
+	@scripts/kernel stock
+
+initramfs: agent stock-kernel ## What a machine boots into: target/boot/initramfs.img (FIRMWARE=DIR adds firmware)
+	@scripts/initramfs
+
+initramfs-list: ## What is inside: path, size, and the package or module tree it came from
+	@cat $(or $(CARGO_TARGET_DIR),target)/boot/initramfs.list
 
 test: setup ## Every test there is
 	scripts/lint
