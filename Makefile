@@ -29,10 +29,12 @@ stock-kernel: setup ## Debian's signed kernel and its modules: target/boot/vmlin
 initramfs: agent stock-kernel ## What a machine boots into: target/boot/initramfs.img (FIRMWARE=DIR adds firmware)
 	@scripts/initramfs
 
+boot-image: initramfs ## Everything a machine boots into: agent, kernel, initramfs
+
 initramfs-list: ## What is inside: path, size, and the package or module tree it came from
 	@cat $(or $(CARGO_TARGET_DIR),target)/boot/initramfs.list
 
-test: setup ## Every test there is
+test: setup boot-image ## Every test there is
 	scripts/lint
 	$(CARGO) test --no-fail-fast
 
