@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 CARGO ?= cargo
 
-.PHONY: help setup check test demo bench fuzz build agent stock-kernel kernel initramfs initramfs-list boot-image
+.PHONY: help setup check test demo bench fuzz build agent stock-kernel kernel initramfs initramfs-list boot-image pxe iso usb
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -33,6 +33,15 @@ boot-image: initramfs ## Everything a machine boots into: agent, kernel, initram
 
 initramfs-list: ## What is inside: path, size, and the package or module tree it came from
 	@cat $(or $(CARGO_TARGET_DIR),target)/boot/initramfs.list
+
+iso: initramfs ## A disc or stick to boot from: target/boot/remint.iso (SETTINGS=FILE; docs/media.md)
+	@scripts/media iso $(if $(SETTINGS),--settings "$(SETTINGS)")
+
+usb: initramfs ## A stick with a partition for images: target/boot/remint-usb.img (SETTINGS=FILE SIZE=8G)
+	@scripts/media usb $(if $(SETTINGS),--settings "$(SETTINGS)") $(if $(SIZE),--size "$(SIZE)")
+
+pxe: initramfs ## What machines boot from the network: target/boot/pxe (SERVER=URL, ARGUMENTS=TEXT)
+	@scripts/pxe $(if $(SERVER),--server '$(SERVER)') $(if $(ARGUMENTS),--arguments '$(ARGUMENTS)')
 
 test: setup boot-image ## Every test there is
 	scripts/lint

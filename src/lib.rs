@@ -29,6 +29,8 @@ pub mod linux;
 pub mod store;
 // Ring 7
 pub mod agent;
+// Ring 9: being PID 1
+pub mod init;
 // Named by nobody
 #[cfg(feature = "server")]
 pub mod server;

@@ -1,9 +1,13 @@
-//! The `remint` program: reads the command line, shows what happens, and turns outcomes into exit codes.
+//! The `remint` program: reads the command line, shows what happens, and turns outcomes into exit codes. Started by
+//! the kernel as `/init`, it is the whole system of the boot image.
 
 mod cli;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::main()
+    match remint::init::role() {
+        Some(role) => role.play(),
+        None => cli::main(),
+    }
 }

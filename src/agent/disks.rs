@@ -5,6 +5,7 @@ use crate::linux::{self, DiskReader};
 use crate::machine::{DiskKind, Holder, MachineDisk};
 use crate::partition::{self, Trust};
 use crate::progress::{Event, Monitor, Silent};
+use crate::schema::Table;
 use crate::units::SectorSize;
 use anyhow::{Context, Result, bail};
 
@@ -30,6 +31,18 @@ pub struct InspectedDisk {
 pub fn inspect(paths: &[String], settings: DiskSettings) -> Result<Vec<InspectedDisk>> {
     let machine = if paths.is_empty() { linux::disks()? } else { named(paths, settings)? };
     (0u32..).zip(machine).map(|(number, disk)| read(number, disk, settings, &Silent)).collect()
+}
+
+/// The GUIDs of the partitions of fixed disks, lower-case, as a firmware's boot entries name them.
+#[must_use]
+pub fn partition_guids(disks: &[InspectedDisk]) -> Vec<String> {
+    let fixed = disks.iter().filter(|disk| !disk.machine.removable && !disk.machine.boot_medium);
+    let tables = fixed.filter_map(|disk| match &disk.inspection.disk.table {
+        Table::Gpt(gpt) => Some(gpt),
+        _ => None,
+    });
+    let partitions = tables.flat_map(|gpt| &gpt.partitions);
+    partitions.map(|partition| partition.partition_guid.to_string().to_lowercase()).collect()
 }
 
 /// The disks that a person named.

@@ -9,6 +9,7 @@ use serde::Serialize;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// How a store is reached.
@@ -24,6 +25,8 @@ pub struct StoreSettings {
     pub fingerprint: Option<Fingerprint>,
     /// For how long a request that fails is tried again; the store's own choice where nobody says.
     pub retry_for: Option<Duration>,
+    /// Set by somebody who asks to stop: then nothing is tried again.
+    pub stop: Arc<AtomicBool>,
 }
 
 /// An image as people name it: `NAME`, the newest version, or `NAME@VERSION`.
@@ -78,6 +81,7 @@ pub fn open_store(settings: &StoreSettings, create: bool) -> Result<Arc<dyn Stor
         fingerprint: settings.fingerprint,
         create,
         retry_for: settings.retry_for.unwrap_or(usual.retry_for),
+        stop: Arc::clone(&settings.stop),
     };
     // The errors name the store; a URL with a password in it must not be shown.
     Ok(store::open(&settings.location, &options)?)

@@ -12,7 +12,7 @@ mod report;
 
 pub use capture::{CaptureOutcome, CaptureRequest, capture};
 pub use deploy::{DeployRequest, PlanTarget, PreparedDeploy, prepare_deploy};
-pub use disks::{DiskSettings, InspectedDisk, inspect};
+pub use disks::{DiskSettings, InspectedDisk, inspect, partition_guids};
 pub use images::{
     ImageReference, ImageSummary, StoreSettings, list_images, load_manifest, open_store, resolve, verify,
 };
@@ -20,12 +20,29 @@ pub use outcome::{ExitCode, exit_code};
 pub use report::{InspectionJson, inspection_json, inspection_text, listing_text, manifest_text};
 
 use std::num::NonZeroUsize;
+use std::path::Path;
 
-/// Number of workers for a store where nobody says, at most 16. Beside a directory the cores are what is scarce:
-/// one for each, and one to wait for the disk. Behind a network as many again wait for answers.
+/// At most so many workers where nobody says.
+const MOST_WORKERS: usize = 16;
+
+/// Number of workers of a capture into `store` where nobody says. The source is announced to the medium ahead of
+/// being read, so beside a local directory the cores are what is scarce: one worker for each, and none that
+/// takes their caches away. Behind a network as many again wait for answers.
 #[must_use]
-pub fn default_workers(store: &str) -> NonZeroUsize {
+pub fn capture_workers(store: &str) -> NonZeroUsize {
+    workers(store, 0)
+}
+
+/// Number of workers of what reads from `store` where nobody says: beside a local directory one for each core, and
+/// one to wait for the disk.
+#[must_use]
+pub fn reading_workers(store: &str) -> NonZeroUsize {
+    workers(store, 1)
+}
+
+fn workers(store: &str, waiting: usize) -> NonZeroUsize {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let wanted = if store.contains("://") { cores.saturating_mul(2) } else { cores.saturating_add(1) };
-    NonZeroUsize::new(wanted.min(16)).unwrap_or(NonZeroUsize::MIN)
+    let remote = store.contains("://") || crate::linux::is_on_network(Path::new(store));
+    let wanted = cores.saturating_add(if remote { cores } else { waiting });
+    NonZeroUsize::new(wanted.min(MOST_WORKERS)).unwrap_or(NonZeroUsize::MIN)
 }

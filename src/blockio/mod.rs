@@ -20,6 +20,9 @@ pub trait ReadAt: Send + Sync {
 
     /// Fills `buffer` with the bytes at `offset`; `UnexpectedEof` where they reach beyond the size.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+
+    /// A hint that the range is read soon. Returns at once, and may do nothing.
+    fn will_need(&self, _range: ByteRange) {}
 }
 
 /// A disk that can be changed.
@@ -46,6 +49,9 @@ macro_rules! forward {
             }
             fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
                 (**self).read_at(offset, buffer)
+            }
+            fn will_need(&self, range: ByteRange) {
+                (**self).will_need(range);
             }
         }
         impl<T: WriteAt + ?Sized> WriteAt for $pointer {

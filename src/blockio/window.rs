@@ -36,6 +36,12 @@ impl<D: ReadAt> ReadAt for Window<D> {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.disk.read_at(self.place(offset, u64_from(buffer.len()))?.start(), buffer)
     }
+
+    fn will_need(&self, range: ByteRange) {
+        if let Ok(place) = self.place(range.start(), range.length()) {
+            self.disk.will_need(place);
+        }
+    }
 }
 
 impl<D: WriteAt> WriteAt for Window<D> {

@@ -76,7 +76,11 @@ pub fn run(
         // The first error is what a person has to know; a marker that stays behind only spares chunks.
         let _ = store.abandon(version);
     }
-    result
+    result.map_err(|error| match error {
+        // A request that was not tried again because somebody asked to stop.
+        Error::Store(_) if monitor.cancelled() => Error::Cancelled,
+        error => error,
+    })
 }
 
 fn store_everything(

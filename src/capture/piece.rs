@@ -36,21 +36,8 @@ impl Reader<'_> {
         // What the buffer held before is overwritten: used bytes are read, and all others are zeroed below.
         buffer.resize(usize_from(piece.length()), 0);
         let mut bad = RangeSet::new();
-        let mut group: Option<ByteRange> = None;
-        for range in used.within(piece) {
-            group = match group {
-                Some(open) if range.start().saturating_sub(open.end()) <= READ_ALONG_BYTES => {
-                    Some(ByteRange::new(open.start(), range.end()))
-                }
-                Some(open) => {
-                    self.read_group(piece, open, used, buffer, &mut bad)?;
-                    Some(range)
-                }
-                None => Some(range),
-            };
-        }
-        if let Some(open) = group {
-            self.read_group(piece, open, used, buffer, &mut bad)?;
+        for group in groups(piece, used) {
+            self.read_group(piece, group, used, buffer, &mut bad)?;
         }
         for gap in used.gaps(piece).iter() {
             if let Some(free) = part_of(buffer, piece, gap) {
@@ -58,6 +45,11 @@ impl Reader<'_> {
             }
         }
         Ok(bad)
+    }
+
+    /// Tells the medium that `piece` is read soon.
+    pub(super) fn announce(&self, piece: ByteRange, used: &RangeSet) {
+        groups(piece, used).for_each(|group| self.source.will_need(group));
     }
 
     /// Reads a stretch that begins and ends with used bytes; what is read of the free bytes in it does not matter.
@@ -117,6 +109,20 @@ impl Reader<'_> {
     }
 }
 
+/// The stretches of `piece` that are read in one go: used ranges with short free stretches between them.
+fn groups(piece: ByteRange, used: &RangeSet) -> impl Iterator<Item = ByteRange> + '_ {
+    let mut ranges = used.within(piece).peekable();
+    std::iter::from_fn(move || {
+        let mut group = ranges.next()?;
+        let near =
+            |group: ByteRange, next: &ByteRange| next.start().saturating_sub(group.end()) <= READ_ALONG_BYTES;
+        while let Some(next) = ranges.next_if(|next| near(group, next)) {
+            group = ByteRange::new(group.start(), next.end());
+        }
+        Some(group)
+    })
+}
+
 /// The bytes of `range` in a buffer that holds `piece`.
 fn part_of(buffer: &mut [u8], piece: ByteRange, range: ByteRange) -> Option<&mut [u8]> {
     let start = usize_from(range.start().checked_sub(piece.start())?);
@@ -170,6 +176,38 @@ mod tests {
             };
             assert_eq!(*byte, expected, "{at}");
         }
+    }
+
+    /// Remembers what it was told of.
+    struct Told(MemoryDisk, std::sync::Mutex<Vec<ByteRange>>);
+
+    impl ReadAt for Told {
+        fn size_bytes(&self) -> u64 {
+            self.0.size_bytes()
+        }
+        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+            self.0.read_at(offset, buffer)
+        }
+        fn will_need(&self, range: ByteRange) {
+            self.1.lock().unwrap().push(range);
+        }
+    }
+
+    #[test]
+    fn what_is_read_in_one_go_is_announced_and_long_free_stretches_are_not() {
+        let disk = Told(MemoryDisk::from_bytes(&[0; 300 << 10]), std::sync::Mutex::default());
+        let ranges = [(0, 10), (5000, 6000), (200_000, 200_001), (290_000, 300_000)];
+        let used: RangeSet = ranges.into_iter().map(|(start, end)| ByteRange::new(start, end)).collect();
+        let reader = Reader {
+            volume: "v",
+            source: &disk,
+            sector_bytes: 512,
+            on_read_error: OnReadError::Fail,
+            monitor: &crate::progress::Silent,
+        };
+        reader.announce(ByteRange::new(0, 295_000), &used);
+        let expected = [(0, 6000), (200_000, 200_001), (290_000, 295_000)];
+        assert_eq!(*disk.1.lock().unwrap(), expected.map(|(start, end)| ByteRange::new(start, end)));
     }
 
     #[test]

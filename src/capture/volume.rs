@@ -2,7 +2,9 @@
 
 use super::{Error, Options, Totals, piece};
 use crate::blockio::ReadAt;
-use crate::image::{ChunkId, Encoder, Entry, ImageVersion, Index, Manifest, Piece, Store, chunk_bytes, cut};
+use crate::image::{
+    ChunkId, Encoder, Entry, ImageVersion, Index, Manifest, Piece, Store, chunk_bytes, cut, encode_zeros,
+};
 use crate::parallel::{for_each, lock};
 use crate::progress::{Event, Monitor, Phase};
 use crate::schema::Volume;
@@ -88,9 +90,15 @@ pub(super) fn known(
     Ok(Known { entries })
 }
 
+/// How many pieces the medium is told of before they are read, so that a worker seldom waits for it.
+const ANNOUNCED_PIECES: usize = 16;
+
 /// What the workers of one volume share.
 struct Shared<'a> {
     job: &'a Job<'a>,
+    reader: piece::Reader<'a>,
+    /// The pieces that the medium was not told of yet.
+    unannounced: Mutex<Box<dyn Iterator<Item = ByteRange> + Send + 'a>>,
     entries: Mutex<Vec<Entry>>,
     zeros: Mutex<HashMap<u64, ChunkId>>,
     bad: Mutex<RangeSet>,
@@ -106,13 +114,23 @@ pub(super) fn store_chunks(job: &Job<'_>) -> Result<Chunks, Error> {
         content: job.content.clone(),
         total_bytes: job.read.total_bytes(),
     });
+    let read = |piece: Piece| (!piece.free).then_some(piece.range);
     let shared = Shared {
         job,
+        reader: piece::Reader {
+            volume: job.volume,
+            source: job.source,
+            sector_bytes: job.sector_bytes,
+            on_read_error: job.options.on_read_error,
+            monitor: job.monitor,
+        },
+        unannounced: Mutex::new(Box::new(cut(size_bytes, job.read).filter_map(read))),
         entries: Mutex::default(),
         zeros: Mutex::default(),
         bad: Mutex::default(),
         sent_bytes: AtomicU64::new(0),
     };
+    (0..ANNOUNCED_PIECES).for_each(|_| shared.announce_next());
     let pieces = cut(size_bytes, job.read).enumerate();
     for_each(job.options.workers, pieces, Worker::default, |worker, (position, piece)| {
         if job.monitor.cancelled() {
@@ -136,6 +154,14 @@ pub(super) fn store_chunks(job: &Job<'_>) -> Result<Chunks, Error> {
 }
 
 impl Shared<'_> {
+    /// Tells the medium of one more piece.
+    fn announce_next(&self) {
+        let piece = lock(&self.unannounced).next();
+        if let Some(piece) = piece {
+            self.reader.announce(piece, self.job.read);
+        }
+    }
+
     fn note(&self, position: usize, piece: ByteRange, id: ChunkId) {
         let mut entries = lock(&self.entries);
         if entries.len() <= position {
@@ -151,14 +177,8 @@ impl Shared<'_> {
         if piece.free {
             return self.zero_chunk(piece.range.length(), worker);
         }
-        let reader = piece::Reader {
-            volume: self.job.volume,
-            source: self.job.source,
-            sector_bytes: self.job.sector_bytes,
-            on_read_error: self.job.options.on_read_error,
-            monitor: self.job.monitor,
-        };
-        let bad = reader.read(piece.range, self.job.read, &mut worker.content)?;
+        self.announce_next();
+        let bad = self.reader.read(piece.range, self.job.read, &mut worker.content)?;
         if !bad.is_empty() {
             bad.iter().for_each(|range| lock(&self.bad).insert(range));
         }
@@ -175,7 +195,7 @@ impl Shared<'_> {
         Ok(id)
     }
 
-    /// The chunk of `length` zeros, hashed and sent once for each length.
+    /// The chunk of `length` zeros, sent once for each length.
     fn zero_chunk(&self, length: u64, worker: &mut Worker) -> Result<ChunkId, Error> {
         if let Some(id) = lock(&self.zeros).get(&length) {
             return Ok(*id);
@@ -184,32 +204,43 @@ impl Shared<'_> {
         if let Some(id) = zeros.get(&length) {
             return Ok(*id);
         }
-        worker.content.clear();
-        worker.content.resize(crate::units::usize_from(length), 0);
-        let id = ChunkId::of(&worker.content);
-        self.send(id, worker)?;
-        worker.content = Vec::new();
+        let id = ChunkId::of_zeros(length);
+        if !self.is_stored(id)? {
+            encode_zeros(length, &mut worker.frame).map_err(|error| self.cannot_compress(error))?;
+            self.put(id, &worker.frame)?;
+        }
         zeros.insert(length, id);
         Ok(id)
     }
 
     /// Compresses and sends the worker's content, unless the store has it.
     fn send(&self, id: ChunkId, worker: &mut Worker) -> Result<(), Error> {
-        let job = self.job;
-        if job.store.have_chunks(&[id])? == [true] {
+        if self.is_stored(id)? {
             return Ok(());
         }
-        let compress = |source| Error::Compress { volume: job.volume.to_owned(), source };
+        let failed = |error| self.cannot_compress(error);
         let encoder = match &mut worker.encoder {
             Some(encoder) => encoder,
-            none => none.insert(Encoder::new(job.options.compression).map_err(compress)?),
+            none => none.insert(Encoder::new(self.job.options.compression).map_err(failed)?),
         };
-        encoder.encode(&worker.content, &mut worker.frame).map_err(compress)?;
-        job.store.put_chunk(id, &worker.frame)?;
-        let sent = u64_from(worker.frame.len());
+        encoder.encode(&worker.content, &mut worker.frame).map_err(failed)?;
+        self.put(id, &worker.frame)
+    }
+
+    fn is_stored(&self, id: ChunkId) -> Result<bool, Error> {
+        Ok(self.job.store.have_chunks(&[id])? == [true])
+    }
+
+    fn put(&self, id: ChunkId, frame: &[u8]) -> Result<(), Error> {
+        self.job.store.put_chunk(id, frame)?;
+        let sent = u64_from(frame.len());
         self.sent_bytes.fetch_add(sent, Ordering::Relaxed);
-        job.totals.sent_bytes.fetch_add(sent, Ordering::Relaxed);
+        self.job.totals.sent_bytes.fetch_add(sent, Ordering::Relaxed);
         Ok(())
+    }
+
+    fn cannot_compress(&self, source: std::io::Error) -> Error {
+        Error::Compress { volume: self.job.volume.to_owned(), source }
     }
 
     fn advance(&self, bytes: u64) {

@@ -9,6 +9,8 @@ use remint::store::Fingerprint;
 use remint::units::{SectorSize, parse_size};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// Captures the used blocks of a machine's disks into an image, and mints other machines from it.
@@ -64,7 +66,7 @@ pub enum Command {
     ///
     /// Example: remint images /srv/images
     Images(Images),
-    /// Serve images over HTTP or HTTPS
+    /// Serve images, and boot files for the network, over HTTP or HTTPS
     ///
     /// Example: remint serve --data /srv/remint --listen 0.0.0.0:8460 --token-file /etc/remint.token
     #[cfg(feature = "server")]
@@ -111,13 +113,13 @@ pub enum TrustArgument {
 #[derive(Debug, Args)]
 pub struct StoreArguments {
     /// File with the bearer token of the server
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "REMINT_TOKEN_FILE", hide_env_values = true)]
     pub token_file: Option<PathBuf>,
     /// File with a certificate authority (PEM) to trust besides the web's
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "REMINT_CA_FILE", hide_env_values = true)]
     pub ca_file: Option<PathBuf>,
     /// SHA-256 of the server's certificate in hexadecimal; no other is accepted then
-    #[arg(long, value_name = "SHA256")]
+    #[arg(long, value_name = "SHA256", env = "REMINT_FINGERPRINT", hide_env_values = true)]
     pub fingerprint: Option<Fingerprint>,
     /// For how long a request to a server is tried again where the network or the server fails
     #[arg(long, value_name = "SECONDS", default_value_t = 180)]
@@ -152,7 +154,7 @@ pub struct Capture {
     /// A remark, shown in listings
     #[arg(long, value_name = "TEXT")]
     pub comment: Option<String>,
-    /// Number of threads [default: one more than cores, twice the cores for a URL, at most 16]
+    /// Number of threads [default: as many as cores, twice for a URL or network share, at most 16]
     #[arg(long, value_name = "COUNT")]
     pub workers: Option<NonZeroUsize>,
     #[command(flatten)]
@@ -247,7 +249,7 @@ pub struct Deploy {
     /// Do not ask: for scripts
     #[arg(long)]
     pub yes: bool,
-    /// Number of threads [default: one more than cores, twice the cores for a URL, at most 16]
+    /// Number of threads [default: one more than cores, twice the cores for a URL or network share, at most 16]
     #[arg(long, value_name = "COUNT")]
     pub workers: Option<NonZeroUsize>,
     #[command(flatten)]
@@ -271,7 +273,7 @@ pub struct Verify {
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
-    /// Number of threads [default: one more than cores, twice the cores for a URL, at most 16]
+    /// Number of threads [default: one more than cores, twice the cores for a URL or network share, at most 16]
     #[arg(long, value_name = "COUNT")]
     pub workers: Option<NonZeroUsize>,
     #[command(flatten)]
@@ -324,6 +326,9 @@ pub struct Serve {
     /// Directory for everything the server keeps; images go to its folder `store`
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
+    /// Folder of boot files (made by `make pxe`), served under /boot/ to everyone, without the token
+    #[arg(long, value_name = "DIR")]
+    pub boot: Option<PathBuf>,
     /// Address and port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8460")]
     pub listen: std::net::SocketAddr,
@@ -340,7 +345,7 @@ pub struct Serve {
 
 impl StoreArguments {
     /// The settings of a store at `location`, with the token read from its file.
-    pub fn settings(&self, location: &str) -> anyhow::Result<StoreSettings> {
+    pub fn settings(&self, location: &str, stop: Arc<AtomicBool>) -> anyhow::Result<StoreSettings> {
         let token = self.token_file.as_deref().map(super::commands::read_token).transpose()?;
         Ok(StoreSettings {
             location: location.to_owned(),
@@ -348,6 +353,7 @@ impl StoreArguments {
             ca_file: self.ca_file.clone(),
             fingerprint: self.fingerprint,
             retry_for: Some(Duration::from_secs(self.retry_for.into())),
+            stop,
         })
     }
 }

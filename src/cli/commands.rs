@@ -7,7 +7,8 @@ use super::listener::Listener;
 use super::print;
 use anyhow::{Context, Result, bail};
 use remint::agent::{
-    self, CaptureRequest, DeployRequest, DiskSettings, ExitCode, PlanTarget, PreparedDeploy, default_workers,
+    self, CaptureRequest, DeployRequest, DiskSettings, ExitCode, PlanTarget, PreparedDeploy, capture_workers,
+    reading_workers,
 };
 use remint::image::{CollectOptions, ImageVersion, Store};
 use remint::partition::Trust;
@@ -27,7 +28,7 @@ pub fn run(command: Command, listener: &Listener) -> Result<ExitCode> {
     match command {
         Command::Inspect(arguments) => inspect(&arguments),
         Command::Capture(arguments) => capture(&arguments, listener),
-        Command::Plan(arguments) => plan(&arguments),
+        Command::Plan(arguments) => plan(&arguments, listener),
         Command::Deploy(arguments) => deploy(&arguments, listener),
         Command::Verify(arguments) => verify(&arguments, listener),
         Command::Images(arguments) => images(&arguments, listener),
@@ -67,14 +68,14 @@ fn inspect(arguments: &Inspect) -> Result<ExitCode> {
 fn capture(arguments: &Capture, listener: &Listener) -> Result<ExitCode> {
     let request = CaptureRequest {
         image: arguments.image.clone(),
-        store: arguments.store.settings(&arguments.to)?,
+        store: arguments.store.settings(&arguments.to, listener.stop())?,
         disks: arguments.disks.clone(),
         disk_settings: disk_settings(&arguments.disk, arguments.trust.trust.into()),
         options: CaptureOptions { when_dirty: arguments.when_dirty.into(), only: arguments.only.clone() },
         compression: arguments.compress,
         on_read_error: arguments.on_read_error.into(),
         allow_in_use: arguments.allow_in_use,
-        workers: arguments.workers.unwrap_or_else(|| default_workers(&arguments.to)),
+        workers: arguments.workers.unwrap_or_else(|| capture_workers(&arguments.to)),
         comment: arguments.comment.clone(),
     };
     listener.work_begins();
@@ -104,11 +105,11 @@ fn deploy_options(layout: &LayoutArguments) -> DeployOptions {
     }
 }
 
-fn plan(arguments: &Plan) -> Result<ExitCode> {
+fn plan(arguments: &Plan, listener: &Listener) -> Result<ExitCode> {
     let disks = arguments.disks.iter().cloned().map(PlanTarget::Disk);
     let request = DeployRequest {
         image: arguments.image.clone(),
-        store: arguments.store.settings(&arguments.from)?,
+        store: arguments.store.settings(&arguments.from, listener.stop())?,
         targets: disks.chain(arguments.sizes.iter().copied().map(PlanTarget::Size)).collect(),
         disk_settings: disk_settings(&arguments.disk, Trust::Undecided),
         options: deploy_options(&arguments.layout),
@@ -121,7 +122,7 @@ fn plan(arguments: &Plan) -> Result<ExitCode> {
 fn deploy(arguments: &Deploy, listener: &Listener) -> Result<ExitCode> {
     let request = DeployRequest {
         image: arguments.image.clone(),
-        store: arguments.store.settings(&arguments.from)?,
+        store: arguments.store.settings(&arguments.from, listener.stop())?,
         targets: arguments.disks.iter().cloned().map(PlanTarget::Disk).collect(),
         disk_settings: disk_settings(&arguments.disk, Trust::Undecided),
         options: deploy_options(&arguments.layout),
@@ -131,7 +132,7 @@ fn deploy(arguments: &Deploy, listener: &Listener) -> Result<ExitCode> {
         prepared.refuse_unwritable()?;
         confirm(&prepared)?;
     }
-    let workers = arguments.workers.unwrap_or_else(|| default_workers(&arguments.from));
+    let workers = arguments.workers.unwrap_or_else(|| reading_workers(&arguments.from));
     listener.work_begins();
     let problems = prepared.carry_out(workers, listener)?;
     let targets: Vec<&str> = prepared.plan.disks.iter().map(|disk| disk.target.path.as_str()).collect();
@@ -165,8 +166,8 @@ fn confirm(prepared: &PreparedDeploy) -> Result<()> {
 }
 
 fn verify(arguments: &Verify, listener: &Listener) -> Result<ExitCode> {
-    let store = agent::open_store(&arguments.store.settings(&arguments.from)?, false)?;
-    let workers = arguments.workers.unwrap_or_else(|| default_workers(&arguments.from));
+    let store = agent::open_store(&arguments.store.settings(&arguments.from, listener.stop())?, false)?;
+    let workers = arguments.workers.unwrap_or_else(|| reading_workers(&arguments.from));
     listener.work_begins();
     let (version, report) =
         agent::verify(store.as_ref(), &arguments.image, arguments.deep, workers, listener)?;
@@ -191,7 +192,7 @@ fn verify(arguments: &Verify, listener: &Listener) -> Result<ExitCode> {
 }
 
 fn images(arguments: &Images, listener: &Listener) -> Result<ExitCode> {
-    let store = agent::open_store(&arguments.store.settings(&arguments.location)?, false)?;
+    let store = agent::open_store(&arguments.store.settings(&arguments.location, listener.stop())?, false)?;
     let store = store.as_ref();
     match &arguments.action {
         None => list(store, None, arguments.json, listener),
@@ -259,12 +260,16 @@ fn serve(arguments: super::arguments::Serve, listener: &Listener) -> Result<Exit
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
     let mut options = ServeOptions::new(arguments.data, arguments.listen);
+    options.boot = arguments.boot;
     options.token = arguments.token_file.as_deref().map(read_token).transpose()?;
     options.tls =
         arguments.tls_cert.zip(arguments.tls_key).map(|(certificate, key)| TlsFiles { certificate, key });
     listener.work_begins();
     let server = remint::server::start(&options)?;
     print(&format!("serving {} at {}\n", options.data.display(), server.store_url()));
+    if let Some(boot) = &options.boot {
+        print(&format!("serving {} at {}\n", boot.display(), server.boot_url()));
+    }
     let stop = server.stopper();
     let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {

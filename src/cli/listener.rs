@@ -54,6 +54,11 @@ impl Listener {
         Ok(Self { form, quiet, cancelled, working, last_line: Mutex::new(None) })
     }
 
+    /// Set when somebody asks to stop.
+    pub fn stop(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.cancelled)
+    }
+
     /// Work begins that Ctrl-C and SIGTERM ask to stop instead of killing it.
     pub fn work_begins(&self) {
         self.working.store(true, Ordering::Relaxed);

@@ -14,7 +14,7 @@ use zstd::zstd_safe;
 /// The zstd level of [`Compression::Fast`].
 const FAST_LEVEL: i32 = -5;
 /// The largest block of a frame (RFC 8878, 3.1.1.2.4).
-const BLOCK_BYTES: usize = 128 << 10;
+pub(super) const BLOCK_BYTES: usize = 128 << 10;
 
 /// Why a frame is not the chunk it should be.
 #[derive(Debug, thiserror::Error)]
@@ -47,19 +47,6 @@ impl ChunkId {
     #[must_use]
     pub fn of(content: &[u8]) -> Self {
         Self(Sha256::digest(content).into())
-    }
-
-    /// The name of so many zeros.
-    #[must_use]
-    pub fn of_zeros(length_bytes: u64) -> Self {
-        let zeros = [0; 4096];
-        let mut hash = Sha256::new();
-        let mut left = usize_from(length_bytes);
-        while let Some(part) = zeros.get(..left.min(zeros.len())).filter(|part| !part.is_empty()) {
-            hash.update(part);
-            left = left.saturating_sub(part.len());
-        }
-        Self(hash.finalize().into())
     }
 }
 
@@ -122,24 +109,39 @@ impl std::fmt::Debug for Encoder {
 /// ```
 fn store_frame(content: &[u8], out: &mut Vec<u8>) {
     out.reserve(content.len().saturating_add(content.len() / 16384).saturating_add(32));
-    out.extend_from_slice(&[0x28, 0xB5, 0x2F, 0xFD, 0x80, 0x38]);
-    out.extend_from_slice(&u32::try_from(content.len()).unwrap_or(u32::MAX).to_le_bytes());
+    out.extend_from_slice(&frame_header(u64_from(content.len())));
     let mut blocks = content.chunks(BLOCK_BYTES).peekable();
     if blocks.peek().is_none() {
         out.extend_from_slice(&[1, 0, 0]);
     }
     while let Some(block) = blocks.next() {
-        let last = u32::from(blocks.peek().is_none());
-        let run = repeated_byte(block);
-        let kind = u32::from(run.is_some());
-        let header = u32::try_from(block.len()).unwrap_or(u32::MAX) << 3 | kind << 1 | last;
-        let [first, second, third, _] = header.to_le_bytes();
-        out.extend_from_slice(&[first, second, third]);
-        match run {
-            Some(byte) => out.push(byte),
-            None => out.extend_from_slice(block),
+        let last = blocks.peek().is_none();
+        match repeated_byte(block) {
+            Some(byte) => run_block(block.len(), byte, last, out),
+            None => {
+                out.extend_from_slice(&block_header(block.len(), 0, last));
+                out.extend_from_slice(block);
+            }
         }
     }
+}
+
+/// The first bytes of a frame whose content has at most [`MAX_CHUNK_BYTES`].
+pub(super) fn frame_header(content_bytes: u64) -> [u8; 10] {
+    let [a, b, c, d] = u32::try_from(content_bytes).unwrap_or(u32::MAX).to_le_bytes();
+    [0x28, 0xB5, 0x2F, 0xFD, 0x80, 0x38, a, b, c, d]
+}
+
+/// A block that repeats one byte `length` times, at most [`BLOCK_BYTES`].
+pub(super) fn run_block(length: usize, byte: u8, last: bool, out: &mut Vec<u8>) {
+    let [first, second, third] = block_header(length, 1, last);
+    out.extend_from_slice(&[first, second, third, byte]);
+}
+
+fn block_header(length: usize, kind: u32, last: bool) -> [u8; 3] {
+    let header = u32::try_from(length).unwrap_or(u32::MAX) << 3 | kind << 1 | u32::from(last);
+    let [first, second, third, _] = header.to_le_bytes();
+    [first, second, third]
 }
 
 /// The byte that all of a block is made of.

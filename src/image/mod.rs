@@ -13,6 +13,7 @@ mod manifest;
 mod manifest_check;
 mod store;
 mod used_map;
+mod zeros;
 
 pub use chunk::{ChunkError, Decoder, Encoder, ParseChunkIdError, check_frame};
 pub use cutting::{Cut, Piece, chunk_bytes, cut};
@@ -23,6 +24,7 @@ pub use store::{
     VersionName,
 };
 pub use used_map::{UsedMap, UsedMapError};
+pub use zeros::encode_zeros;
 
 use crate::units::MIB;
 

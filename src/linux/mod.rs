@@ -1,4 +1,4 @@
-//! The only code that touches this machine: sysfs, devices, ioctls, mounts, programs.
+//! The only code that touches this machine: sysfs, devices, ioctls, mounts, network, consoles, programs.
 //!
 //! Invariants:
 //!
@@ -9,7 +9,10 @@
 //!
 //! `ioctl` is the one file with unsafe code.
 
+pub mod cards;
+pub mod clock;
 mod discover;
+pub mod drivers;
 mod error;
 mod grow;
 mod holders;
@@ -17,10 +20,13 @@ mod identity;
 mod ioctl;
 mod loop_device;
 mod memory;
+pub mod mounts;
+pub mod power;
 mod program;
 mod reader;
 mod reread;
 mod sysfs;
+pub mod terminal;
 mod writer;
 
 pub use discover::{disk, disks};
@@ -31,6 +37,19 @@ pub use memory::peak_rss_bytes;
 pub use reader::DiskReader;
 pub use reread::reread_table;
 pub use writer::DiskWriter;
+
+use std::path::Path;
+
+/// True where the file system of `path` lies behind a network, so that writing waits for answers. False where
+/// that cannot be found out.
+#[must_use]
+pub fn is_on_network(path: &Path) -> bool {
+    // Numbers of statfs(2); FUSE is SSH and object stores as a rule.
+    const REMOTE: [i64; 6] = [0x6969, 0x517B, 0xFF53_4D42, 0xFE53_4D42, 0x6573_5546, 0x0102_1997];
+    let nearest = path.ancestors().find(|path| path.exists());
+    let found = nearest.and_then(|path| nix::sys::statfs::statfs(path).ok());
+    found.is_some_and(|found| REMOTE.contains(&found.filesystem_type().0))
+}
 
 /// True where this process may do everything on this machine.
 #[must_use]

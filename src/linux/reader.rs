@@ -2,7 +2,7 @@
 
 use super::{Error, ioctl};
 use crate::blockio::{ReadAt, past_the_end};
-use crate::units::u64_from;
+use crate::units::{ByteRange, u64_from};
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use std::fs::File;
 use std::io;
@@ -38,6 +38,12 @@ impl ReadAt for DiskReader {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         read_within(&self.file, self.size_bytes, offset, buffer)
+    }
+
+    fn will_need(&self, range: ByteRange) {
+        if let (Ok(offset), Ok(length)) = (range.start().try_into(), range.length().try_into()) {
+            let _ = posix_fadvise(&self.file, offset, length, PosixFadviseAdvice::POSIX_FADV_WILLNEED);
+        }
     }
 }
 

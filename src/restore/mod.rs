@@ -73,6 +73,11 @@ pub fn run(
     }
     let mut begun = 0usize;
     let result = carry_out(prepared, targets, &totals, around, &mut begun);
+    let result = result.map_err(|error| match error {
+        // A request that was not tried again because somebody asked to stop.
+        Error::Store(_) if around.monitor.cancelled() => Error::Cancelled,
+        error => error,
+    });
     result.map_err(|error| abandon(prepared, targets.get(..begun).unwrap_or(targets), error))
 }
 

@@ -1,10 +1,11 @@
 //! The reference server: the contract in its smallest honest form. `docs/protocol.md` describes it.
 //!
-//! It serves the store in `DATA/store` under `/store`. Invariants: nothing that was sent is visible before it
+//! It serves the store in `DATA/store` under `/store`, and a folder of boot files under `/boot`. Invariants: nothing that was sent is visible before it
 //! was checked; an upload that ends early leaves nothing; no text of a request becomes a path, only names that
 //! were read from it.
 
 mod access;
+mod boot;
 mod chunks;
 mod files;
 mod images;
@@ -17,6 +18,7 @@ pub use run::{RunningServer, ServeOptions, ServerError, TlsFiles, serve, start};
 use crate::image::StoreError;
 use crate::store::Directory;
 use access::Token;
+use boot::BootFolder;
 use problem::Problem;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +28,7 @@ use tokio::sync::Semaphore;
 struct Site {
     store: Directory,
     token: Option<Token>,
+    boot: Option<BootFolder>,
     /// How many uploads are decoded at a time: each may take the memory of its window.
     checking: Semaphore,
     /// How long a client may be silent while it sends.

@@ -1,6 +1,7 @@
 //! Starting and stopping the server.
 
 use super::access::{self, Token};
+use super::boot::{self, BootFolder};
 use super::{Shared, Site, chunks, images, problem};
 use crate::image::StoreError;
 use crate::store::Directory;
@@ -35,6 +36,8 @@ pub struct ServeOptions {
     pub data: PathBuf,
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Folder whose files are served to boot loaders under `/boot/`, without a token.
+    pub boot: Option<PathBuf>,
     /// What clients have to say; without it the store is open to everyone who reaches the server.
     pub token: Option<String>,
     /// Certificate and key; without them the server speaks plain HTTP.
@@ -56,7 +59,7 @@ impl ServeOptions {
     /// Plain HTTP without a token.
     #[must_use]
     pub fn new(data: PathBuf, listen: SocketAddr) -> Self {
-        Self { data, listen, token: None, tls: None, stall: Duration::from_secs(30) }
+        Self { data, listen, boot: None, token: None, tls: None, stall: Duration::from_secs(30) }
     }
 }
 
@@ -109,6 +112,12 @@ impl RunningServer {
         format!("{}://{}/store", if self.tls { "https" } else { "http" }, self.address)
     }
 
+    /// The URL of its boot files, where it serves some; ends in `/`.
+    #[must_use]
+    pub fn boot_url(&self) -> String {
+        format!("{}://{}/boot/", if self.tls { "https" } else { "http" }, self.address)
+    }
+
     /// Stops it: no new connections, and the requests under way have a few seconds to end.
     pub fn stop(mut self) -> Result<(), ServerError> {
         self.handle.graceful_shutdown(Some(STOP_WITHIN));
@@ -151,11 +160,17 @@ pub fn serve(options: &ServeOptions, ready: impl FnOnce(&RunningServer)) -> Resu
 /// Starts a server; when this returns it listens.
 pub fn start(options: &ServeOptions) -> Result<RunningServer, ServerError> {
     let tls = options.tls.as_ref().map(server_config).transpose()?;
+    let boot = options.boot.as_ref().map(|folder| {
+        BootFolder::new(folder.clone())
+            .map_err(failed(format!("opening {}, the folder of boot files", folder.display())))
+    });
+    let boot = boot.transpose()?;
     let store = Directory::open(&options.data.join("store"), true)?;
     store.remove_stale_temporaries(STALE_UPLOAD, false)?;
     let checkers = std::thread::available_parallelism().map_or(2, usize::from).max(2);
     let site = Arc::new(Site {
         store,
+        boot,
         token: options.token.as_deref().map(|token| Token::new(token.trim())),
         checking: Semaphore::new(checkers),
         stall: options.stall,
@@ -221,6 +236,7 @@ fn router(site: Shared) -> Router {
         .layer(from_fn_with_state(Arc::clone(&site), access::require_token));
     Router::new()
         .route("/healthz", get(async || "ok\n"))
+        .route("/boot/{*path}", get(boot::get))
         .nest("/store", store)
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)

@@ -3,6 +3,7 @@
 //! Every request is bounded in time and size, and tried again where the network or the server failed. What a
 //! lost answer makes unclear is asked again: a request that did its work in vain is not a failure.
 
+use super::client::{self, STALL_TIMEOUT, io_cause};
 use super::retry::Attempts;
 use super::{OpenOptions, captures, directory, io_error, tls, wire};
 use crate::image::{
@@ -11,16 +12,15 @@ use crate::image::{
 };
 use crate::units::u64_from;
 use reqwest::blocking::{Client, Response};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a server may be silent, on top of what the size of the request allows.
-const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Publishing and collecting look at every chunk before they answer.
 const LONG_TIMEOUT: Duration = Duration::from_secs(3600);
 /// The slowest line that is waited for.
@@ -34,6 +34,7 @@ pub struct Http {
     base: Url,
     client: Client,
     retry_for: Duration,
+    stop: Arc<AtomicBool>,
 }
 
 /// One request, before it is sent.
@@ -84,23 +85,8 @@ impl Http {
                 "a URL with a user or password in it is not used; give a token in a file (--token-file)";
             return Err(refused(fact.to_owned()));
         }
-        let mut headers = HeaderMap::new();
-        if let Some(token) = &options.token {
-            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
-                .map_err(|_| refused("the token holds characters that no token has".to_owned()))?;
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
-        }
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls::client_config(options.ca.as_deref(), options.fingerprint)?)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(STALL_TIMEOUT)
-            .default_headers(headers)
-            .user_agent(concat!("remint/", env!("CARGO_PKG_VERSION")))
-            .no_proxy()
-            .build()
-            .map_err(|error| io_error("preparing HTTP")(io::Error::other(error)))?;
-        let store = Self { base, client, retry_for: options.retry_for };
+        let client = client::new(options)?;
+        let store = Self { base, client, retry_for: options.retry_for, stop: Arc::clone(&options.stop) };
         let doing = "opening the store".to_owned();
         let what =
             format!("{location} is no store ({} is missing), so what was asked for", layout::STORE_FILE);
@@ -130,7 +116,7 @@ impl Http {
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Passing(error)) => error,
             };
-            if !attempts.wait() {
+            if !attempts.wait(&self.stop) {
                 return Err(StoreError::Io { doing: doing(), source: failure });
             }
         }
@@ -227,16 +213,6 @@ fn worth_repeating(status: StatusCode) -> bool {
     let busy = matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
     let lasting = matches!(status, StatusCode::NOT_IMPLEMENTED | StatusCode::INSUFFICIENT_STORAGE);
     busy || (status.is_server_error() && !lasting)
-}
-
-/// The cause at the bottom of an error of HTTP, and whether it was a timeout.
-fn io_cause(error: &reqwest::Error) -> io::Error {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    let kind = if error.is_timeout() { io::ErrorKind::TimedOut } else { io::ErrorKind::Other };
-    io::Error::new(kind, cause.to_string())
 }
 
 fn read_answer(response: Response, request: &Request<'_>) -> Result<Answer, Failure> {

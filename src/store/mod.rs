@@ -4,8 +4,10 @@
 //! refers to is known to be there and durable; opening a store to read creates nothing.
 
 mod captures;
+mod client;
 mod collect;
 mod directory;
+mod fetch;
 mod http;
 mod listing;
 mod open;
@@ -16,6 +18,7 @@ mod tls;
 pub mod wire;
 
 pub use directory::Directory;
+pub use fetch::{fetch, server_time, unverified_server_time};
 pub use http::Http;
 pub use open::{OpenOptions, open};
 pub use tls::{Fingerprint, ParseFingerprintError};

@@ -4,6 +4,7 @@ use super::{Directory, Fingerprint, Http};
 use crate::image::{Store, StoreError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// How a store is reached.
@@ -19,11 +20,20 @@ pub struct OpenOptions {
     pub create: bool,
     /// For how long a request that fails is tried again.
     pub retry_for: Duration,
+    /// Somebody set it who does not want to wait for another try.
+    pub stop: Arc<AtomicBool>,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { token: None, ca: None, fingerprint: None, create: false, retry_for: Duration::from_secs(180) }
+        Self {
+            token: None,
+            ca: None,
+            fingerprint: None,
+            create: false,
+            retry_for: Duration::from_secs(180),
+            stop: Arc::default(),
+        }
     }
 }
 

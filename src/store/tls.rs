@@ -58,7 +58,7 @@ pub(super) fn client_config(ca: Option<&Path>, pin: Option<Fingerprint>) -> Resu
         .with_safe_default_protocol_versions()
         .map_err(failed)?;
     if let Some(pin) = pin {
-        let verifier = Arc::new(PinnedCertificate { pin, provider });
+        let verifier = Arc::new(PinnedCertificate { pin: Some(pin), provider });
         return Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth());
     }
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
@@ -72,6 +72,16 @@ pub(super) fn client_config(ca: Option<&Path>, pin: Option<Fingerprint>) -> Resu
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
+/// TLS settings that believe anybody. What is learned this way must not be relied on.
+pub(super) fn unverified_config() -> Result<ClientConfig, StoreError> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| io_error("preparing TLS")(io::Error::other(error)))?;
+    let verifier = Arc::new(PinnedCertificate { pin: None, provider });
+    Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+}
+
 fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, StoreError> {
     let bytes = std::fs::read(path).map_err(io_error(format!("reading {}", path.display())))?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
@@ -81,10 +91,10 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, StoreE
     }
 }
 
-/// Trusts one certificate, whoever signed it and whatever name it bears.
+/// Trusts one certificate, whoever signed it and whatever name it bears; or any, where none is named.
 #[derive(Debug)]
 struct PinnedCertificate {
-    pin: Fingerprint,
+    pin: Option<Fingerprint>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -97,7 +107,7 @@ impl ServerCertVerifier for PinnedCertificate {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if Fingerprint::of(end_entity) == self.pin {
+        if self.pin.is_none_or(|pin| pin == Fingerprint::of(end_entity)) {
             return Ok(ServerCertVerified::assertion());
         }
         Err(rustls::Error::InvalidCertificate(rustls::CertificateError::ApplicationVerificationFailure))

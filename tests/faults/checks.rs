@@ -43,8 +43,8 @@ fn a_deep_check_finds_every_damaged_chunk_and_a_quick_one_every_missing_chunk() 
             for damage in damages(&good.chunks[id], &good.chunks[other]) {
                 let mut content = good.clone();
                 let missing = damage.is_none();
-                // A few bits of a zstd frame mean nothing.
-                let content_of = |frame: &[u8]| zstd::stream::decode_all(frame).ok();
+                // A few bits of a zstd frame mean nothing to who decodes it in one go, such as a smaller window.
+                let content_of = |frame: &[u8]| zstd::bulk::decompress(frame, 256 << 20).ok();
                 if damage.as_deref().and_then(content_of) == content_of(&good.chunks[id]) {
                     continue;
                 }

@@ -1,0 +1,102 @@
+//! Drivers for what is there, and for what comes later.
+
+use super::{say, say_step};
+use crate::linux::drivers::{self, DeviceEvents};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// What is used without a device of its own that would ask for it.
+const WITHOUT_DEVICE: [&str; 4] = ["loop", "fuse", "dm_mod", "md_mod"];
+/// Devices are all there when none was announced for so long.
+const QUIET: Duration = Duration::from_millis(300);
+/// How long devices may keep being announced before the work begins all the same.
+const LONGEST_SETTLING: Duration = Duration::from_secs(20);
+/// How long a disk is waited for that a job needs.
+const DISK_WAIT: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(50);
+/// Names given to one call of `modprobe`: their length together stays far below the kernel's limit.
+const BATCH: usize = 200;
+
+/// Loads the drivers of all devices, and goes on doing so for devices that come later, until the process ends.
+pub(super) fn load() {
+    let events = DeviceEvents::listen();
+    // Listening first: what comes while the drivers load is not missed.
+    let mut known = BTreeSet::new();
+    load_new(drivers::device_names(), &mut known);
+    if let Err(error) = drivers::load(WITHOUT_DEVICE) {
+        say(&format!("warning: {error}"));
+    }
+    let events = match events {
+        Ok(events) => events,
+        Err(error) => {
+            say(&format!("warning: devices that are plugged in later get no driver: {error}"));
+            return;
+        }
+    };
+    let busy = Arc::new(AtomicBool::new(true));
+    let seen = Arc::clone(&busy);
+    std::thread::spawn(move || {
+        loop {
+            match events.next(QUIET) {
+                None => seen.store(false, Ordering::Relaxed),
+                Some(first) => {
+                    seen.store(true, Ordering::Relaxed);
+                    let mut names = BTreeSet::new();
+                    // An announcement that was lost gives no name: everything is looked at again.
+                    let mut lost = first.action.is_empty();
+                    names.extend(first.modalias);
+                    while let Some(event) = events.next(Duration::ZERO) {
+                        lost |= event.action.is_empty();
+                        names.extend(event.modalias);
+                    }
+                    if lost {
+                        names.extend(drivers::device_names());
+                    }
+                    load_new(names, &mut known);
+                }
+            }
+        }
+    });
+    wait(LONGEST_SETTLING, || !busy.load(Ordering::Relaxed) && !drivers::usb_disks_are_starting());
+    say_step(&format!("drivers loaded, {} block devices", drivers::block_device_count()));
+}
+
+fn load_new(names: BTreeSet<String>, known: &mut BTreeSet<String>) {
+    let new: Vec<String> = names.into_iter().filter(|name| known.insert(name.clone())).collect();
+    for batch in new.chunks(BATCH) {
+        if let Err(error) = drivers::load(batch.iter().map(String::as_str)) {
+            say(&format!("warning: loading drivers: {error}"));
+        }
+    }
+}
+
+/// Waits for the disks that a job names, or for any where it needs one and names none.
+pub(super) fn wait_for_disks(named: &[String], any: bool) {
+    for device in named {
+        if !Path::new(device).exists() {
+            say_step(&format!("waiting for {device}"));
+            if !wait(DISK_WAIT, || Path::new(device).exists()) {
+                say(&format!("warning: {device} did not appear within {} seconds", DISK_WAIT.as_secs()));
+            }
+        }
+    }
+    if any && named.is_empty() && drivers::block_device_count() == 0 {
+        say_step("waiting for a disk");
+        wait(DISK_WAIT, || drivers::block_device_count() > 0);
+    }
+}
+
+fn wait(limit: Duration, done: impl Fn() -> bool) -> bool {
+    let begin = Instant::now();
+    while !done() {
+        if begin.elapsed() >= limit {
+            return false;
+        }
+        sleep(PAUSE);
+    }
+    true
+}

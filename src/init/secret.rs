@@ -1,0 +1,96 @@
+//! What must not be read by who reads a log: the token, and passwords in URLs.
+
+use std::fmt;
+
+const BLANK: &str = "***";
+
+/// A text that is shown to nobody.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Hides a text.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// The text, for who has to send it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(BLANK)
+    }
+}
+
+/// Blanks out secrets wherever they stand in a text.
+#[derive(Debug, Clone, Default)]
+pub struct Blanker {
+    secrets: Vec<Secret>,
+}
+
+impl Blanker {
+    /// One that knows some secrets. Passwords in URLs are known by their place.
+    #[must_use]
+    pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
+        let mut secrets: Vec<Secret> =
+            secrets.into_iter().filter(|secret| !secret.reveal().is_empty()).collect();
+        // A secret that holds another goes first, or its end would stay.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.reveal().len()));
+        Self { secrets }
+    }
+
+    /// The text without its secrets.
+    #[must_use]
+    pub fn blank(&self, text: &str) -> String {
+        let text = blank_passwords(text);
+        self.secrets.iter().fold(text, |text, secret| text.replace(secret.reveal(), BLANK))
+    }
+}
+
+/// Blanks `user:password@` behind every `://`.
+fn blank_passwords(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once("://") {
+        shown.push_str(before);
+        shown.push_str("://");
+        let ends = |c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '"' | '\'');
+        let (authority, path) = behind.split_at(behind.find(ends).unwrap_or(behind.len()));
+        match authority.rsplit_once('@') {
+            Some((_, host)) => {
+                shown.push_str(BLANK);
+                shown.push('@');
+                shown.push_str(host);
+            }
+            None => shown.push_str(authority),
+        }
+        rest = path;
+    }
+    shown.push_str(rest);
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_blanked_wherever_they_stand() {
+        let blanker = Blanker::new([Secret::new("abc"), Secret::new("abcdef"), Secret::new("")]);
+        assert_eq!(
+            blanker.blank("remint.token=abcdef \"remint.token=abc\" Bearer abcdef!"),
+            "remint.token=*** \"remint.token=***\" Bearer ***!"
+        );
+        assert_eq!(
+            blanker.blank("get http://me:pw@host:80/x@y and https://host/a@b ://q@r"),
+            "get http://***@host:80/x@y and https://host/a@b ://***@r"
+        );
+        assert_eq!(format!("{:?}", Secret::new("abc")), "***");
+    }
+}

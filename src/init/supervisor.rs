@@ -1,0 +1,266 @@
+//! PID 1: mounts, one child that does the work, orphans, and the end.
+//!
+//! It decides little, so that little can go wrong here: what can fail is in the boot process.
+
+use super::ending::Ended;
+use super::journal::Journal;
+use super::parameters::{Action, LogLevel, Parameters};
+use super::{BOOT, LEASE, local_boot, paths};
+use crate::agent::{self, DiskSettings};
+use crate::linux::power::{self, Ending, Stop, StopRequests};
+use crate::linux::terminal::{self, Consoles};
+use crate::linux::{clock, mounts};
+use crate::parallel::lock;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// How long a message stands before the machine restarts or turns itself off after a failure.
+const COUNTDOWN: Duration = Duration::from_secs(15);
+/// How long a job may take to stop in order.
+const PATIENCE: Duration = Duration::from_secs(20);
+const KERNEL_PANIC: Duration = Duration::from_secs(60);
+/// A person at the console is asked again after so long.
+const ASK_AGAIN: Duration = Duration::from_secs(3600);
+
+/// Runs the machine, and never returns.
+pub(super) fn main() -> ! {
+    if std::panic::catch_unwind(run).is_err() {
+        // The panic's own message went to the console.
+        let text =
+            format!("\nremint: error: the supervisor panicked; restarting in {} s\n", COUNTDOWN.as_secs());
+        Consoles::open(None).write(text.as_bytes());
+        std::thread::sleep(COUNTDOWN);
+        power::write_out();
+        power::stop(Stop::Restart);
+    }
+    loop {
+        // PID 1 must not end.
+        std::thread::sleep(ASK_AGAIN);
+    }
+}
+
+struct Supervisor {
+    journal: Journal,
+    parameters: Parameters,
+    /// What Ctrl-Alt-Del or a program asked for, and the child that has to hear of it.
+    asked: Arc<Mutex<Asked>>,
+}
+
+#[derive(Default)]
+struct Asked {
+    stop: Option<Stop>,
+    child: Option<u32>,
+}
+
+/// What follows.
+enum Next {
+    Retry,
+    Stop(Action),
+}
+
+fn run() {
+    let requests = StopRequests::listen();
+    let problems = mounts::mount_basics();
+    power::restart_after_kernel_panic(KERNEL_PANIC);
+    let text = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    let parameters = Parameters::read(&text);
+    let level = parameters.log_level.unwrap_or(LogLevel::Info);
+    terminal::set_kernel_console_level(match level {
+        LogLevel::Debug => 8,
+        LogLevel::Info | LogLevel::Warning => 4,
+        LogLevel::Error => 3,
+    });
+    let _ = std::fs::create_dir_all(paths::run(""));
+    let consoles = Consoles::open(parameters.console.as_deref());
+    let journal = Journal::new(consoles, parameters.blanker(), level);
+    for problem in problems {
+        journal.say(&format!("warning: {problem}"));
+    }
+    if let Err(error) = prepare(&text, &parameters) {
+        journal.say(&format!("warning: {error:#}"));
+    }
+    let asked = Arc::new(Mutex::new(Asked::default()));
+    let hearing = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        while let Some(stop) = requests.next() {
+            let mut asked = lock(&hearing);
+            asked.stop = Some(stop);
+            asked.child.into_iter().for_each(power::ask_to_end);
+        }
+    });
+    Supervisor { journal, parameters, asked }.supervise();
+}
+
+/// Hands the command line to the boot process, hides it from everybody else, and lays out the names by which this
+/// program is called.
+fn prepare(text: &str, parameters: &Parameters) -> anyhow::Result<()> {
+    paths::write_private("command-line", text.as_bytes())?;
+    let shown = paths::run("command-line");
+    std::fs::write(&shown, parameters.blanker().blank(text))?;
+    mounts::cover(Path::new("/proc/cmdline"), &shown)?;
+    let program = std::fs::read_link("/proc/self/exe")?;
+    std::os::unix::fs::symlink(program, paths::run(LEASE))?;
+    mounts::mount_efi_variables()?;
+    Ok(())
+}
+
+impl Supervisor {
+    fn supervise(&self) {
+        loop {
+            let ending = self.run_boot_process();
+            let asked = lock(&self.asked).stop.take();
+            let next = match (asked, Ended::of(ending)) {
+                (Some(Stop::Restart), _) => self.perform(Action::Reboot, false),
+                (Some(Stop::PowerOff), _) => self.perform(Action::PowerOff, false),
+                (None, Ok(Ended::Done)) => self.perform(self.parameters.end, false),
+                (None, Ok(Ended::Chosen(chosen))) => self.perform(chosen.into(), false),
+                (None, Ok(Ended::Failed)) => self.fail(None),
+                (None, Err(fact)) => self.fail(Some(&fact)),
+            };
+            match next {
+                Next::Retry => self.journal.say("once more"),
+                Next::Stop(action) => self.stop(action),
+            }
+            power::end_all_processes(PATIENCE);
+        }
+    }
+
+    fn run_boot_process(&self) -> Ending {
+        let (ended, has_ended) = channel();
+        std::thread::scope(|scope| {
+            let started = std::io::pipe().and_then(|(reader, writer)| {
+                let errors = writer.try_clone()?;
+                let mut command = Command::new("/proc/self/exe");
+                command.arg0(BOOT).stdin(std::process::Stdio::null()).stdout(writer).stderr(errors);
+                let child = power::spawn_hearing_signals(&mut command)?;
+                Ok((reader, child))
+            });
+            let (reader, child) = match started {
+                Ok(started) => started,
+                Err(error) => {
+                    self.journal.say(&format!("error: starting the boot process: {error}"));
+                    return Ending::Code(-1);
+                }
+            };
+            lock(&self.asked).child = Some(child.id());
+            scope.spawn(move || self.journal.follow(reader, &has_ended));
+            let ending = power::wait_and_reap(&child);
+            lock(&self.asked).child = None;
+            let _ = ended.send(());
+            ending
+        })
+    }
+
+    fn fail(&self, fact: Option<&str>) -> Next {
+        if let Some(fact) = fact {
+            self.journal.say(&format!("error: {fact}"));
+        }
+        self.journal.say(&format!("error: failed; the log is {} on this machine", paths::LOG));
+        self.perform(self.parameters.failure, true)
+    }
+
+    fn perform(&self, action: Action, failed: bool) -> Next {
+        self.journal.say(&format!("end: {}", action.name()));
+        match action {
+            Action::Shell => {
+                self.shell(None);
+                self.ask()
+            }
+            Action::Wait => self.ask(),
+            other if failed => {
+                let seconds = COUNTDOWN.as_secs();
+                self.journal.say(&format!("{} in {seconds} s; press a key for a menu", other.name()));
+                self.journal.consoles.forget_input();
+                if self.journal.consoles.wait_for_key(COUNTDOWN) { self.ask() } else { Next::Stop(other) }
+            }
+            other => Next::Stop(other),
+        }
+    }
+
+    /// Asks a person what to do. The machine stays as it is until there is an answer.
+    fn ask(&self) -> Next {
+        loop {
+            if let Some(stop) = lock(&self.asked).stop.take() {
+                return Next::Stop(if stop == Stop::Restart { Action::Reboot } else { Action::PowerOff });
+            }
+            self.journal.ask("What now?  s shell, l log, t try again, b reboot, d local disk, p power off: ");
+            let Some(answer) = self.journal.consoles.read_line(ASK_AGAIN) else {
+                self.journal.ask("\n");
+                continue;
+            };
+            match answer.text.to_lowercase().as_str() {
+                "s" | "shell" => self.shell(Some(&answer.console)),
+                "l" | "log" => self.show_log(),
+                "t" | "try" => return Next::Retry,
+                "b" | "reboot" => return Next::Stop(Action::Reboot),
+                "d" | "local" => return Next::Stop(Action::Local),
+                "p" | "poweroff" => return Next::Stop(Action::PowerOff),
+                _ => {}
+            }
+        }
+    }
+
+    fn shell(&self, console: Option<&Path>) {
+        let Some(console) = console.or_else(|| self.journal.consoles.first()) else {
+            self.journal.say("error: there is no console for a shell");
+            return;
+        };
+        self.journal.say(&format!("shell on {}; leave it with exit", console.display()));
+        let started = terminal::shell(console).and_then(|mut shell| power::spawn_hearing_signals(&mut shell));
+        match started {
+            Ok(child) => {
+                lock(&self.asked).child = Some(child.id());
+                let _ = power::wait_and_reap(&child);
+                lock(&self.asked).child = None;
+            }
+            Err(error) => self.journal.say(&format!("error: starting a shell: {error}")),
+        }
+    }
+
+    fn show_log(&self) {
+        let text = std::fs::read_to_string(paths::LOG).unwrap_or_default();
+        self.journal.consoles.write(terminal::last_lines(&text, 20).as_bytes());
+    }
+
+    fn stop(&self, action: Action) {
+        if action == Action::Local {
+            match next_boot_from_disk() {
+                Ok(Some(number)) => {
+                    self.journal.say(&format!("the firmware starts entry {number}, of the local disk, next"))
+                }
+                Ok(None) => {}
+                Err(said) => self.journal.say(&format!("warning: {said}")),
+            }
+        }
+        power::end_all_processes(PATIENCE);
+        power::write_out();
+        for problem in mounts::unmount_all() {
+            self.journal.say(&format!("warning: {problem}"));
+        }
+        power::write_out();
+        self.journal.say(&format!("stopping after {:.1} s", clock::uptime().as_secs_f64()));
+        power::stop(if action == Action::PowerOff { Stop::PowerOff } else { Stop::Restart });
+        self.journal.say("error: the kernel does not stop the machine; it is safe to turn it off now");
+    }
+}
+
+/// Tells UEFI firmware to start the local disk next. On BIOS the boot order decides, and gives `None`.
+fn next_boot_from_disk() -> Result<Option<String>, String> {
+    if !terminal::is_uefi() {
+        return Ok(None);
+    }
+    let listing = power::boot_entries()?;
+    let disks = agent::inspect(&[], DiskSettings::default()).map_err(|error| format!("{error:#}"))?;
+    let partitions = agent::partition_guids(&disks);
+    match local_boot::entry_of_disk(&listing, &partitions) {
+        Some(number) => power::boot_next(&number).map(|()| Some(number)),
+        None => {
+            Err("the firmware has no boot entry for a disk of this machine; its boot order decides"
+                .to_owned())
+        }
+    }
+}

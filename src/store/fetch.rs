@@ -1,0 +1,132 @@
+//! Small files from a server, and what time it is there.
+
+use super::client::{self, io_cause};
+use super::retry::Attempts;
+use super::{OpenOptions, tls};
+use crate::image::StoreError;
+use crate::units::u64_from;
+use reqwest::StatusCode;
+use reqwest::blocking::{Client, Response};
+use reqwest::header::DATE;
+use std::io::{self, Read};
+use std::time::SystemTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+use time::{OffsetDateTime, PrimitiveDateTime};
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 5.6.7).
+const HTTP_DATE: &[BorrowedFormatItem<'_>] =
+    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+
+/// Fetches a file of at most `limit_bytes`.
+///
+/// # Errors
+/// Where the server does not answer within the time of the options, does not have it, is not the one that is
+/// trusted, or sends more.
+pub fn fetch(url: &str, limit_bytes: u64, options: &OpenOptions) -> Result<Vec<u8>, StoreError> {
+    let client = client::new(options)?;
+    let doing = || format!("fetching {url}");
+    let mut attempts = Attempts::new(options.retry_for);
+    loop {
+        let failure = match client.get(url).send() {
+            Ok(response) if response.status().is_success() => match read(response, limit_bytes) {
+                Ok(Some(bytes)) => return Ok(bytes),
+                Ok(None) => {
+                    return Err(StoreError::Refused {
+                        fact: format!("{url} is longer than {limit_bytes} bytes"),
+                    });
+                }
+                Err(error) => error,
+            },
+            Ok(response) if response.status() == StatusCode::NOT_FOUND => {
+                return Err(StoreError::NotFound { what: url.to_owned() });
+            }
+            Ok(response) if response.status().is_server_error() => answered(&response),
+            Ok(response) => {
+                return Err(StoreError::Refused { fact: format!("{}: {}", doing(), answered(&response)) });
+            }
+            Err(error) => passing(url, &error)?,
+        };
+        if !attempts.wait(&options.stop) {
+            return Err(StoreError::Io { doing: doing(), source: failure });
+        }
+    }
+}
+
+/// What time it is at a server; `None` where it does not say. Any answer will do: this is also how to find out
+/// whether a server is there. Tries once.
+///
+/// # Errors
+/// Where it does not answer, or is not the one that is trusted.
+pub fn server_time(url: &str, options: &OpenOptions) -> Result<Option<SystemTime>, StoreError> {
+    // A token is not for whoever answers here.
+    time_of(&client::new(&OpenOptions { token: None, ..options.clone() })?, url)
+}
+
+/// What time it is at a server that nobody has checked, for a clock that is too wrong to check anybody with.
+///
+/// # Errors
+/// Where it does not answer.
+pub fn unverified_server_time(url: &str) -> Result<Option<SystemTime>, StoreError> {
+    time_of(&client::unverified()?, url)
+}
+
+fn time_of(client: &Client, url: &str) -> Result<Option<SystemTime>, StoreError> {
+    match client.head(url).send() {
+        Ok(response) => Ok(response.headers().get(DATE).and_then(|value| parse_date(value.to_str().ok()?))),
+        Err(error) => {
+            let source = passing(url, &error)?;
+            Err(StoreError::Io { doing: format!("asking {url}"), source })
+        }
+    }
+}
+
+fn parse_date(text: &str) -> Option<SystemTime> {
+    let date = PrimitiveDateTime::parse(text.trim(), HTTP_DATE).ok()?.assume_utc();
+    (date >= OffsetDateTime::UNIX_EPOCH).then(|| SystemTime::from(date))
+}
+
+fn answered(response: &Response) -> io::Error {
+    io::Error::other(format!("the server answered {}", response.status()))
+}
+
+/// The cause of a failure that may pass; an error where it cannot.
+fn passing(url: &str, error: &reqwest::Error) -> Result<io::Error, StoreError> {
+    if error.is_builder() {
+        return Err(StoreError::Refused { fact: format!("\"{url}\" is not a URL: {}", io_cause(error)) });
+    }
+    match tls::certificate_problem(error) {
+        Some(problem) => {
+            Err(StoreError::Refused { fact: format!("{url} does not prove who it is ({problem})") })
+        }
+        None => Ok(io_cause(error)),
+    }
+}
+
+fn read(response: Response, limit_bytes: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    response.take(limit_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(Some(bytes).filter(|bytes| u64_from(bytes.len()) <= limit_bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn dates_of_http_are_read() {
+        let seconds =
+            |text| parse_date(text).map(|time| time.duration_since(SystemTime::UNIX_EPOCH).unwrap());
+        assert_eq!(seconds("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::from_secs(784_111_777)));
+        assert_eq!(seconds("yesterday"), None);
+        assert_eq!(seconds("Sun, 06 Nov 1894 08:49:37 GMT"), None);
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused_at_once() {
+        let options = OpenOptions::default();
+        let error = fetch("no url", 10, &options).unwrap_err();
+        assert!(error.to_string().contains("\"no url\" is not a URL"), "{error}");
+    }
+}

@@ -1,0 +1,80 @@
+//! The disks of a machine: files, and the devices that the emulator makes of them.
+
+use super::scenario::{Bus, Content, Disk};
+use crate::lab;
+use std::fs::File;
+use std::path::Path;
+
+/// Makes the file of a disk: a GPT with one partition, labelled `LAB` and the disk's number.
+pub fn make(disk: &Disk, number: usize, file: &Path) {
+    let sector = u64::from(disk.sector);
+    if disk.content == Content::Blank {
+        File::create(file).unwrap().set_len(disk.size_mib * lab::MIB).unwrap();
+        return;
+    }
+    let script = "label: gpt\nfirst-lba: 256\nstart=1MiB\n";
+    let place = lab::partitioned_disk(file, disk.size_mib * lab::MIB, sector, script)[0];
+    let part = file.with_extension("part");
+    File::create(&part).unwrap().set_len(place.length).unwrap();
+    let sector = disk.sector.to_string();
+    let xfs_sector = format!("size={sector}");
+    let (path, label) = (lab::text(&part), format!("LAB{number}"));
+    match disk.content {
+        Content::Ext4 => lab::run("mkfs.ext4", &["-q", "-b", "4096", "-L", &label, path]),
+        Content::Xfs => lab::run("mkfs.xfs", &["-q", "--unsupported", "-s", &xfs_sector, "-L", &label, path]),
+        Content::Ntfs => lab::run("mkntfs", &["-q", "-Q", "-F", "-s", &sector, "-L", &label, path]),
+        Content::Fat => lab::run("mkfs.fat", &["-S", &sector, "-n", &label, path]),
+        Content::Swap => lab::run("mkswap", &["-L", &label, path]),
+        Content::Blank => String::new(),
+    };
+    lab::put(file, place.start, &part);
+    std::fs::remove_file(&part).unwrap();
+}
+
+/// Whether `remint inspect` showed a disk as what it is: its bus, its sectors, its file system.
+pub fn shown(disk: &Disk, number: usize, console: &[String]) -> Result<(), String> {
+    let (label, kind) = (format!(" LAB{number} "), format!(" {} ", disk.content.name()));
+    let missing = |what: &str| format!("disk {number} ({:?}): {what}", disk.bus);
+    let row = console.iter().position(|line| line.contains(&label) && line.contains(&kind));
+    let row = row.ok_or_else(|| missing(&format!("no line with{label}and{kind}")))?;
+    let before = |start: &str| console[..row].iter().rev().find(|line| line.starts_with(start));
+    let sectors = format!("sectors of {} bytes", disk.sector);
+    let (device, disk_line) = (before("/dev/").ok_or_else(|| missing("no device"))?, before("Disk "));
+    let transport = format!("({}", disk.bus.transport());
+    if !device.contains(&transport) {
+        return Err(missing(&format!("not {transport} but {device}")));
+    }
+    match disk_line.filter(|line| line.contains(&sectors)) {
+        Some(_) => Ok(()),
+        None => Err(missing(&format!("not {sectors} but {disk_line:?}"))),
+    }
+}
+
+/// The emulator's options for a disk; `number` counts the disks of the machine.
+pub fn options(disk: &Disk, number: usize, file: &Path) -> Vec<String> {
+    let drive = format!("if=none,id=disk{number},format=raw,cache=unsafe,file={}", file.display());
+    let size = format!("logical_block_size={0},physical_block_size={0}", disk.sector);
+    let on_bus = |controller: &str, device: &str| {
+        vec![
+            format!("{controller},id=bus{number}"),
+            format!("{device},drive=disk{number},serial=LAB{number}"),
+        ]
+    };
+    let devices = match disk.bus {
+        Bus::Nvme => vec![format!("nvme,drive=disk{number},serial=LAB{number},{size}")],
+        Bus::Virtio => vec![format!("virtio-blk-pci,drive=disk{number},serial=LAB{number},{size}")],
+        Bus::Ahci => on_bus("ahci", &format!("ide-hd,bus=bus{number}.0,{size}")),
+        Bus::VirtioScsi => on_bus("virtio-scsi-pci", &format!("scsi-hd,bus=bus{number}.0,{size}")),
+        Bus::Megasas => on_bus("megasas", &format!("scsi-hd,bus=bus{number}.0,{size}")),
+        Bus::Usb => on_bus("qemu-xhci", &format!("usb-storage,bus=bus{number}.0,{size}")),
+        Bus::Uas => vec![
+            format!("qemu-xhci,id=bus{number}"),
+            format!("usb-uas,id=uas{number},bus=bus{number}.0"),
+            format!("scsi-hd,bus=uas{number}.0,drive=disk{number},serial=LAB{number},{size}"),
+        ],
+        Bus::Sd => vec!["sdhci-pci".to_owned(), format!("sd-card,drive=disk{number}")],
+    };
+    let mut options = vec!["-drive".to_owned(), drive];
+    options.extend(devices.into_iter().flat_map(|device| ["-device".to_owned(), device]));
+    options
+}

@@ -1,0 +1,100 @@
+//! Virtual machines under test: what a scenario file says, made and run.
+
+pub mod console;
+pub mod disks;
+pub mod qemu;
+pub mod scenario;
+pub mod site;
+
+use console::Missing;
+use qemu::{Machine, Media};
+use scenario::{Boot, Ends, Scenario};
+use site::Site;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What no machine may ever say.
+const NEVER: [&str; 4] = ["Kernel panic", "BUG: ", "Oops: ", "panicked at"];
+
+/// `target/boot`, where the boot environment was made.
+pub fn boot_folder() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    root.join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into())).join("boot")
+}
+
+/// Runs a scenario; an error says what was not shown, and where the console is kept.
+pub fn run(name: &str, file: &Path) -> Result<String, String> {
+    let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
+    let scenario = Scenario::read(&text)?;
+    let boot = boot_folder();
+    let needed: &[&str] = match scenario.boot {
+        Boot::Iso => &["remint.iso"],
+        Boot::Usb => &["remint-usb.img"],
+        Boot::Network | Boot::Kernel => &["vmlinuz", "initramfs.img"],
+    };
+    for file in needed {
+        if !boot.join(file).exists() {
+            return Err(format!("{} is missing: run make boot", boot.join(file).display()));
+        }
+    }
+    let logs = boot.join("logs");
+    std::fs::create_dir_all(&logs).map_err(|error| error.to_string())?;
+    let log = logs.join(format!("{name}.log"));
+    // Beside the kernel, so that links to it can be made.
+    let folder = tempfile::Builder::new().prefix("machine-").tempdir_in(&boot).unwrap();
+    let site = Site::new(&scenario, folder.path());
+    for (number, disk) in scenario.disk.iter().enumerate() {
+        disks::make(disk, number, &folder.path().join(format!("disk{number}")));
+    }
+    let command_line = site.fill(&format!("console=ttyS0 {}", scenario.command_line));
+    let media = Media { folder: folder.path(), boot: &boot, tftp: &site.tftp, command_line: &command_line };
+    // Looked for before the time runs.
+    qemu::accelerator();
+    let started = Instant::now();
+    let deadline = started + Duration::from_secs(scenario.seconds);
+    let mut machine = Machine::start(&scenario, &media, &log);
+    judge(&scenario, &site, &mut machine, deadline)
+        .map_err(|fact| format!("{fact}\n  promise: {}\n  console: {}", scenario.promise, log.display()))?;
+    let first = machine
+        .console
+        .first_event
+        .map_or(String::from("no event"), |time| format!("first event after {:.1} s", time.as_secs_f64()));
+    Ok(format!("{first}, over after {:.1} s", started.elapsed().as_secs_f64()))
+}
+
+fn judge(scenario: &Scenario, site: &Site, machine: &mut Machine, deadline: Instant) -> Result<(), String> {
+    let never: Vec<&str> = NEVER.into_iter().chain(scenario.never.iter().map(String::as_str)).collect();
+    let explain = |missing: Missing, wanted: &str| match missing {
+        Missing::Ended => format!("the machine ended before its console showed: {wanted}"),
+        Missing::TimedOut => format!("after {} s its console had not shown: {wanted}", scenario.seconds),
+        Missing::Forbidden(line) => format!("its console showed what it must not: {line}"),
+    };
+    let mut keys = scenario.key.iter().peekable();
+    for pattern in &scenario.console {
+        let pattern = site.fill(pattern);
+        machine.console.wait_for(&pattern, &never, deadline).map_err(|missing| explain(missing, &pattern))?;
+        if let Some(key) = keys.next_if(|key| site.fill(&key.after) == pattern) {
+            machine.console.type_text(&key.text);
+        }
+    }
+    if let Some(key) = keys.next() {
+        return Err(format!("key: \"{}\" is none of the lines of console, in their order", key.after));
+    }
+    let disks = scenario.disk.iter().enumerate().filter(|_| scenario.inspected);
+    let unseen: Vec<String> =
+        disks.filter_map(|(number, disk)| disks::shown(disk, number, &machine.console.lines).err()).collect();
+    if !unseen.is_empty() {
+        return Err(unseen.join("\n"));
+    }
+    if scenario.ends == Ends::Stays {
+        return Ok(());
+    }
+    machine
+        .console
+        .read_to_end(&never, deadline)
+        .map_err(|missing| explain(missing, "the end of the machine"))?;
+    match machine.end(deadline)? {
+        ended if ended == scenario.ends => Ok(()),
+        ended => Err(format!("it ended by {ended:?}, not by {:?}", scenario.ends)),
+    }
+}

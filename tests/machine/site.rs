@@ -1,0 +1,102 @@
+//! What a machine talks to: the project's own server, and the folder that `scripts/pxe` makes for it.
+
+use super::qemu::mac;
+use super::scenario::{Boot, Scenario, Server};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+/// How the emulated network calls this machine.
+const HOST: &str = "10.0.2.2";
+
+pub struct Site {
+    server: Option<Child>,
+    pub tftp: PathBuf,
+    values: Vec<(&'static str, String)>,
+}
+
+impl Site {
+    /// Starts the server and makes the boot folder.
+    pub fn new(scenario: &Scenario, folder: &Path) -> Self {
+        let mut site = Self { server: None, tftp: folder.join("pxe"), values: Vec::new() };
+        std::fs::create_dir(&site.tftp).unwrap();
+        if scenario.server != Server::None {
+            site.start_server(scenario, folder);
+        }
+        if scenario.boot == Boot::Network {
+            site.make_boot_folder(scenario);
+        }
+        for (name, text) in &scenario.files {
+            let path = site.tftp.join(site.fill(name));
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, site.fill(text).trim_start()).unwrap();
+        }
+        for name in &scenario.without {
+            std::fs::remove_file(site.tftp.join(name)).unwrap();
+        }
+        site
+    }
+
+    fn start_server(&mut self, scenario: &Scenario, folder: &Path) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_remint"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(folder.join("data"));
+        command.arg("--boot").arg(&self.tftp);
+        let mut scheme = "http";
+        if scenario.server == Server::Https {
+            scheme = "https";
+            let names = vec![HOST.to_owned()];
+            let made = rcgen::generate_simple_self_signed(names).unwrap();
+            let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
+            std::fs::write(&certificate, made.cert.pem()).unwrap();
+            std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+            command.arg("--tls-cert").arg(certificate).arg("--tls-key").arg(key);
+            use sha2::Digest;
+            let digest = sha2::Sha256::digest(made.cert.der());
+            let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            self.values.push(("{fingerprint}", digest));
+        }
+        let mut server = command.stdout(Stdio::piped()).spawn().unwrap();
+        let output = server.stdout.take().unwrap();
+        self.server = Some(server);
+        let (sender, said) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        let line = said.recv_timeout(Duration::from_secs(20)).expect("the server starts");
+        let port = line.rsplit(':').next().and_then(|rest| rest.split('/').next()).unwrap();
+        self.values.push(("{server}", format!("{scheme}://{HOST}:{port}")));
+    }
+
+    fn make_boot_folder(&self, scenario: &Scenario) {
+        let output = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/pxe"))
+            .args(["--server", &self.fill("{server}"), "--arguments"])
+            .arg(self.fill(&scenario.command_line))
+            .arg("--output")
+            .arg(&self.tftp)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "scripts/pxe: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// A text with the values of this site put in.
+    pub fn fill(&self, text: &str) -> String {
+        let mut text = text.replace("{mac}", &mac(0).replace(':', "-"));
+        for (name, value) in &self.values {
+            text = text.replace(name, value);
+        }
+        text
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if let Some(server) = &mut self.server {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
+    }
+}
