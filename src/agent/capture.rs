@@ -3,7 +3,7 @@
 use super::disks::{self, DiskSettings};
 use super::images::{StoreSettings, load_manifest, open_store};
 use crate::blockio::ReadAt;
-use crate::capture::{self, Options, Report};
+use crate::capture::{self, Capture, Options, Report};
 use crate::image::{ImageName, ImageVersion, Manifest, Store, StoreError, VersionName};
 use crate::linux::DiskReader;
 use crate::plan::{self, CaptureOptions};
@@ -92,8 +92,15 @@ pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<Captur
         created: OffsetDateTime::now_utc().format(&Rfc3339).context("writing the time")?,
     };
     let sources: Vec<&dyn ReadAt> = readers.iter().map(|reader| -> &dyn ReadAt { reader }).collect();
-    let (manifest, report) =
-        capture::run(&plan, &sources, store.as_ref(), &version, previous.as_ref(), &options, monitor)?;
+    let (manifest, report) = capture::run(&Capture {
+        plan: &plan,
+        sources: &sources,
+        store: store.as_ref(),
+        version: &version,
+        previous: previous.as_ref(),
+        options: &options,
+        monitor,
+    })?;
     Ok(CaptureOutcome { version, manifest, report })
 }
 

@@ -56,22 +56,33 @@ struct Totals {
     sent_bytes: AtomicU64,
 }
 
-/// Captures `plan` from `sources`, one reader for each disk of the plan, into `store` as `version`.
-/// `previous` is the image's last version: what it refers to is asked for in bulk.
+/// A capture to carry out.
+#[derive(Clone, Copy)]
+pub struct Capture<'a> {
+    /// What to read.
+    pub plan: &'a [DiskCapture],
+    /// One reader for each disk of the plan.
+    pub sources: &'a [&'a dyn ReadAt],
+    /// Where it goes.
+    pub store: &'a dyn Store,
+    /// The version it becomes.
+    pub version: &'a ImageVersion,
+    /// The image's last version: what it refers to is asked for in bulk.
+    pub previous: Option<&'a Manifest>,
+    /// How.
+    pub options: &'a Options,
+    /// Who listens.
+    pub monitor: &'a dyn Monitor,
+}
+
+/// Carries out a capture and publishes its version.
 ///
 /// # Errors
 /// Whatever kept the version from being published. Chunks that were stored stay.
-pub fn run(
-    plan: &[DiskCapture],
-    sources: &[&dyn ReadAt],
-    store: &dyn Store,
-    version: &ImageVersion,
-    previous: Option<&Manifest>,
-    options: &Options,
-    monitor: &dyn Monitor,
-) -> Result<(Manifest, Report), Error> {
+pub fn run(capture: &Capture<'_>) -> Result<(Manifest, Report), Error> {
+    let Capture { store, version, monitor, .. } = *capture;
     store.begin_capture(version)?;
-    let result = store_everything(plan, sources, store, version, previous, options, monitor);
+    let result = store_everything(capture);
     if result.is_err() {
         // The first error is what a person has to know; a marker that stays behind only spares chunks.
         let _ = store.abandon(version);
@@ -83,15 +94,8 @@ pub fn run(
     })
 }
 
-fn store_everything(
-    plan: &[DiskCapture],
-    sources: &[&dyn ReadAt],
-    store: &dyn Store,
-    version: &ImageVersion,
-    previous: Option<&Manifest>,
-    options: &Options,
-    monitor: &dyn Monitor,
-) -> Result<(Manifest, Report), Error> {
+fn store_everything(capture: &Capture<'_>) -> Result<(Manifest, Report), Error> {
+    let Capture { plan, sources, store, version, options, monitor, .. } = *capture;
     let total_bytes =
         plan.iter().flat_map(|disk| disk.read.iter().flatten()).map(RangeSet::total_bytes).sum();
     let totals = Totals { total_bytes, done_bytes: AtomicU64::new(0), sent_bytes: AtomicU64::new(0) };
@@ -110,7 +114,7 @@ fn store_everything(
                 source: &window,
                 sector_bytes: disk.disk.logical_sector_bytes.bytes(),
                 read,
-                known: volume::known(store, version, previous, volume)?,
+                known: volume::known(store, version, capture.previous, volume)?,
                 store,
                 options,
                 totals: &totals,

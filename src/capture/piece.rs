@@ -155,17 +155,15 @@ mod tests {
         Scratched(MemoryDisk::from_bytes(&bytes), RangeSet::of(ByteRange::new(1000, 1030)))
     }
 
+    fn reader(source: &dyn ReadAt, on_read_error: OnReadError) -> Reader<'_> {
+        Reader { volume: "v", source, sector_bytes: 512, on_read_error, monitor: &crate::progress::Silent }
+    }
+
     #[test]
     fn free_bytes_are_zeros_and_used_bytes_are_as_they_are() {
         let disk = scratched();
         let used: RangeSet = [ByteRange::new(5000, 6000), ByteRange::new(7000, 7001)].into_iter().collect();
-        let reader = Reader {
-            volume: "v",
-            source: &disk,
-            sector_bytes: 512,
-            on_read_error: OnReadError::Fail,
-            monitor: &crate::progress::Silent,
-        };
+        let reader = reader(&disk, OnReadError::Fail);
         let mut buffer = vec![9; 9000];
         assert!(reader.read(ByteRange::new(4096, 8192), &used, &mut buffer).unwrap().is_empty());
         for (at, byte) in (4096u64..).zip(&buffer) {
@@ -198,13 +196,7 @@ mod tests {
         let disk = Told(MemoryDisk::from_bytes(&[0; 300 << 10]), std::sync::Mutex::default());
         let ranges = [(0, 10), (5000, 6000), (200_000, 200_001), (290_000, 300_000)];
         let used: RangeSet = ranges.into_iter().map(|(start, end)| ByteRange::new(start, end)).collect();
-        let reader = Reader {
-            volume: "v",
-            source: &disk,
-            sector_bytes: 512,
-            on_read_error: OnReadError::Fail,
-            monitor: &crate::progress::Silent,
-        };
+        let reader = reader(&disk, OnReadError::Fail);
         reader.announce(ByteRange::new(0, 295_000), &used);
         let expected = [(0, 6000), (200_000, 200_001), (290_000, 295_000)];
         assert_eq!(*disk.1.lock().unwrap(), expected.map(|(start, end)| ByteRange::new(start, end)));
@@ -214,13 +206,7 @@ mod tests {
     fn only_the_unreadable_sectors_are_lost_and_they_are_named() {
         let disk = scratched();
         let used = RangeSet::of(ByteRange::new(0, 4096));
-        let mut reader = Reader {
-            volume: "v",
-            source: &disk,
-            sector_bytes: 512,
-            on_read_error: OnReadError::Zero,
-            monitor: &crate::progress::Silent,
-        };
+        let mut reader = reader(&disk, OnReadError::Zero);
         let mut buffer = Vec::new();
         let bad = reader.read(ByteRange::new(0, 4096), &used, &mut buffer).unwrap();
         assert_eq!(bad.ranges(), [ByteRange::new(512, 1536)]);
@@ -235,13 +221,7 @@ mod tests {
     fn an_unreadable_sector_in_free_space_does_not_matter() {
         let disk = scratched();
         let used: RangeSet = [ByteRange::new(0, 512), ByteRange::new(2048, 4096)].into_iter().collect();
-        let reader = Reader {
-            volume: "v",
-            source: &disk,
-            sector_bytes: 512,
-            on_read_error: OnReadError::Fail,
-            monitor: &crate::progress::Silent,
-        };
+        let reader = reader(&disk, OnReadError::Fail);
         assert!(reader.read(ByteRange::new(0, 4096), &used, &mut Vec::new()).unwrap().is_empty());
     }
 }

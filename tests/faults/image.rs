@@ -73,7 +73,17 @@ impl Capture {
             comment: Some("made by a test".to_owned()),
             created: "2026-11-20T21:15:00Z".to_owned(),
         };
-        capture::run(&self.plan, sources, store, &version(name), previous, &options, monitor)
+        let version = version(name);
+        let plan = &self.plan;
+        capture::run(&capture::Capture {
+            plan,
+            sources,
+            store,
+            version: &version,
+            previous,
+            options: &options,
+            monitor,
+        })
     }
 
     /// A capture in which only reading fails.
