@@ -26,13 +26,13 @@ agent: setup ## The static program of the boot image: target/boot/remint
 stock-kernel: setup ## Debian's signed kernel and its modules: target/boot/vmlinuz, target/boot/modules
 	@scripts/kernel stock
 
-initramfs: agent stock-kernel ## What a machine boots into: target/boot/initramfs.img (FIRMWARE=DIR adds firmware)
+initramfs: agent $(if $(filter own,$(KERNEL)),kernel,stock-kernel) ## What a machine boots into: target/boot/initramfs.img (FIRMWARE=DIR adds firmware)
 	@scripts/initramfs
 
 boot-image: initramfs ## Everything a machine boots into: agent, kernel, initramfs
 
 initramfs-list: ## What is inside: path, size, and the package or module tree it came from
-	@cat $(or $(CARGO_TARGET_DIR),target)/boot/initramfs.list
+	@cat $(or $(CARGO_TARGET_DIR),target)/boot/$(if $(filter own,$(KERNEL)),own/)initramfs.list
 
 iso: initramfs ## A disc or stick to boot from: target/boot/remint.iso (SETTINGS=FILE; docs/media.md)
 	@scripts/media iso $(if $(SETTINGS),--settings "$(SETTINGS)")

@@ -16,10 +16,17 @@ use std::time::{Duration, Instant};
 /// What no machine may ever say.
 const NEVER: [&str; 4] = ["Kernel panic", "BUG: ", "Oops: ", "panicked at"];
 
-/// `target/boot`, where the boot environment was made.
+/// `target/boot`, where the boot environment was made; with KERNEL=own that of our own kernel (docs/kernel.md).
 pub fn boot_folder() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    root.join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into())).join("boot")
+    let boot =
+        root.join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into())).join("boot");
+    if own_kernel() { boot.join("own") } else { boot }
+}
+
+/// Whether the machines boot our own kernel.
+pub fn own_kernel() -> bool {
+    std::env::var("KERNEL").is_ok_and(|kernel| kernel == "own")
 }
 
 /// Runs a scenario; an error says what was not shown, and where the console is kept.
