@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 CARGO ?= cargo
 
-.PHONY: help setup check test demo bench fuzz build agent stock-kernel kernel initramfs initramfs-list boot-image pxe iso usb
+.PHONY: help setup check test demo bench fuzz build agent stock-kernel kernel initramfs initramfs-list boot-image pxe iso usb scenario
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -29,8 +29,6 @@ stock-kernel: setup ## Debian's signed kernel and its modules: target/boot/vmlin
 initramfs: agent $(if $(filter own,$(KERNEL)),kernel,stock-kernel) ## What a machine boots into: target/boot/initramfs.img (FIRMWARE=DIR adds firmware)
 	@scripts/initramfs
 
-boot-image: initramfs ## Everything a machine boots into: agent, kernel, initramfs
-
 initramfs-list: ## What is inside: path, size, and the package or module tree it came from
 	@cat $(or $(CARGO_TARGET_DIR),target)/boot/$(if $(filter own,$(KERNEL)),own/)initramfs.list
 
@@ -43,7 +41,12 @@ usb: initramfs ## A stick with a partition for images: target/boot/remint-usb.im
 pxe: initramfs ## What machines boot from the network: target/boot/pxe (SERVER=URL, ARGUMENTS=TEXT)
 	@scripts/pxe $(if $(SERVER),--server '$(SERVER)') $(if $(ARGUMENTS),--arguments '$(ARGUMENTS)')
 
-test: setup boot-image ## Every test there is
+boot-image: initramfs pxe iso usb ## Everything that machines boot from: all of target/boot
+
+scenario: boot-image ## One virtual machine of tests/scenarios/: make scenario NAME=network-bios
+	$(CARGO) test --test boot -- $(NAME)
+
+test: boot-image ## Every test there is
 	scripts/lint
 	$(CARGO) test --no-fail-fast
 

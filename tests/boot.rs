@@ -30,14 +30,16 @@ fn main() {
     assert!(files.len() > 1, "the scenarios were not found");
     let trials = files.into_iter().map(|file| {
         let name = file.file_stem().unwrap().to_str().unwrap().to_owned();
-        // Nobody signed our own kernel.
-        let not_for_it = machine::own_kernel() && name.contains("secure-boot");
-        Trial::test(name.clone(), move || {
+        let impossible = machine::impossible(&file);
+        if let Some(why) = impossible {
+            println!("{name} cannot be tried on this machine: {why}");
+        }
+        let trial = Trial::test(name.clone(), move || {
             let figures = machine::run(&name, &file)?;
             println!("{name}: {figures}");
             Ok(())
-        })
-        .with_ignored_flag(not_for_it)
+        });
+        trial.with_ignored_flag(impossible.is_some())
     });
     libtest_mimic::run(&arguments, trials.collect()).exit();
 }

@@ -16,14 +16,18 @@ const LARGE: SectorSize = SectorSize::B4096;
 const DISK_500_GB: u64 = 500_107_862_016;
 const DISK_1_TB: u64 = 1_000_204_886_016;
 
-const DYNAMIC: DeployOptions =
-    DeployOptions { layout: Layout::Dynamic, free_space: FreeSpace::Discard, expand: true };
+const DYNAMIC: DeployOptions = DeployOptions {
+    layout: Layout::Dynamic,
+    free_space: FreeSpace::Discard,
+    expand: true,
+    wishes: Vec::new(),
+};
 const ORIGINAL: DeployOptions =
-    DeployOptions { layout: Layout::Original, free_space: FreeSpace::Keep, expand: true };
+    DeployOptions { layout: Layout::Original, free_space: FreeSpace::Keep, expand: true, wishes: Vec::new() };
 
 fn deploy(disks: &[Disk], targets: &[MachineDisk], options: DeployOptions) -> Result<DeployPlan, Refusal> {
     let targets: Vec<(u32, MachineDisk)> = (0..).zip(targets.iter().cloned()).collect();
-    let plan = plan::deploy("example", "1", disks, &targets, options)?;
+    let plan = plan::deploy("example", "1", disks, &targets, &options)?;
     assert_eq!(plan::check(&plan, disks), Ok(()));
     Ok(plan)
 }

@@ -8,7 +8,9 @@ use plan_images::*;
 use proptest::prelude::*;
 use remint::machine::MachineDisk;
 use remint::plan::{self, DeployOptions, DeployPlan, Refusal, Resize};
-use remint::schema::{Content, Disk, FileSystemKind, FreeSpace, Layout, MbrRole, Role, Table};
+use remint::schema::{
+    Content, Disk, FileSystemKind, FreeSpace, Layout, MbrRole, PartitionWish, Role, Table, WantedSize,
+};
 use remint::units::{ByteRange, GIB, Lba, MIB, SectorSize};
 use std::collections::BTreeMap;
 
@@ -110,14 +112,24 @@ fn options() -> impl Strategy<Value = DeployOptions> {
         layout,
         free_space,
         expand,
+        wishes: Vec::new(),
     })
+}
+
+fn wanted() -> impl Strategy<Value = WantedSize> {
+    prop_oneof![
+        Just(WantedSize::Keep),
+        Just(WantedSize::Share),
+        (0..40 * GIB).prop_map(WantedSize::Bytes),
+        (1u32..=10_000).prop_map(WantedSize::Percent),
+    ]
 }
 
 fn deploy(
     disk: &Disk,
     size_bytes: u64,
     sector: SectorSize,
-    options: DeployOptions,
+    options: &DeployOptions,
 ) -> Result<DeployPlan, Refusal> {
     let targets: [(u32, MachineDisk); 1] = [(0, target("/dev/sda", size_bytes, sector))];
     plan::deploy("image", "1", std::slice::from_ref(disk), &targets, options)
@@ -183,9 +195,9 @@ proptest! {
         odd in 0u64..9000,
     ) {
         let size_bytes = disk.size_bytes / 100 * percent + odd;
-        let Ok(plan) = deploy(&disk, size_bytes, to, options) else { return Ok(()) };
+        let Ok(plan) = deploy(&disk, size_bytes, to, &options) else { return Ok(()) };
         prop_assert_eq!(plan::check(&plan, std::slice::from_ref(&disk)), Ok(()));
-        prop_assert_eq!(&deploy(&disk, size_bytes, to, options).unwrap(), &plan);
+        prop_assert_eq!(&deploy(&disk, size_bytes, to, &options).unwrap(), &plan);
         let text = plan::explain(&plan, std::slice::from_ref(&disk));
         prop_assert!(text.lines().all(|line| line.chars().count() <= 80), "{}", text);
 
@@ -215,14 +227,14 @@ proptest! {
 
     #[test]
     fn the_minimum_is_exact(disk in image(), to in sector(), options in options()) {
-        let minimum = match deploy(&disk, disk.size_bytes * 2, to, options) {
+        let minimum = match deploy(&disk, disk.size_bytes * 2, to, &options) {
             Ok(plan) => plan.disks[0].minimum_disk_bytes,
             Err(_) => return Ok(()),
         };
-        let exact = deploy(&disk, minimum, to, options);
+        let exact = deploy(&disk, minimum, to, &options);
         prop_assert_eq!(exact.map(|plan| plan.disks[0].minimum_disk_bytes), Ok(minimum));
         for missing in [1, to.bytes(), MIB, minimum / 2] {
-            match deploy(&disk, minimum.saturating_sub(missing), to, options) {
+            match deploy(&disk, minimum.saturating_sub(missing), to, &options) {
                 Err(Refusal::TooSmall { minimum_bytes, missing_bytes, target_bytes, .. }) => {
                     prop_assert_eq!(minimum_bytes, minimum);
                     prop_assert_eq!(missing_bytes, minimum - target_bytes);
@@ -230,6 +242,62 @@ proptest! {
                 other => prop_assert!(false, "{} bytes less: {:?}", missing, other),
             }
         }
+    }
+
+    #[test]
+    fn wanted_sizes_are_given_and_nothing_is_lost(
+        disk in image(),
+        to in sector(),
+        wanted in proptest::collection::vec(wanted(), 8),
+        percent in 100u64..400,
+    ) {
+        // Whatever keeps its size by its content has no wish.
+        let wishes: Vec<PartitionWish> = disk.volumes.iter().zip(wanted).filter_map(|(volume, size)| {
+            let size = match size {
+                WantedSize::Bytes(more) => WantedSize::Bytes(volume.size_bytes + more),
+                other => other,
+            };
+            let grows = volume.content.file_system().is_some_and(|fs| matches!(fs.kind, Ext4 | Xfs | Ntfs));
+            let role = volume.role != Role::BootArea && (grows || size == WantedSize::Keep);
+            role.then(|| PartitionWish { volume: volume.name.clone(), size })
+        }).collect();
+        let options =
+            DeployOptions { layout: Layout::Custom, free_space: FreeSpace::Keep, expand: true, wishes: wishes.clone() };
+        let size_bytes = disk.size_bytes / 100 * percent;
+        let plan = match deploy(&disk, size_bytes, to, &options) {
+            Ok(plan) => plan,
+            Err(Refusal::TooSmall { minimum_bytes, .. }) => {
+                let exact = deploy(&disk, minimum_bytes, to, &options);
+                prop_assert_eq!(exact.map(|plan| plan.disks[0].minimum_disk_bytes), Ok(minimum_bytes));
+                return Ok(());
+            }
+            Err(_) => return Ok(()),
+        };
+        prop_assert_eq!(plan::check(&plan, std::slice::from_ref(&disk)), Ok(()));
+        let of = &plan.disks[0];
+        let mut somebody_takes_the_rest = false;
+        let (mut asked, mut given) = (0, 0);
+        for volume in &of.volumes {
+            let Some(wish) = wishes.iter().find(|wish| wish.volume == volume.volume) else { continue };
+            let captured = disk.volumes.iter().find(|v| v.name == volume.volume).unwrap().size_bytes;
+            let place = volume.place.length();
+            match wish.size {
+                WantedSize::Keep => prop_assert_eq!(place, captured.next_multiple_of(to.bytes())),
+                WantedSize::Bytes(bytes) => prop_assert_eq!(place, bytes.next_multiple_of(to.bytes())),
+                WantedSize::Share => somebody_takes_the_rest = true,
+                WantedSize::Percent(hundredths) => {
+                    somebody_takes_the_rest = true;
+                    asked += size_bytes / 10_000 * u64::from(hundredths);
+                    given += place;
+                }
+            }
+            prop_assert!(place >= captured);
+        }
+        let last = of.volumes.iter().map(|volume| volume.place.end()).max().unwrap();
+        let left = usable_end(&plan, to) - last;
+        prop_assert!(!somebody_takes_the_rest || left < MIB, "{} bytes are lost", left);
+        // Less than was asked for is given only where there is no more.
+        prop_assert!(given + 8 * MIB >= asked || left < MIB, "{} of {}", given, asked);
     }
 
     #[test]
@@ -248,8 +316,8 @@ proptest! {
                 part(number, start, size, LINUX, holds(Xfs, size))
             }).collect();
             let disk = gpt_disk(0, cursor + MIB, SectorSize::B512, &parts);
-            let options = DeployOptions { layout: Layout::Dynamic, free_space: FreeSpace::Keep, expand: true };
-            let plan = deploy(&disk, target_bytes, SectorSize::B512, options).unwrap();
+            let options = DeployOptions { layout: Layout::Dynamic, free_space: FreeSpace::Keep, expand: true, wishes: Vec::new() };
+            let plan = deploy(&disk, target_bytes, SectorSize::B512, &options).unwrap();
             places(&plan.disks[0].table, SectorSize::B512, 0)
         };
         let (straight, turned) = (layout(0), layout(turn));
@@ -269,9 +337,9 @@ proptest! {
         damage in 0usize..10,
         which in any::<prop::sample::Index>(),
     ) {
-        let options = DeployOptions { layout: Layout::Dynamic, free_space: FreeSpace::Keep, expand: true };
+        let options = DeployOptions { layout: Layout::Dynamic, free_space: FreeSpace::Keep, expand: true, wishes: Vec::new() };
         let sector = disk.logical_sector_bytes;
-        let Ok(mut plan) = deploy(&disk, disk.size_bytes * 2, sector, options) else { return Ok(()) };
+        let Ok(mut plan) = deploy(&disk, disk.size_bytes * 2, sector, &options) else { return Ok(()) };
         let of = &mut plan.disks[0];
         let volume = which.index(of.volumes.len());
         match damage {

@@ -69,7 +69,7 @@ pub fn prepare_deploy(request: &DeployRequest) -> Result<PreparedDeploy> {
         version.version.as_ref(),
         &manifest.disks,
         &targets,
-        request.options,
+        &request.options,
     )?;
     Ok(PreparedDeploy { plan, manifest, version, store })
 }

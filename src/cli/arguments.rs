@@ -4,7 +4,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use remint::agent::{ImageReference, StoreSettings};
 use remint::image::{ImageName, VersionName};
 use remint::partition::Trust;
-use remint::schema::{Compression, FreeSpace, Layout, OnReadError, WhenDirty};
+use remint::schema::{Compression, FreeSpace, Layout, OnReadError, PartitionWish, WhenDirty};
 use remint::store::Fingerprint;
 use remint::units::{SectorSize, parse_size};
 use std::num::NonZeroUsize;
@@ -192,6 +192,10 @@ pub struct LayoutArguments {
     /// Leave file systems at their captured size
     #[arg(long)]
     pub no_expand: bool,
+    /// Size of one partition with --layout custom: keep, share, a size such as 40GiB, or 25% of the disk; may be
+    /// given several times (the names are those of `images STORE show`)
+    #[arg(long = "partition", value_name = "VOLUME=SIZE")]
+    pub wishes: Vec<PartitionWish>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -200,6 +204,8 @@ pub enum LayoutArgument {
     Original,
     /// Fixed partitions keep their size, the others share what is left in proportion
     Dynamic,
+    /// As dynamic, with the sizes of --partition
+    Custom,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -383,7 +389,7 @@ macro_rules! same_variants {
 }
 same_variants!(WhenDirtyArgument => WhenDirty { Refuse, Raw });
 same_variants!(OnReadErrorArgument => OnReadError { Fail, Zero });
-same_variants!(LayoutArgument => Layout { Original, Dynamic });
+same_variants!(LayoutArgument => Layout { Original, Dynamic, Custom });
 same_variants!(FreeSpaceArgument => FreeSpace { Discard, Keep, Zero });
 
 impl From<TrustArgument> for Trust {

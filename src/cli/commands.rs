@@ -102,6 +102,7 @@ fn deploy_options(layout: &LayoutArguments) -> DeployOptions {
         layout: layout.layout.into(),
         free_space: layout.free_space.into(),
         expand: !layout.no_expand,
+        wishes: layout.wishes.clone(),
     }
 }
 

@@ -4,7 +4,7 @@ use super::ending::{Chosen, Ended};
 use super::network::{Attempt, Network, Outcome, Tried};
 use super::parameters::{LogLevel, Mode, Parameters};
 use super::server::{self, Server};
-use super::{drivers, job, menu, network_report, paths, say, say_step, work};
+use super::{drivers, images, job, menu, network_report, paths, say, say_step, work};
 use crate::linux::terminal::{self, Consoles};
 use crate::linux::{cards, drivers as hardware};
 use std::time::Duration;
@@ -74,6 +74,14 @@ impl Session {
             }
         }
         drivers::load();
+        if let Some(place) = &self.parameters.images
+            && let Err(fact) = images::mount(place)
+        {
+            if self.parameters.mode == Mode::Run {
+                return Err(Obstacle::Failed(fact));
+            }
+            say(&format!("warning: {fact}"));
+        }
         match self.parameters.mode {
             Mode::Run => self.work(),
             Mode::Menu => {

@@ -23,6 +23,7 @@ mod boot;
 mod command_line;
 mod drivers;
 mod ending;
+mod images;
 mod job;
 mod journal;
 mod lease;

@@ -2,6 +2,7 @@
 
 use super::address::{AddressRequest, Device, Mac, Method, parse_device, parse_ip, parse_vlan};
 use super::command_line::{Word, words};
+use super::images;
 use super::job::{self, Command};
 use super::secret::{Blanker, Secret};
 use crate::store::Fingerprint;
@@ -9,7 +10,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 /// Every parameter, as docs/boot.md lists them.
-pub const NAMES: [&str; 18] = [
+pub const NAMES: [&str; 19] = [
     "remint.server",
     "remint.fingerprint",
     "remint.ca",
@@ -17,6 +18,7 @@ pub const NAMES: [&str; 18] = [
     "remint.mode",
     "remint.job",
     "remint.script",
+    "remint.images",
     "remint.end",
     "remint.failure",
     "remint.retry",
@@ -103,6 +105,8 @@ pub struct Parameters {
     pub job: Vec<Command>,
     /// Where the script is.
     pub script: Option<String>,
+    /// The partition with images.
+    pub images: Option<images::Place>,
     /// What follows success.
     pub end: Action,
     /// What follows failure.
@@ -142,6 +146,7 @@ impl Parameters {
             mode: Mode::Menu,
             job: Vec::new(),
             script: None,
+            images: None,
             end: Action::Reboot,
             failure: Action::Wait,
             retry: DEFAULT_RETRY,
@@ -194,6 +199,7 @@ impl Parameters {
             }
             "remint.job" => self.job = job::parse(text()?).map_err(|error| error.to_string())?,
             "remint.script" => self.script = Some(text()?.to_owned()),
+            "remint.images" => self.images = Some(images::parse(text()?)?),
             "remint.end" => {
                 let actions = [Action::Reboot, Action::PowerOff, Action::Local, Action::Shell];
                 self.end = one_of(text()?, &actions.map(|action| (action.name(), action)))?;

@@ -27,6 +27,7 @@ mod reader;
 mod reread;
 mod sysfs;
 pub mod terminal;
+pub mod volumes;
 mod writer;
 
 pub use discover::{disk, disks};
@@ -45,10 +46,11 @@ use std::path::Path;
 #[must_use]
 pub fn is_on_network(path: &Path) -> bool {
     // Numbers of statfs(2); FUSE is SSH and object stores as a rule.
-    const REMOTE: [i64; 6] = [0x6969, 0x517B, 0xFF53_4D42, 0xFE53_4D42, 0x6573_5546, 0x0102_1997];
+    const REMOTE: [i128; 6] = [0x6969, 0x517B, 0xFF53_4D42, 0xFE53_4D42, 0x6573_5546, 0x0102_1997];
     let nearest = path.ancestors().find(|path| path.exists());
     let found = nearest.and_then(|path| nix::sys::statfs::statfs(path).ok());
-    found.is_some_and(|found| REMOTE.contains(&found.filesystem_type().0))
+    // i64 with glibc, u64 with musl.
+    found.is_some_and(|found| REMOTE.contains(&i128::from(found.filesystem_type().0)))
 }
 
 /// True where this process may do everything on this machine.

@@ -5,12 +5,12 @@ use super::refusal::Refusal;
 use super::sectors::{self, Verdict};
 use super::{identity, place};
 use crate::machine::MachineDisk;
-use crate::schema::{Disk, FileSystemKind, FreeSpace, Layout, Table};
+use crate::schema::{Disk, FileSystemKind, FreeSpace, Layout, PartitionWish, Role, Table};
 use crate::units::{ByteRange, format_size};
 use serde::Serialize;
 
 /// What a person chooses about a deploy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeployOptions {
     /// How partitions are laid out.
     pub layout: Layout,
@@ -18,6 +18,8 @@ pub struct DeployOptions {
     pub free_space: FreeSpace,
     /// False: file systems stay at their captured size ("don't expand volumes").
     pub expand: bool,
+    /// Sizes of single partitions, for [`Layout::Custom`].
+    pub wishes: Vec<PartitionWish>,
 }
 
 /// Everything that a deploy will do.
@@ -131,9 +133,10 @@ pub fn deploy(
     version: &str,
     disks: &[Disk],
     targets: &[(u32, MachineDisk)],
-    options: DeployOptions,
+    options: &DeployOptions,
 ) -> Result<DeployPlan, Refusal> {
     refuse_mismatches(disks, targets)?;
+    refuse_wishes(disks, options)?;
     let mut plans = Vec::with_capacity(disks.len());
     for disk in disks {
         let target = targets.iter().find(|(number, _)| *number == disk.number);
@@ -169,8 +172,27 @@ fn refuse_mismatches(disks: &[Disk], targets: &[(u32, MachineDisk)]) -> Result<(
     Ok(())
 }
 
-fn deploy_disk(disk: &Disk, target: &MachineDisk, options: DeployOptions) -> Result<DiskPlan, Refusal> {
-    let ground = Ground::new(disk, target)?;
+/// Refuses what is wanted of volumes that the image does not have, or twice, or where nothing can be wanted.
+fn refuse_wishes(disks: &[Disk], options: &DeployOptions) -> Result<(), Refusal> {
+    if options.layout != Layout::Custom && !options.wishes.is_empty() {
+        return Err(Refusal::NotCustom);
+    }
+    let sized = || disks.iter().flat_map(|disk| &disk.volumes).filter(|volume| volume.role != Role::BootArea);
+    for (index, wish) in options.wishes.iter().enumerate() {
+        let volume = wish.volume.clone();
+        if !sized().any(|known| known.name == volume) {
+            let volumes = sized().map(|volume| volume.name.clone()).collect();
+            return Err(Refusal::UnknownVolume { volume, volumes });
+        }
+        if options.wishes.iter().take(index).any(|earlier| earlier.volume == volume) {
+            return Err(Refusal::WantedTwice { volume });
+        }
+    }
+    Ok(())
+}
+
+fn deploy_disk(disk: &Disk, target: &MachineDisk, options: &DeployOptions) -> Result<DiskPlan, Refusal> {
+    let ground = Ground::new(disk, target, &options.wishes)?;
     let mut warnings = judge_sector_size(&ground)?;
     let Laid { layout, arrangement, table, minimum_disk_bytes, warnings: of_layout } =
         ground.lay(options.layout, target)?;

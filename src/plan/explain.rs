@@ -74,6 +74,7 @@ const fn method(layout: Layout) -> &'static str {
     match layout {
         Layout::Original => "original",
         Layout::Dynamic => "dynamic",
+        Layout::Custom => "custom",
     }
 }
 

@@ -4,7 +4,7 @@ use super::deploy::{Resize, VolumeAction, VolumePlan};
 use super::layout::{ALIGNMENT_BYTES, Arrangement, Ground, Piece, Tie};
 use super::refusal::Part;
 use super::sizing::{Sizing, largest_bytes};
-use crate::schema::{Content, FileSystemKind, Layout, Role, Volume};
+use crate::schema::{Content, FileSystemKind, Layout, Role, Volume, WantedSize};
 use crate::units::{ByteRange, MIB, RangeSet, format_size};
 
 /// What is cleared at either end of the disk and of every partition: there stand the signatures of tables,
@@ -59,9 +59,10 @@ fn volume_plan(
 
 /// A file system grows where its volume did; where it left room in its volume before, it goes on to.
 fn grow(piece: &Piece<'_>, volume: &Volume, place: ByteRange, warnings: &mut Vec<String>) -> Option<Resize> {
-    let (Content::FileSystem(fs), Sizing::Shared { .. }) = (&volume.content, piece.sizing) else {
+    let Content::FileSystem(fs) = &volume.content else { return None };
+    if matches!(piece.sizing, Sizing::Fixed(_)) {
         return None;
-    };
+    }
     if place.length() <= piece.old.length() || place.length() <= fs.size_bytes {
         return None;
     }
@@ -92,6 +93,11 @@ fn reason(piece: &Piece<'_>, place: ByteRange, layout: Layout, resize: Option<Re
             format!("{name} keeps its {new}, because {why}")
         }
         Sizing::Fixed(_) => format!("{name} keeps its {old}, rounded up to a whole sector"),
+        Sizing::Chosen { .. } => format!("{name} has {new} instead of {old}, as was asked for"),
+        Sizing::Part { hundredths, .. } => format!(
+            "{name} has {new} instead of {old}; {} of the disk were asked for",
+            WantedSize::Percent(hundredths)
+        ),
         Sizing::Shared { .. } if place.length() == piece.old.length() => format!("{name} keeps its {new}"),
         Sizing::Shared { .. } if piece.part == Part::WholeDisk => {
             format!("{name} has {new} instead of {old}, because it is alone on the disk")
@@ -182,6 +188,6 @@ pub(super) fn unused_space(ground: &Ground<'_>, arrangement: &Arrangement) -> Op
     let unused = ground.usable_end().saturating_sub(used);
     (unused >= ALIGNMENT_BYTES).then(|| {
         let size = format_size(unused);
-        format!("{size} at the end of the disk stay unused, because every partition keeps its size.")
+        format!("{size} at the end of the disk stay unused, because no partition takes a share of them.")
     })
 }

@@ -157,6 +157,41 @@ pub enum Refusal {
         /// How many disks are left to choose from.
         candidates: usize,
     },
+    /// Something is wanted of a volume that the image does not have.
+    #[error("the image has no volume {volume}; it has {}", volumes.join(", "))]
+    UnknownVolume {
+        /// The name that was given.
+        volume: String,
+        /// The names of those whose size can be chosen.
+        volumes: Vec<String>,
+    },
+    /// Two things are wanted of one volume.
+    #[error("two sizes are given for {volume}; give one")]
+    WantedTwice {
+        /// Its name.
+        volume: String,
+    },
+    /// Sizes are given for a layout that keeps them.
+    #[error("sizes of partitions are for the layout custom; leave them out, or use that layout")]
+    NotCustom,
+    /// The content of a volume has to keep its size.
+    #[error("{volume} cannot change its size, because {reason}; leave its size out")]
+    Stays {
+        /// Its name.
+        volume: String,
+        /// A clause.
+        reason: String,
+    },
+    /// A volume is to be smaller than it can be.
+    #[error("{volume} needs at least {minimum_bytes} bytes ({}), and {wanted_bytes} are asked for", format_size(*minimum_bytes))]
+    BelowMinimum {
+        /// Its name.
+        volume: String,
+        /// The least it needs.
+        minimum_bytes: u64,
+        /// What is asked for.
+        wanted_bytes: u64,
+    },
     /// The target cannot be written.
     #[error("{target} is read-only; remove its write protection or choose another disk")]
     ReadOnly {

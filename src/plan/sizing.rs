@@ -1,7 +1,7 @@
 //! Which partitions keep their size, and why; which share what is left, and how small they can be.
 
 use super::special::Special;
-use crate::schema::{Content, FileSystem, FileSystemKind, State, Volume};
+use crate::schema::{Content, FileSystem, FileSystemKind, State, Volume, WantedSize};
 use crate::units::GIB;
 use std::fmt;
 
@@ -18,6 +18,49 @@ pub(super) enum Sizing {
         /// The least it needs.
         minimum_bytes: u64,
     },
+    /// A size that a person chose.
+    Chosen {
+        /// In bytes.
+        bytes: u64,
+    },
+    /// A part of the target that a person chose; less where the disk does not have it.
+    Part {
+        /// Hundredths of a percent.
+        hundredths: u32,
+        /// The least it needs.
+        minimum_bytes: u64,
+    },
+}
+
+/// Why a size that was wanted cannot be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unwanted {
+    /// The content has to keep its size.
+    Stays(Why),
+    /// It needs more.
+    Below {
+        /// The least it needs.
+        minimum_bytes: u64,
+    },
+}
+
+/// The rule for a partition of which a person wants something. Only the content decides whether it is possible:
+/// what a partition's type or its small size would decide is what the person changes.
+pub(super) fn wanted(size: WantedSize, volume: &Volume) -> Result<Sizing, Unwanted> {
+    if size == WantedSize::Keep || size == WantedSize::Bytes(volume.size_bytes) {
+        return Ok(Sizing::Fixed(Why::Wanted));
+    }
+    let minimum_bytes = match of_content(Some(volume)) {
+        Sizing::Shared { minimum_bytes } => minimum_bytes,
+        Sizing::Fixed(why) => return Err(Unwanted::Stays(why)),
+        Sizing::Chosen { .. } | Sizing::Part { .. } => volume.size_bytes,
+    };
+    match size {
+        WantedSize::Bytes(bytes) if bytes < minimum_bytes => Err(Unwanted::Below { minimum_bytes }),
+        WantedSize::Bytes(bytes) => Ok(Sizing::Chosen { bytes }),
+        WantedSize::Percent(hundredths) => Ok(Sizing::Part { hundredths, minimum_bytes }),
+        WantedSize::Share | WantedSize::Keep => Ok(Sizing::Shared { minimum_bytes }),
+    }
 }
 
 /// Why a size is kept.
@@ -31,6 +74,7 @@ pub(super) enum Why {
     NotCaptured,
     Small,
     Container,
+    Wanted,
 }
 
 impl fmt::Display for Why {
@@ -45,6 +89,7 @@ impl fmt::Display for Why {
             Self::NotClean(state) => write!(f, "its file system was {state} when it was captured"),
             Self::NotCaptured => f.write_str("its content was not captured"),
             Self::Small => f.write_str("partitions below 5 GiB do"),
+            Self::Wanted => f.write_str("that was asked for"),
             Self::Container => f.write_str("it holds no logical partition"),
         }
     }

@@ -97,6 +97,8 @@ pub enum Layout {
     /// Fixed partitions keep their size, the others share what is left.
     #[default]
     Dynamic,
+    /// As dynamic, with sizes that a person wants for some partitions.
+    Custom,
 }
 
 /// What a deploy does with the space that no used block occupies.

@@ -47,8 +47,8 @@ impl<'a> Deploy<'a> {
             (0..).zip(sizes).map(|(number, size)| machine_disk(number, *size)).collect();
         let disks = &image.manifest.disks;
         let targets = plan::match_disks(disks, &machine).unwrap();
-        let options = DeployOptions { layout: Layout::Dynamic, free_space, expand: true };
-        let plan = plan::deploy("machine", "1", disks, &targets, options).unwrap();
+        let options = DeployOptions { layout: Layout::Dynamic, free_space, expand: true, wishes: Vec::new() };
+        let plan = plan::deploy("machine", "1", disks, &targets, &options).unwrap();
         let before: Vec<Vec<u8>> = sizes.iter().map(|size| used_disk(*size)).collect();
         let expected =
             plan.disks.iter().zip(&before).map(|(plan, before)| expected(image, plan, before)).collect();

@@ -132,6 +132,8 @@ fn plain(line: &str) -> String {
                     characters.next();
                 }
             }
+            // A percentage that is counted up in its place.
+            '\u{8}' => drop(text.pop()),
             c if c.is_control() => {}
             c => text.push(c),
         }

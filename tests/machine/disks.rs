@@ -31,6 +31,17 @@ pub fn make(disk: &Disk, number: usize, file: &Path) {
     std::fs::remove_file(&part).unwrap();
 }
 
+/// A copy of the USB stick with other settings.
+pub fn settle(stick: &Path, copy: &Path, settings: &str) {
+    lab::run("cp", &["--sparse=always", lab::text(stick), lab::text(copy)]);
+    let text = copy.with_extension("settings");
+    std::fs::write(&text, settings).unwrap();
+    // The boot partition is the first one.
+    let start = lab::partitions(copy, 512)[0].start;
+    let image = format!("{}@@{start}", lab::text(copy));
+    lab::run("mcopy", &["-o", "-i", &image, lab::text(&text), "::/remint/settings.cfg"]);
+}
+
 /// Whether `remint inspect` showed a disk as what it is: its bus, its sectors, its file system.
 pub fn shown(disk: &Disk, number: usize, console: &[String]) -> Result<(), String> {
     let (label, kind) = (format!(" LAB{number} "), format!(" {} ", disk.content.name()));
@@ -66,11 +77,14 @@ pub fn options(disk: &Disk, number: usize, file: &Path) -> Vec<String> {
         Bus::Ahci => on_bus("ahci", &format!("ide-hd,bus=bus{number}.0,{size}")),
         Bus::VirtioScsi => on_bus("virtio-scsi-pci", &format!("scsi-hd,bus=bus{number}.0,{size}")),
         Bus::Megasas => on_bus("megasas", &format!("scsi-hd,bus=bus{number}.0,{size}")),
-        Bus::Usb => on_bus("qemu-xhci", &format!("usb-storage,bus=bus{number}.0,{size}")),
-        Bus::Uas => vec![
+        // usb-storage itself has 512-byte sectors only.
+        Bus::Usb | Bus::Uas => vec![
             format!("qemu-xhci,id=bus{number}"),
-            format!("usb-uas,id=uas{number},bus=bus{number}.0"),
-            format!("scsi-hd,bus=uas{number}.0,drive=disk{number},serial=LAB{number},{size}"),
+            format!(
+                "{},id=usb{number},bus=bus{number}.0",
+                if disk.bus == Bus::Uas { "usb-uas" } else { "usb-bot" }
+            ),
+            format!("scsi-hd,bus=usb{number}.0,drive=disk{number},serial=LAB{number},{size}"),
         ],
         Bus::Sd => vec!["sdhci-pci".to_owned(), format!("sd-card,drive=disk{number}")],
     };

@@ -8,7 +8,7 @@ pub mod site;
 
 use console::Missing;
 use qemu::{Machine, Media};
-use scenario::{Boot, Ends, Scenario};
+use scenario::{Boot, Ends, Firmware, Network, Scenario};
 use site::Site;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -18,15 +18,23 @@ const NEVER: [&str; 4] = ["Kernel panic", "BUG: ", "Oops: ", "panicked at"];
 
 /// `target/boot`, where the boot environment was made; with KERNEL=own that of our own kernel (docs/kernel.md).
 pub fn boot_folder() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let boot =
-        root.join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into())).join("boot");
+    let boot = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("boot");
     if own_kernel() { boot.join("own") } else { boot }
 }
 
 /// Whether the machines boot our own kernel.
-pub fn own_kernel() -> bool {
+fn own_kernel() -> bool {
     std::env::var("KERNEL").is_ok_and(|kernel| kernel == "own")
+}
+
+/// Why a scenario cannot be tried on this machine, where it cannot.
+pub fn impossible(file: &Path) -> Option<&'static str> {
+    let scenario = Scenario::read(&std::fs::read_to_string(file).ok()?).ok()?;
+    if own_kernel() && scenario.firmware == Firmware::UefiSecureBoot {
+        return Some("nobody signed our own kernel");
+    }
+    let impossible = scenario.network == Network::ProxyDhcp && !qemu::proxy_network_works();
+    impossible.then_some("a network of its own needs root, namespaces, bridges and taps")
 }
 
 /// Runs a scenario; an error says what was not shown, and where the console is kept.
@@ -41,7 +49,7 @@ pub fn run(name: &str, file: &Path) -> Result<String, String> {
     };
     for file in needed {
         if !boot.join(file).exists() {
-            return Err(format!("{} is missing: run make boot", boot.join(file).display()));
+            return Err(format!("{} is missing: run make boot-image", boot.join(file).display()));
         }
     }
     let logs = boot.join("logs");
@@ -52,6 +60,9 @@ pub fn run(name: &str, file: &Path) -> Result<String, String> {
     let site = Site::new(&scenario, folder.path());
     for (number, disk) in scenario.disk.iter().enumerate() {
         disks::make(disk, number, &folder.path().join(format!("disk{number}")));
+    }
+    if let Some(settings) = &scenario.settings {
+        disks::settle(&boot.join("remint-usb.img"), &folder.path().join("stick"), &site.fill(settings));
     }
     let command_line = site.fill(&format!("console=ttyS0 {}", scenario.command_line));
     let media = Media { folder: folder.path(), boot: &boot, tftp: &site.tftp, command_line: &command_line };

@@ -2,7 +2,7 @@
 
 use super::console::Console;
 use super::disks;
-use super::scenario::{Boot, Ends, Firmware, Scenario};
+use super::scenario::{Boot, Ends, Firmware, Network, Scenario};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -36,7 +36,12 @@ impl Machine {
     pub fn start(scenario: &Scenario, media: &Media, log: &Path) -> Self {
         let socket = media.folder.join("qmp");
         let errors = std::fs::File::create(media.folder.join("qemu.log")).unwrap();
-        let mut emulator = Command::new("qemu-system-x86_64")
+        let mut command = Command::new("qemu-system-x86_64");
+        if scenario.network == Network::ProxyDhcp {
+            command = in_proxy_network();
+            command.arg(media.folder).arg(env!("CARGO_BIN_EXE_remint")).arg("qemu-system-x86_64");
+        }
+        let mut emulator = command
             .args(options(scenario, media))
             .args(["-S", "-qmp", &format!("unix:{},server=on,wait=off", socket.display())])
             .stdin(Stdio::piped())
@@ -142,8 +147,10 @@ fn options(scenario: &Scenario, media: &Media) -> Vec<String> {
             add(&["-device", "ahci,id=cd", "-device", "ide-cd,bus=cd.0,drive=iso,bootindex=0"]);
         }
         Boot::Usb => {
+            let own = media.folder.join("stick");
+            let stick = if own.exists() { own.display().to_string() } else { boot("remint-usb.img") };
             // What the machine writes to the stick is forgotten.
-            let image = format!("if=none,id=stick,format=raw,snapshot=on,file={}", boot("remint-usb.img"));
+            let image = format!("if=none,id=stick,format=raw,snapshot=on,file={stick}");
             add(&["-drive", &image, "-device", "qemu-xhci,id=sticks"]);
             add(&["-device", "usb-storage,bus=sticks.0,drive=stick,bootindex=0,removable=on"]);
         }
@@ -153,8 +160,15 @@ fn options(scenario: &Scenario, media: &Media) -> Vec<String> {
         }
     }
     for (number, card) in scenario.card.iter().enumerate() {
-        let user =
-            format!("user,id=net{number},tftp={},bootfile={}", media.tftp.display(), scenario.boot_file);
+        let (tftp, boot_file) = (media.tftp.display(), &scenario.boot_file);
+        let host = match scenario.network {
+            // The first card gets 10.0.2.15, the next one 10.0.2.16.
+            Network::User => format!(
+                "user,id=net{number},dhcpstart=10.0.2.{},tftp={tftp},bootfile={boot_file}",
+                15 + number
+            ),
+            Network::ProxyDhcp => format!("tap,id=net{number},ifname=tap0,script=no,downscript=no"),
+        };
         let order =
             if scenario.boot == Boot::Network { format!(",bootindex={number}") } else { String::new() };
         // Without its boot ROM the firmware's own PXE is what boots.
@@ -162,7 +176,7 @@ fn options(scenario: &Scenario, media: &Media) -> Vec<String> {
         let rom = if scenario.firmware == Firmware::Bios { "" } else { rom };
         let device =
             format!("{},netdev=net{number},id=card{number},mac={}{order}{rom}", card.model, mac(number));
-        add(&["-netdev", &user, "-device", &device]);
+        add(&["-netdev", &host, "-device", &device]);
     }
     for (number, disk) in scenario.disk.iter().enumerate() {
         let file = media.folder.join(format!("disk{number}"));
@@ -175,6 +189,20 @@ fn options(scenario: &Scenario, media: &Media) -> Vec<String> {
 /// The address of a card.
 pub fn mac(number: usize) -> String {
     format!("52:54:00:00:00:{:02x}", number + 1)
+}
+
+/// `tests/machine/proxy-network`, in namespaces of its own, which end with it.
+fn in_proxy_network() -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--net", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/machine/proxy-network"));
+    command
+}
+
+/// Whether a network of its own can be made here: it needs root, namespaces, bridges and taps.
+pub fn proxy_network_works() -> bool {
+    let probe = in_proxy_network().arg("probe").stderr(Stdio::null()).status();
+    probe.is_ok_and(|status| status.success())
 }
 
 /// KVM where it works: under some hypervisors it is there, and a kernel hangs.

@@ -13,6 +13,8 @@ pub struct Scenario {
     #[serde(default = "boot_ipxe")]
     pub boot_file: String,
     #[serde(default)]
+    pub network: Network,
+    #[serde(default)]
     pub server: Server,
     /// What the boot medium or the network boot adds to the kernel's command line.
     #[serde(default)]
@@ -70,6 +72,16 @@ pub enum Server {
     Https,
     /// There is none, and the machine has no network to reach one.
     None,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Network {
+    /// The emulator's own, which reaches this machine.
+    #[default]
+    User,
+    /// `tests/machine/proxy-network`.
+    ProxyDhcp,
 }
 
 /// How the machine ends.
@@ -189,6 +201,9 @@ impl Scenario {
         }
         if scenario.boot == Boot::Network && scenario.card.is_empty() {
             return refuse("boot = \"network\" needs a card");
+        }
+        if scenario.network == Network::ProxyDhcp && scenario.card.len() != 1 {
+            return refuse("the network proxy-dhcp has one card");
         }
         if scenario.disk.iter().any(|disk| disk.sector != 512 && matches!(disk.bus, Bus::Ahci | Bus::Sd)) {
             return refuse("the emulator has 512-byte sectors only on ahci and sd");

@@ -72,13 +72,13 @@ impl Site {
     }
 
     fn make_boot_folder(&self, scenario: &Scenario) {
-        let output = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/pxe"))
-            .args(["--server", &self.fill("{server}"), "--arguments"])
-            .arg(self.fill(&scenario.command_line))
-            .arg("--output")
-            .arg(&self.tftp)
-            .output()
-            .unwrap();
+        let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/pxe"));
+        // Without a server of this machine the boot script looks for one beside the TFTP server.
+        if scenario.server != Server::None {
+            command.args(["--server", &self.fill("{server}")]);
+        }
+        command.args(["--arguments", &self.fill(&scenario.command_line), "--output"]).arg(&self.tftp);
+        let output = command.output().unwrap();
         assert!(output.status.success(), "scripts/pxe: {}", String::from_utf8_lossy(&output.stderr));
     }
 

@@ -24,25 +24,76 @@ pub(super) fn fill(ground: &Ground<'_>) -> Option<Arrangement> {
     let (units, rest) = (left / ALIGNMENT_BYTES, left % ALIGNMENT_BYTES);
     let rest_of = |index| if index == last { rest } else { 0 };
 
-    let mut sharers = Vec::new();
-    let mut claims = Vec::new();
+    // Those that a person gave a part of the disk, and those that share what is left then.
+    let (mut parts, mut sharers) = (Group::default(), Group::default());
     for (index, piece) in ground.pieces.iter().enumerate() {
-        if let Sizing::Shared { minimum_bytes } = piece.sizing {
-            let minimum = whole_sectors(ground, minimum_bytes).saturating_sub(rest_of(index));
-            sharers.push(index);
-            claims.push(Claim {
-                key: piece.number().unwrap_or_default(),
-                weight: piece.old.length(),
-                minimum: minimum.div_ceil(ALIGNMENT_BYTES),
-            });
+        let claim = |weight, minimum_bytes| Claim {
+            key: piece.number().unwrap_or_default(),
+            weight,
+            minimum: whole_sectors(ground, minimum_bytes)
+                .saturating_sub(rest_of(index))
+                .div_ceil(ALIGNMENT_BYTES),
+        };
+        match piece.sizing {
+            Sizing::Fixed(_) | Sizing::Chosen { .. } => {}
+            Sizing::Shared { minimum_bytes } => {
+                sharers.add(index, claim(piece.old.length(), minimum_bytes));
+            }
+            Sizing::Part { hundredths, minimum_bytes } => {
+                parts.add(index, claim(hundredths.into(), minimum_bytes));
+            }
         }
     }
+    let disk_units = ground.disk_bytes / ALIGNMENT_BYTES;
+    let (part_units, shared_units) = divide(units, disk_units, &parts.claims, &sharers.claims)?;
     let mut sizes = sizes(ground, |_| 0);
-    for (index, units) in sharers.into_iter().zip(share(units, &claims)?) {
+    let indexes = parts.indexes.into_iter().chain(sharers.indexes);
+    for (index, units) in indexes.zip(part_units.into_iter().chain(shared_units)) {
         let bytes = units.saturating_mul(ALIGNMENT_BYTES).saturating_add(rest_of(index));
         *sizes.get_mut(index)? = bytes;
     }
     Some(arrange(ground, &sizes))
+}
+
+/// Pieces that have a claim on the disk.
+#[derive(Default)]
+struct Group {
+    indexes: Vec<usize>,
+    claims: Vec<Claim>,
+}
+
+impl Group {
+    fn add(&mut self, index: usize, claim: Claim) {
+        self.indexes.push(index);
+        self.claims.push(claim);
+    }
+}
+
+/// Units of the grid for the parts, whose weights are hundredths of a percent of `disk_units`, and for those
+/// that share. Parts get what they ask for where that is there, and all there is in proportion where it is not;
+/// what is left over belongs to those that share, or to the parts where nobody does.
+fn divide(units: u64, disk_units: u64, parts: &[Claim], sharers: &[Claim]) -> Option<(Vec<u64>, Vec<u64>)> {
+    if parts.is_empty() {
+        return Some((Vec::new(), share(units, sharers)?));
+    }
+    let asked = |claim: &Claim| {
+        let part = u128::from(disk_units).saturating_mul(claim.weight.into()) / 10_000;
+        u64::try_from(part).unwrap_or(u64::MAX).max(claim.minimum)
+    };
+    let minimums = |claims: &[Claim]| claims.iter().map(|claim| claim.minimum).fold(0, u64::saturating_add);
+    let wanted: Vec<u64> = parts.iter().map(asked).collect();
+    let wanted_units = wanted.iter().copied().fold(0, u64::saturating_add);
+    let for_parts = units.checked_sub(minimums(sharers))?;
+    if wanted_units > for_parts {
+        let least = sharers.iter().map(|claim| claim.minimum).collect();
+        return Some((share(for_parts, parts)?, least));
+    }
+    if sharers.is_empty() {
+        let at_least: Vec<Claim> =
+            parts.iter().zip(wanted).map(|(claim, minimum)| Claim { minimum, ..*claim }).collect();
+        return Some((share(units, &at_least)?, Vec::new()));
+    }
+    Some((wanted, share(units.checked_sub(wanted_units)?, sharers)?))
 }
 
 /// A size for each piece in whole sectors of the target: the original one for those that keep it,
@@ -50,7 +101,10 @@ pub(super) fn fill(ground: &Ground<'_>) -> Option<Arrangement> {
 fn sizes(ground: &Ground<'_>, shared: impl Fn(u64) -> u64) -> Vec<u64> {
     let size = |piece: &Piece<'_>| match piece.sizing {
         Sizing::Fixed(_) => whole_sectors(ground, piece.old.length()),
-        Sizing::Shared { minimum_bytes } => whole_sectors(ground, shared(minimum_bytes)),
+        Sizing::Chosen { bytes } => whole_sectors(ground, bytes),
+        Sizing::Shared { minimum_bytes } | Sizing::Part { minimum_bytes, .. } => {
+            whole_sectors(ground, shared(minimum_bytes))
+        }
     };
     ground.pieces.iter().map(size).collect()
 }

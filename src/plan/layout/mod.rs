@@ -21,7 +21,7 @@ pub(super) use pieces::{Piece, Tie};
 
 use super::refusal::{Part, Refusal};
 use crate::machine::MachineDisk;
-use crate::schema::{Disk, Layout, Role, Table};
+use crate::schema::{Disk, Layout, PartitionWish, Role, Table};
 use crate::units::{ByteRange, MIB, SectorSize};
 use pieces::Container;
 
@@ -96,8 +96,13 @@ pub(super) struct Laid {
 
 impl<'a> Ground<'a> {
     /// Reads the image's disk for a target.
-    pub(super) fn new(source: &'a Disk, target: &MachineDisk) -> Result<Self, Refusal> {
-        let (pieces, container) = pieces::read(source)?;
+    pub(super) fn new(
+        source: &'a Disk,
+        target: &MachineDisk,
+        wishes: &[PartitionWish],
+    ) -> Result<Self, Refusal> {
+        let (mut pieces, container) = pieces::read(source)?;
+        pieces::grant(&mut pieces, wishes)?;
         let sector = target.logical_sector_bytes;
         let (front, back, limit) = match &source.table {
             Table::Gpt(gpt) => {
@@ -180,6 +185,7 @@ impl<'a> Ground<'a> {
         match layout {
             Layout::Original => self.lay_original(target),
             Layout::Dynamic => self.lay_dynamic(target),
+            Layout::Custom => self.lay_custom(target),
         }
     }
 
@@ -212,6 +218,16 @@ impl<'a> Ground<'a> {
              {more} bytes more than the disk has."
         );
         Ok(self.finish(Layout::Original, smaller.clone(), minimum, vec![warning]))
+    }
+
+    fn lay_custom(&self, target: &MachineDisk) -> Result<Laid, Refusal> {
+        let least = dynamic::smallest(self);
+        if !self.fits(&least) {
+            return Err(self.too_small(&least, target));
+        }
+        let minimum = self.minimum_disk_bytes(least.end());
+        let filled = dynamic::fill(self).unwrap_or(least);
+        Ok(self.finish(Layout::Custom, filled, minimum, Vec::new()))
     }
 
     fn finish(

@@ -1,9 +1,9 @@
 //! What has to find a place on the target: the image's partitions in disk order, in bytes.
 
 use crate::plan::refusal::{Part, Refusal};
-use crate::plan::sizing::{self, Sizing, Why};
+use crate::plan::sizing::{self, Sizing, Unwanted, Why};
 use crate::plan::special::Special;
-use crate::schema::{Disk, Gpt, Mbr, MbrRole, Role, Table, Volume};
+use crate::schema::{Disk, Gpt, Mbr, MbrRole, PartitionWish, Role, Table, Volume, WantedSize};
 use crate::units::{ByteRange, Lba};
 use std::collections::BTreeSet;
 
@@ -66,6 +66,23 @@ pub(super) fn read(disk: &Disk) -> Result<(Vec<Piece<'_>>, Option<Container>), R
     pieces.sort_by_key(|piece| piece.old);
     refuse_contradictions(disk, &pieces, container)?;
     Ok((pieces, container))
+}
+
+/// Gives the pieces the sizes that a person wants.
+pub(super) fn grant(pieces: &mut [Piece<'_>], wishes: &[PartitionWish]) -> Result<(), Refusal> {
+    for piece in pieces {
+        let Some(volume) = piece.volume else { continue };
+        let Some(wish) = wishes.iter().find(|wish| wish.volume == volume.name) else { continue };
+        let volume_name = || volume.name.clone();
+        piece.sizing = sizing::wanted(wish.size, volume).map_err(|unwanted| match unwanted {
+            Unwanted::Stays(why) => Refusal::Stays { volume: volume_name(), reason: why.to_string() },
+            Unwanted::Below { minimum_bytes } => {
+                let wanted_bytes = if let WantedSize::Bytes(bytes) = wish.size { bytes } else { 0 };
+                Refusal::BelowMinimum { volume: volume_name(), minimum_bytes, wanted_bytes }
+            }
+        })?;
+    }
+    Ok(())
 }
 
 fn of_gpt<'a>(disk: &'a Disk, gpt: &Gpt) -> Result<Vec<Piece<'a>>, Refusal> {
