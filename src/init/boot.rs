@@ -7,10 +7,11 @@ use super::server::{self, Server};
 use super::{drivers, images, job, menu, network_report, paths, say, say_step, work};
 use crate::linux::terminal::{self, Consoles};
 use crate::linux::{cards, drivers as hardware};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a menu or a shell waits for a network that nobody may need.
 const OPTIONAL_NETWORK: Duration = Duration::from_secs(15);
+const OPTIONAL_SERVER: Duration = Duration::from_secs(5);
 
 /// Everything that is known so far.
 pub(super) struct Session {
@@ -27,6 +28,12 @@ pub(super) enum Obstacle {
     Failed(String),
     /// A person chose something else.
     Chosen(Chosen),
+}
+
+impl From<Chosen> for Obstacle {
+    fn from(chosen: Chosen) -> Self {
+        Self::Chosen(chosen)
+    }
 }
 
 impl From<String> for Obstacle {
@@ -117,9 +124,10 @@ impl Session {
         if self.parameters.network_is_off() {
             return Err(Obstacle::Failed("the job needs a network, and ip=off forbids it".to_owned()));
         }
+        let limit = self.parameters.retry;
+        let mut begin = Instant::now();
         loop {
-            let limit = self.parameters.retry;
-            match self.attempt(limit) {
+            match self.attempt(limit.saturating_sub(begin.elapsed())) {
                 Outcome::Up(network) => {
                     self.network = Some(network);
                     return Ok(());
@@ -129,7 +137,9 @@ impl Session {
                     return Err(Obstacle::Failed(format!("no network after {} seconds", limit.as_secs())));
                 }
                 Outcome::Interrupted => {
-                    menu::step_in(self).map_or(Ok(()), |chosen| Err(Obstacle::Chosen(chosen)))?
+                    if menu::step_in(self)? {
+                        begin = Instant::now();
+                    }
                 }
             }
         }
@@ -150,9 +160,10 @@ impl Session {
         match self.attempt(OPTIONAL_NETWORK.min(self.parameters.retry)) {
             Outcome::Up(network) => {
                 self.network = Some(network);
-                if let Ok((url, _)) = server::find(&self.parameters, self.network.as_ref()) {
-                    self.reach(&url, Duration::from_secs(5))
-                        .unwrap_or_else(|fact| say(&format!("warning: {url}: {fact}")));
+                if let Ok((url, _)) = server::find(&self.parameters, self.network.as_ref())
+                    && let Err(fact) = self.reach(&url, OPTIONAL_SERVER)
+                {
+                    say(&format!("warning: {url}: {fact}"));
                 }
             }
             Outcome::Interrupted => {}
@@ -161,24 +172,42 @@ impl Session {
     }
 
     fn need_server(&mut self) -> Result<(), Obstacle> {
-        let found = server::find(&self.parameters, self.network.as_ref());
-        match found {
-            Ok((url, from)) => {
-                say(&format!("debug: the server {url} is known from {from}"));
-                let reached = self.reach(&url, self.parameters.retry);
-                reached.map_err(|fact| Obstacle::Failed(format!("the server {url}, from {from}: {fact}")))
+        let limit = self.parameters.retry;
+        let mut begin = Instant::now();
+        loop {
+            let (url, from) = match server::find(&self.parameters, self.network.as_ref()) {
+                Ok(found) => found,
+                Err(fact) if self.parameters.needs_server() => return Err(Obstacle::Failed(fact)),
+                Err(_) => return Ok(()),
+            };
+            say(&format!("debug: the server {url} is known from {from}"));
+            let reached = self.reach(&url, limit.saturating_sub(begin.elapsed()));
+            if reached.map_err(|fact| format!("the server {url}, from {from}: {fact}"))? {
+                return Ok(());
             }
-            Err(fact) if self.parameters.needs_server() => Err(Obstacle::Failed(fact)),
-            Err(_) => Ok(()),
+            if menu::step_in(self)? {
+                self.give_up_network();
+                self.need_network()?;
+                begin = Instant::now();
+            }
         }
     }
 
-    fn reach(&mut self, url: &str, limit: Duration) -> Result<(), String> {
+    /// Asks the server; false where a person interrupted it.
+    fn reach(&mut self, url: &str, limit: Duration) -> Result<bool, String> {
         let ca = self.parameters.ca.as_deref();
         let ca = ca.map(|text| server::authority(text, Some(url), limit)).transpose()?;
         let pause = |pause| self.consoles.wait_for_key(pause);
-        self.server = Some(server::reach(url, ca, &self.parameters, limit, &pause)?);
-        Ok(())
+        self.server = server::reach(url, ca, &self.parameters, limit, &pause)?;
+        Ok(self.server.is_some())
+    }
+
+    /// Takes the network down, for another one.
+    pub(super) fn give_up_network(&mut self) {
+        self.server = None;
+        if let Some(network) = self.network.take() {
+            network.give_up();
+        }
     }
 
     /// Says which cards there are, and what was tried.

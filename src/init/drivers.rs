@@ -1,6 +1,7 @@
 //! Drivers for what is there, and for what comes later.
 
 use super::{say, say_step};
+use crate::linux;
 use crate::linux::drivers::{self, DeviceEvents};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -18,8 +19,6 @@ const LONGEST_SETTLING: Duration = Duration::from_secs(20);
 /// How long a disk is waited for that a job needs.
 const DISK_WAIT: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(50);
-/// Names given to one call of `modprobe`: their length together stays far below the kernel's limit.
-const BATCH: usize = 200;
 
 /// Loads the drivers of all devices, and goes on doing so for devices that come later, until the process ends.
 pub(super) fn load() {
@@ -27,7 +26,7 @@ pub(super) fn load() {
     // Listening first: what comes while the drivers load is not missed.
     let mut known = BTreeSet::new();
     load_new(drivers::device_names(), &mut known);
-    if let Err(error) = drivers::load(WITHOUT_DEVICE) {
+    if let Err(error) = drivers::load(&WITHOUT_DEVICE) {
         say(&format!("warning: {error}"));
     }
     let events = match events {
@@ -62,15 +61,14 @@ pub(super) fn load() {
         }
     });
     wait(LONGEST_SETTLING, || !busy.load(Ordering::Relaxed) && !drivers::usb_disks_are_starting());
-    say_step(&format!("drivers loaded, {} block devices", drivers::block_device_count()));
+    say_step(&format!("drivers loaded, {}", disks_in_words(disk_count())));
 }
 
 fn load_new(names: BTreeSet<String>, known: &mut BTreeSet<String>) {
     let new: Vec<String> = names.into_iter().filter(|name| known.insert(name.clone())).collect();
-    for batch in new.chunks(BATCH) {
-        if let Err(error) = drivers::load(batch.iter().map(String::as_str)) {
-            say(&format!("warning: loading drivers: {error}"));
-        }
+    let names: Vec<&str> = new.iter().map(String::as_str).collect();
+    if let Err(error) = drivers::load(&names) {
+        say(&format!("warning: loading drivers: {error}"));
     }
 }
 
@@ -84,9 +82,22 @@ pub(super) fn wait_for_disks(named: &[String], any: bool) {
             }
         }
     }
-    if any && named.is_empty() && drivers::block_device_count() == 0 {
+    if any && named.is_empty() && disk_count() == 0 {
         say_step("waiting for a disk");
-        wait(DISK_WAIT, || drivers::block_device_count() > 0);
+        wait(DISK_WAIT, || disk_count() > 0);
+    }
+}
+
+/// Disks that an image could be captured from or deployed to.
+fn disk_count() -> usize {
+    linux::disks().map_or(0, |disks| disks.len())
+}
+
+fn disks_in_words(count: usize) -> String {
+    match count {
+        0 => "no disk".to_owned(),
+        1 => "1 disk".to_owned(),
+        more => format!("{more} disks"),
     }
 }
 

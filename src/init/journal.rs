@@ -1,8 +1,8 @@
 //! What is said: on every console as far as it is wanted there, and in the log all of it, without secrets.
 
 use super::parameters::LogLevel;
-use super::paths;
 use super::secret::Blanker;
+use super::{NOT_LOGGED, paths};
 use crate::linux::clock;
 use crate::linux::terminal::Consoles;
 use crate::parallel::lock;
@@ -47,12 +47,16 @@ impl Journal {
 
     /// Shows a question.
     pub(super) fn ask(&self, text: &str) {
-        self.pass(text.as_bytes());
+        self.pass(format!("{NOT_LOGGED}{text}").as_bytes());
     }
 
     /// Shows and logs a line, or the beginning of one.
     fn pass(&self, bytes: &[u8]) {
         let text = self.blanker.blank(&String::from_utf8_lossy(bytes));
+        if let Some(shown) = text.strip_prefix(NOT_LOGGED) {
+            self.consoles.write(shown.as_bytes());
+            return;
+        }
         lock(&self.log).write(&text);
         if wanted(&text, self.level) {
             self.consoles.write(text.as_bytes());

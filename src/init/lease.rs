@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(lease(&[("ip", "10.0.2.15"), ("subnet", "255.255.0.0")]).unwrap().prefix, 16);
         assert_eq!(lease(&[("ip", "x")]), None);
         assert_eq!(lease(&[]), None);
-        assert_eq!(text_of_hex("68200a"), None);
+        assert_eq!(text_of_hex("682068"), None);
         assert_eq!(text_of_hex("ff"), None);
     }
 }

@@ -43,22 +43,23 @@ pub(super) fn run(session: &mut Session) -> Ended {
     }
 }
 
-/// A person pressed a key while the network was waited for. `None` goes on waiting.
-pub(super) fn step_in(session: &mut Session) -> Option<Chosen> {
+/// A person pressed a key while the network or the server was waited for. True where the network is to be
+/// another one; without an answer, the waiting goes on.
+///
+/// # Errors
+/// What the person chose instead.
+pub(super) fn step_in(session: &mut Session) -> Result<bool, Chosen> {
     loop {
         session.report_network();
         show("n network by hand, s shell, l log, b reboot, p power off, Enter goes on waiting: ");
-        let answer = session.consoles.read_line(UNATTENDED)?;
+        let Some(answer) = session.consoles.read_line(UNATTENDED) else { return Ok(false) };
         match answer.text.to_lowercase().as_str() {
-            "n" => {
-                network_request(session, UNATTENDED);
-                return None;
-            }
+            "n" => return Ok(network_request(session, UNATTENDED)),
             "s" => shell(session, Some(&answer.console)),
             "l" => log(),
-            "b" => return Some(Chosen::Reboot),
-            "p" => return Some(Chosen::PowerOff),
-            "" => return None,
+            "b" => return Err(Chosen::Reboot),
+            "p" => return Err(Chosen::PowerOff),
+            "" => return Ok(false),
             _ => {}
         }
     }
@@ -89,8 +90,7 @@ fn overview(session: &Session) -> String {
 fn network(session: &mut Session, limit: Duration) {
     session.report_network();
     if network_request(session, limit) {
-        session.network = None;
-        session.server = None;
+        session.give_up_network();
         session.try_network();
     }
 }
@@ -170,7 +170,7 @@ fn inspect() {
 
 fn log() {
     let text = std::fs::read_to_string(paths::LOG).unwrap_or_default();
-    show(&terminal::last_lines(&text, 20));
+    show(&terminal::last_lines(&text, 18));
 }
 
 /// A shell on a console, with what it needs to speak to the server.

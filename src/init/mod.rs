@@ -101,10 +101,14 @@ fn say_step(text: &str) {
     say(&format!("boot {:.1} s: {text}", clock::uptime().as_secs_f64()));
 }
 
-/// Shows a text as it is, without the end of a line: a question.
+/// Stands before each line that a person is shown and the log does not keep.
+const NOT_LOGGED: char = '\u{1}';
+
+/// Shows a text to a person: a menu, a question. The log is about what happened.
 fn show(text: &str) {
+    let marked: String = text.split_inclusive('\n').map(|line| format!("{NOT_LOGGED}{line}")).collect();
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let _ = out.write_all(marked.as_bytes()).and_then(|()| out.flush());
 }
 
 #[cfg(test)]

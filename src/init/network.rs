@@ -23,7 +23,7 @@ const POLL: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(12);
 
 /// A network that is up.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Network {
     /// The interface.
     pub(super) interface: String,
@@ -31,6 +31,31 @@ pub(super) struct Network {
     pub(super) domains: Vec<String>,
     /// What the DHCP server says about the imaging server.
     pub(super) server: Option<String>,
+    /// Renews the lease.
+    client: Option<Child>,
+}
+
+impl Network {
+    /// Takes it down.
+    pub(super) fn give_up(self) {
+        let _ = std::fs::remove_file(paths::run("card"));
+        stop_client(&self.interface, self.client);
+    }
+
+    /// One that is only known, for tests.
+    #[cfg(test)]
+    pub(super) fn known(domains: &[&str], server: Option<&str>) -> Self {
+        let domains = domains.iter().map(|domain| (*domain).to_owned()).collect();
+        Self { interface: "eth0".to_owned(), domains, server: server.map(str::to_owned), client: None }
+    }
+}
+
+fn stop_client(interface: &str, client: Option<Child>) {
+    if let Some(mut client) = client {
+        let _ = client.kill().and_then(|()| client.wait());
+    }
+    Lease::forget(interface);
+    cards::remove_addresses(interface);
 }
 
 /// How an attempt ended.
@@ -245,13 +270,15 @@ impl<'a> Attempt<'a> {
         lease: Option<&Lease>,
         request: &AddressRequest,
     ) -> Network {
-        for (name, mut client) in std::mem::take(&mut self.clients) {
-            if name == interface && lease.is_some() {
-                continue;
+        let kept = lease.and_then(|_| self.clients.remove(interface));
+        for (name, client) in std::mem::take(&mut self.clients) {
+            // What was set by hand on a card stays there.
+            if name != interface {
+                stop_client(&name, Some(client));
+            } else {
+                let mut client = client;
+                let _ = client.kill().and_then(|()| client.wait());
             }
-            let _ = client.kill().and_then(|()| client.wait());
-            Lease::forget(&name);
-            cards::remove_addresses(&name);
         }
         let mut servers = self.parameters.name_servers.clone();
         servers.extend(&request.name_servers);
@@ -266,7 +293,8 @@ impl<'a> Attempt<'a> {
         }
         say_step(&format!("network {interface} {address}/{prefix} via {how}"));
         let server = lease.and_then(|lease| lease.server.clone());
-        Network { interface: interface.to_owned(), domains, server }
+        self.tried.insert(interface.to_owned(), format!("{address}/{prefix} via {how}"));
+        Network { interface: interface.to_owned(), domains, server, client: kept }
     }
 
     fn fits(&self, request: &AddressRequest, card: &Card) -> bool {
@@ -336,7 +364,7 @@ mod tests {
         assert_eq!(devices("vlan=vlan7:eth1"), [Some("eth1.7".to_owned())]);
         assert_eq!(devices("vlan=vlan7:eth1 ip=vlan7:dhcp"), [Some("eth1.7".to_owned())]);
         assert_eq!(devices("vlan=eth1.0007:eth1 ip=dhcp"), [Some("eth1.7".to_owned())]);
-        assert_eq!(devices("ip=10.0.0.5/24::::eth0.9"), [Some("eth0.9".to_owned())]);
+        assert_eq!(devices("ip=10.0.0.5/24:::::eth0.9"), [Some("eth0.9".to_owned())]);
         assert_eq!(devices("ip=eth0:dhcp ip=eth1:auto6"), [Some("eth0".to_owned()), Some("eth1".to_owned())]);
     }
 }

@@ -228,15 +228,14 @@ impl Parameters {
                 self.name_servers.push(address);
             }
             // PXE of a machine without the card's address gives an empty one; that is no mistake of a person.
-            "BOOTIF" => match value.filter(|value| !value.is_empty()) {
-                Some(value) => match Mac::parse_bootif(value) {
-                    Some(mac) => self.booted = Some(mac),
-                    None => self.warnings.push(format!(
-                        "BOOTIF={value} is no hardware address (01-aa-bb-cc-dd-ee-ff); it is left out"
-                    )),
-                },
-                None => {}
-            },
+            "BOOTIF" if value.is_none_or(str::is_empty) => {}
+            "BOOTIF" => {
+                self.booted = Mac::parse_bootif(value.unwrap_or_default());
+                if self.booted.is_none() {
+                    let fact = "is no hardware address (01-aa-bb-cc-dd-ee-ff); it is left out";
+                    self.warnings.push(format!("BOOTIF={} {fact}", value.unwrap_or_default()));
+                }
+            }
             name => self.warn_if_ours(name),
         }
         Ok(())

@@ -84,17 +84,18 @@ pub(super) fn options(parameters: &Parameters, ca: Option<PathBuf>, retry_for: D
     }
 }
 
-/// Asks the server until it answers, and sets the clock by it. `interrupted` waits for a while.
+/// Asks the server until it answers, and sets the clock by it. `interrupted` waits for a while; where a person
+/// interrupts, there is no server yet.
 ///
 /// # Errors
-/// A sentence where it does not answer within `limit`, is not the one that is trusted, or a person interrupts.
+/// A sentence where it does not answer within `limit`, or is not the one that is trusted.
 pub(super) fn reach(
     url: &str,
     ca: Option<PathBuf>,
     parameters: &Parameters,
     limit: Duration,
     interrupted: &dyn Fn(Duration) -> bool,
-) -> Result<Server, String> {
+) -> Result<Option<Server>, String> {
     let begin = Instant::now();
     let health = format!("{url}/healthz");
     let options = options(parameters, ca.clone(), Duration::ZERO);
@@ -113,7 +114,7 @@ pub(super) fn reach(
             Ok(time) => {
                 time.into_iter().for_each(set_clock);
                 say_step(&format!("server {url}"));
-                return Ok(Server { url: url.to_owned(), ca });
+                return Ok(Some(Server { url: url.to_owned(), ca }));
             }
             Err(error) => error,
         };
@@ -129,7 +130,7 @@ pub(super) fn reach(
             say_step(&format!("waiting for the server: {said}"));
         }
         if interrupted(PAUSE) {
-            return Err(format!("interrupted: {said}"));
+            return Ok(None);
         }
     }
 }
@@ -205,21 +206,16 @@ mod tests {
 
     #[test]
     fn the_command_line_goes_before_dhcp_and_dhcp_before_dns() {
-        let network = |server: Option<&str>, domains: &[&str]| Network {
-            interface: "eth0".to_owned(),
-            domains: domains.iter().map(|domain| (*domain).to_owned()).collect(),
-            server: server.map(str::to_owned),
-        };
         let given = Parameters::read("remint.server=http://a");
         let none = Parameters::read("");
-        let leased = network(Some("http://b"), &["lab.example"]);
+        let leased = Network::known(&["lab.example"], Some("http://b"));
         assert_eq!(find(&given, Some(&leased)).unwrap(), ("http://a".to_owned(), "remint.server"));
         assert_eq!(find(&none, Some(&leased)).unwrap(), ("http://b".to_owned(), "DHCP"));
         assert_eq!(
-            find(&none, Some(&network(None, &["lab.example"]))).unwrap(),
+            find(&none, Some(&Network::known(&["lab.example"], None))).unwrap(),
             ("http://remint:8460".to_owned(), "DNS")
         );
-        assert!(find(&none, Some(&network(None, &[]))).unwrap_err().contains("option 224"));
+        assert!(find(&none, Some(&Network::known(&[], None))).unwrap_err().contains("option 224"));
         assert!(find(&none, None).is_err());
     }
 }

@@ -23,8 +23,8 @@ const COUNTDOWN: Duration = Duration::from_secs(15);
 /// How long a job may take to stop in order.
 const PATIENCE: Duration = Duration::from_secs(20);
 const KERNEL_PANIC: Duration = Duration::from_secs(60);
-/// A person at the console is asked again after so long.
-const ASK_AGAIN: Duration = Duration::from_secs(3600);
+/// How often a question looks up for Ctrl-Alt-Del.
+const LISTENING: Duration = Duration::from_secs(1);
 
 /// Runs the machine, and never returns.
 pub(super) fn main() -> ! {
@@ -39,7 +39,7 @@ pub(super) fn main() -> ! {
     }
     loop {
         // PID 1 must not end.
-        std::thread::sleep(ASK_AGAIN);
+        std::thread::sleep(KERNEL_PANIC);
     }
 }
 
@@ -112,6 +112,8 @@ impl Supervisor {
     fn supervise(&self) {
         loop {
             let ending = self.run_boot_process();
+            // What it left behind must not go on writing, nor answer on the console, while a person is asked.
+            power::end_all_processes(PATIENCE);
             let asked = lock(&self.asked).stop.take();
             let next = match (asked, Ended::of(ending)) {
                 (Some(Stop::Restart), _) => self.perform(Action::Reboot, false),
@@ -125,7 +127,6 @@ impl Supervisor {
                 Next::Retry => self.journal.say("once more"),
                 Next::Stop(action) => self.stop(action),
             }
-            power::end_all_processes(PATIENCE);
         }
     }
 
@@ -184,13 +185,14 @@ impl Supervisor {
     /// Asks a person what to do. The machine stays as it is until there is an answer.
     fn ask(&self) -> Next {
         loop {
-            if let Some(stop) = lock(&self.asked).stop.take() {
-                return Next::Stop(if stop == Stop::Restart { Action::Reboot } else { Action::PowerOff });
-            }
             self.journal.ask("What now?  s shell, l log, t try again, b reboot, d local disk, p power off: ");
-            let Some(answer) = self.journal.consoles.read_line(ASK_AGAIN) else {
-                self.journal.ask("\n");
-                continue;
+            let answer = loop {
+                if let Some(stop) = lock(&self.asked).stop.take() {
+                    return Next::Stop(if stop == Stop::Restart { Action::Reboot } else { Action::PowerOff });
+                }
+                if let Some(answer) = self.journal.consoles.read_line(LISTENING) {
+                    break answer;
+                }
             };
             match answer.text.to_lowercase().as_str() {
                 "s" | "shell" => self.shell(Some(&answer.console)),
@@ -230,7 +232,7 @@ impl Supervisor {
         if action == Action::Local {
             match next_boot_from_disk() {
                 Ok(Some(number)) => {
-                    self.journal.say(&format!("the firmware starts entry {number}, of the local disk, next"))
+                    self.journal.say(&format!("the firmware starts entry {number}, of the local disk, next"));
                 }
                 Ok(None) => {}
                 Err(said) => self.journal.say(&format!("warning: {said}")),

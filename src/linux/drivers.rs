@@ -20,6 +20,11 @@ const KERNEL_GROUP: u32 = 1;
 /// The kernel's own limit of a message (`UEVENT_BUFFER_SIZE`).
 const LONGEST_EVENT: usize = 4096;
 const DEEPEST: u32 = 32;
+/// Programs that load drivers at the same time.
+const AT_ONCE: usize = 4;
+/// Names that one program is worth starting for, and those that one command line surely holds.
+const FEW: usize = 8;
+const MANY: usize = 200;
 
 /// Names of all devices that are there now and want a driver.
 #[must_use]
@@ -44,9 +49,22 @@ fn collect(directory: &Path, depth: u32, names: &mut BTreeSet<String>) {
 
 /// Loads the drivers of some devices, and the modules of some names. A device without a driver is no failure.
 ///
+/// Several programs share the work: a driver that waits for its hardware does not keep the others waiting.
+///
 /// # Errors
 /// Where `modprobe` is missing or does not end.
-pub fn load<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<(), Error> {
+pub fn load(names: &[&str]) -> Result<(), Error> {
+    let size = names.len().div_ceil(AT_ONCE).clamp(FEW, MANY);
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = names.chunks(size).map(|part| scope.spawn(|| load_part(part))).collect();
+        let ended = parts.into_iter().map(|part| {
+            part.join().unwrap_or_else(|_| Err(Error::unsupported("starting modprobe panicked")))
+        });
+        ended.collect::<Vec<_>>().into_iter().collect()
+    })
+}
+
+fn load_part(names: &[&str]) -> Result<(), Error> {
     let mut arguments = vec!["-a", "-b", "-q"];
     arguments.extend(names);
     let outcome = program::run("modprobe", &arguments, LOADING)?;
@@ -139,13 +157,6 @@ pub fn usb_disks_are_starting() -> bool {
                 .any(|host| sysfs::entry_names(&host).iter().any(|name| name.starts_with("target")))
         })
     })
-}
-
-/// Number of disks the kernel knows, of whatever kind.
-#[must_use]
-pub fn block_device_count() -> usize {
-    let names = sysfs::entry_names(Path::new("/sys/block"));
-    names.iter().filter(|name| !["loop", "ram", "zram"].iter().any(|prefix| name.starts_with(prefix))).count()
 }
 
 /// Loads a keyboard layout for the screen.

@@ -49,7 +49,7 @@ pub fn is_on_network(path: &Path) -> bool {
     const REMOTE: [i128; 6] = [0x6969, 0x517B, 0xFF53_4D42, 0xFE53_4D42, 0x6573_5546, 0x0102_1997];
     let nearest = path.ancestors().find(|path| path.exists());
     let found = nearest.and_then(|path| nix::sys::statfs::statfs(path).ok());
-    // i64 with glibc, u64 with musl.
+    // C libraries do not agree on the width and the sign of the number.
     found.is_some_and(|found| REMOTE.contains(&i128::from(found.filesystem_type().0)))
 }
 

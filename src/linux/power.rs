@@ -104,6 +104,8 @@ pub fn end_all_processes(patience: Duration) {
     let everybody = Pid::from_raw(-1);
     for (signal, patience) in [(Signal::SIGTERM, patience), (Signal::SIGKILL, Duration::from_secs(2))] {
         let _ = kill(everybody, signal);
+        // A shell hears of its end by the loss of its terminal, and what is stopped hears nothing.
+        let _ = kill(everybody, Signal::SIGHUP);
         let _ = kill(everybody, Signal::SIGCONT);
         let end = Instant::now().checked_add(patience);
         while !no_child_is_left() {
