@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 CARGO ?= cargo
 
-.PHONY: help setup check test demo bench fuzz build agent stock-kernel initramfs initramfs-list boot-image pxe iso usb scenario
+.PHONY: help setup check test demo bench fuzz build agent stock-kernel kernel initramfs initramfs-list boot-image pxe iso usb scenario
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -26,11 +26,11 @@ agent: setup ## The static program of the boot image: target/boot/remint
 stock-kernel: setup ## Debian's signed kernel and its modules: target/boot/vmlinuz, target/boot/modules
 	@scripts/kernel stock
 
-initramfs: agent stock-kernel ## What a machine boots into: target/boot/initramfs.img (FIRMWARE=DIR adds firmware)
+initramfs: agent $(if $(filter own,$(KERNEL)),kernel,stock-kernel) ## What a machine boots into: target/boot/initramfs.img (FIRMWARE=DIR adds firmware)
 	@scripts/initramfs
 
 initramfs-list: ## What is inside: path, size, and the package or module tree it came from
-	@cat $(or $(CARGO_TARGET_DIR),target)/boot/initramfs.list
+	@cat $(or $(CARGO_TARGET_DIR),target)/boot/$(if $(filter own,$(KERNEL)),own/)initramfs.list
 
 iso: initramfs ## A disc or stick to boot from: target/boot/remint.iso (SETTINGS=FILE; docs/media.md)
 	@scripts/media iso $(if $(SETTINGS),--settings "$(SETTINGS)")
@@ -57,6 +57,9 @@ demo: build initramfs ## The main job, before your eyes: on files, then in virtu
 bench: build ## Speed against partclone, ntfsclone and fsarchiver, as ratios
 	$(CARGO) build --release --example bare_cost
 	scripts/bench
+
+kernel: ## Our own kernel from Debian's sources: target/boot/own/vmlinuz (docs/kernel.md)
+	scripts/kernel-own
 
 fuzz: setup ## Fuzz every parser for SECONDS each (default 60); needs a nightly toolchain and cargo-fuzz
 	scripts/fuzz $(or $(SECONDS_EACH),60)

@@ -8,7 +8,7 @@ pub mod site;
 
 use console::Missing;
 use qemu::{Machine, Media};
-use scenario::{Boot, Content, Ends, Network, Scenario};
+use scenario::{Boot, Content, Ends, Firmware, Network, Scenario};
 use site::Site;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -16,20 +16,27 @@ use std::time::{Duration, Instant};
 /// What no machine may ever say.
 const NEVER: [&str; 4] = ["Kernel panic", "BUG: ", "Oops: ", "panicked at"];
 
-/// `target/boot`, where the boot environment was made.
+/// `target/boot`, where the boot environment was made; with KERNEL=own that of our own kernel (docs/kernel.md).
 pub fn boot_folder() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("boot")
+    let boot = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("boot");
+    if own_kernel() { boot.join("own") } else { boot }
+}
+
+/// Whether the machines boot our own kernel.
+fn own_kernel() -> bool {
+    std::env::var("KERNEL").is_ok_and(|kernel| kernel == "own")
 }
 
 /// Why a scenario cannot be tried on this machine, where it cannot.
 pub fn impossible(file: &Path) -> Option<&'static str> {
     let machines = Scenario::read(&std::fs::read_to_string(file).ok()?).ok()?;
-    let proxy = machines.iter().any(|machine| machine.network == Network::ProxyDhcp);
-    let debian =
-        machines.iter().flat_map(|machine| &machine.disk).any(|disk| disk.content == Content::Debian);
-    if proxy && !qemu::proxy_network_works() {
+    let any = |wanted: &dyn Fn(&Scenario) -> bool| machines.iter().any(wanted);
+    let debian = |machine: &Scenario| machine.disk.iter().any(|disk| disk.content == Content::Debian);
+    if own_kernel() && any(&|machine| machine.firmware == Firmware::UefiSecureBoot) {
+        Some("nobody signed our own kernel")
+    } else if any(&|machine| machine.network == Network::ProxyDhcp) && !qemu::proxy_network_works() {
         Some("a network of its own needs root, namespaces, bridges and taps")
-    } else if debian && !nix::unistd::geteuid().is_root() {
+    } else if any(&debian) && !nix::unistd::geteuid().is_root() {
         Some("installing a Debian needs root")
     } else {
         None
