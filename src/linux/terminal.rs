@@ -1,9 +1,11 @@
 //! The consoles of this machine, all of them at once: what is said is said on each, and a person may answer on any.
 //!
-//! Invariant: nobody waits for a console. One that takes no output (a serial line whose other end says stop) is
-//! left out until it takes some again.
+//! Invariants: nobody waits for a console. One that takes no output (a serial line whose other end says stop) is
+//! left out until it takes some again. One that is hung up is opened anew: the kernel hangs a console up for
+//! everybody when a shell on it ends.
 
 use super::{program, sysfs};
+use crate::parallel::lock;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -15,10 +17,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long a console may keep the others waiting.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a console that is hung up is left alone.
+const HUNG_UP: Duration = Duration::from_millis(50);
 const LONGEST_LINE: usize = 1024;
 
 /// Every console that could be opened. The one that a person is expected at comes first.
@@ -28,9 +33,8 @@ pub struct Consoles(Vec<Console>);
 #[derive(Debug)]
 struct Console {
     path: PathBuf,
-    file: File,
+    file: Mutex<Arc<File>>,
     stuck: AtomicBool,
-    gone: AtomicBool,
 }
 
 /// What a person typed, and where.
@@ -69,7 +73,7 @@ impl Consoles {
         let quiet: Vec<_> = self.0.iter().map(KeyMode::enter).collect();
         let pressed = self.wait_for_input(limit).is_some();
         for console in self.0.iter().filter(|_| pressed) {
-            let _ = tcflush(&console.file, FlushArg::TCIFLUSH);
+            let _ = tcflush(console.file(), FlushArg::TCIFLUSH);
         }
         drop(quiet);
         pressed
@@ -78,7 +82,7 @@ impl Consoles {
     /// Forgets what was typed before it was asked for.
     pub fn forget_input(&self) {
         for console in &self.0 {
-            let _ = tcflush(&console.file, FlushArg::TCIFLUSH);
+            let _ = tcflush(console.file(), FlushArg::TCIFLUSH);
         }
     }
 
@@ -88,7 +92,7 @@ impl Consoles {
         let console = self.wait_for_input(limit)?;
         let mut buffer = [0; LONGEST_LINE];
         // In the canonical mode one read gives one line.
-        let length = (&console.file).read(&mut buffer).unwrap_or(0);
+        let length = console.file().as_ref().read(&mut buffer).unwrap_or(0);
         let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
         let text: String = text.chars().filter(|c| !c.is_control()).collect();
         Some(Answer { text: text.trim().to_owned(), console: console.path.clone() })
@@ -98,24 +102,27 @@ impl Consoles {
         let deadline = Instant::now().checked_add(limit)?;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let there: Vec<&Console> =
-                self.0.iter().filter(|console| !console.gone.load(Ordering::Relaxed)).collect();
+            let files: Vec<Arc<File>> = self.0.iter().map(Console::file).collect();
             let mut waiting: Vec<PollFd<'_>> =
-                there.iter().map(|console| PollFd::new(console.file.as_fd(), PollFlags::POLLIN)).collect();
+                files.iter().map(|file| PollFd::new(file.as_fd(), PollFlags::POLLIN)).collect();
             let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
             match poll(&mut waiting, timeout) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(_) => return None,
             }
-            for (console, state) in there.iter().zip(&waiting) {
+            let mut hung_up = false;
+            for (console, state) in self.0.iter().zip(&waiting) {
                 let state = state.revents().unwrap_or(PollFlags::empty());
-                if state.contains(PollFlags::POLLIN) {
+                if state.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL) {
+                    hung_up = true;
+                    console.open_again();
+                } else if state.contains(PollFlags::POLLIN) {
                     return Some(console);
                 }
-                // A line that was hung up would be reported at once, for ever.
-                if state.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL) {
-                    console.gone.store(true, Ordering::Relaxed);
-                }
+            }
+            if hung_up {
+                // One that stays hung up is reported at once, every time.
+                std::thread::sleep(left.min(HUNG_UP));
             }
             if Instant::now() >= deadline {
                 return None;
@@ -127,16 +134,28 @@ impl Consoles {
 impl Console {
     fn open(name: &str) -> Option<Self> {
         let path = Path::new("/dev").join(name);
-        let flags = OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let file = OpenOptions::new().read(true).write(true).custom_flags(flags.bits()).open(&path).ok()?;
+        let file = open(&path).ok()?;
         tcgetattr(&file).ok()?;
-        Some(Self { path, file, stuck: AtomicBool::new(false), gone: AtomicBool::new(false) })
+        Some(Self { path, file: Mutex::new(Arc::new(file)), stuck: AtomicBool::new(false) })
+    }
+
+    fn file(&self) -> Arc<File> {
+        Arc::clone(&lock(&self.file))
+    }
+
+    /// Opens it anew; what fails is tried again at the next occasion.
+    fn open_again(&self) {
+        if let Ok(file) = open(&self.path) {
+            *lock(&self.file) = Arc::new(file);
+        }
     }
 
     fn write(&self, mut bytes: &[u8]) {
+        let mut opened_again = false;
         let patience = if self.stuck.load(Ordering::Relaxed) { Duration::ZERO } else { PATIENCE };
         while !bytes.is_empty() {
-            match (&self.file).write(bytes) {
+            let file = self.file();
+            match file.as_ref().write(bytes) {
                 Ok(0) => return,
                 Ok(length) => {
                     bytes = bytes.get(length..).unwrap_or_default();
@@ -144,12 +163,16 @@ impl Console {
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    let mut waiting = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
+                    let mut waiting = [PollFd::new(file.as_fd(), PollFlags::POLLOUT)];
                     let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO);
                     if matches!(poll(&mut waiting, timeout), Ok(0)) {
                         self.stuck.store(true, Ordering::Relaxed);
                         return;
                     }
+                }
+                Err(_) if !opened_again => {
+                    opened_again = true;
+                    self.open_again();
                 }
                 Err(_) => return,
             }
@@ -157,26 +180,32 @@ impl Console {
     }
 }
 
+fn open(path: &Path) -> std::io::Result<File> {
+    let flags = OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    OpenOptions::new().read(true).write(true).custom_flags(flags.bits()).open(path)
+}
+
 /// While it lives, keys of a console arrive one by one and unseen.
-struct KeyMode<'a> {
-    file: &'a File,
+struct KeyMode {
+    file: Arc<File>,
     before: Termios,
 }
 
-impl<'a> KeyMode<'a> {
-    fn enter(console: &'a Console) -> Option<Self> {
-        let before = tcgetattr(&console.file).ok()?;
+impl KeyMode {
+    fn enter(console: &Console) -> Option<Self> {
+        let file = console.file();
+        let before = tcgetattr(&file).ok()?;
         let mut keys = before.clone();
         keys.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO);
-        tcsetattr(&console.file, SetArg::TCSANOW, &keys).ok()?;
-        Some(Self { file: &console.file, before })
+        tcsetattr(&file, SetArg::TCSANOW, &keys).ok()?;
+        Some(Self { file, before })
     }
 }
 
-impl Drop for KeyMode<'_> {
+impl Drop for KeyMode {
     fn drop(&mut self) {
         // Nothing more can be done about a terminal that refuses its own settings.
-        let _ = tcsetattr(self.file, SetArg::TCSANOW, &self.before);
+        let _ = tcsetattr(&self.file, SetArg::TCSANOW, &self.before);
     }
 }
 
