@@ -27,10 +27,28 @@ pub struct InspectedDisk {
     pub inspection: Inspection,
 }
 
-/// Inspects the named disks, or every disk of the machine.
-pub fn inspect(paths: &[String], settings: DiskSettings) -> Result<Vec<InspectedDisk>> {
+/// The disks that were inspected, and why others were not.
+#[derive(Debug)]
+pub struct Inspected {
+    /// Those that can be read.
+    pub disks: Vec<InspectedDisk>,
+    /// A sentence for each that cannot.
+    pub problems: Vec<String>,
+}
+
+/// Inspects the named disks, or every disk of the machine. A named disk that cannot be read is an error; one among
+/// all does not keep the others from being shown.
+pub fn inspect(paths: &[String], settings: DiskSettings) -> Result<Inspected> {
     let machine = if paths.is_empty() { linux::disks()? } else { named(paths, settings)? };
-    (0u32..).zip(machine).map(|(number, disk)| read(number, disk, settings, &Silent)).collect()
+    let mut inspected = Inspected { disks: Vec::new(), problems: Vec::new() };
+    for (number, disk) in (0u32..).zip(machine) {
+        match read(number, disk, settings, &Silent) {
+            Ok(disk) => inspected.disks.push(disk),
+            Err(error) if paths.is_empty() => inspected.problems.push(format!("{error:#}")),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(inspected)
 }
 
 /// The GUIDs of the partitions of fixed disks, lower-case, as a firmware's boot entries name them.

@@ -12,7 +12,7 @@ mod report;
 
 pub use capture::{CaptureOutcome, CaptureRequest, capture};
 pub use deploy::{DeployRequest, PlanTarget, PreparedDeploy, prepare_deploy};
-pub use disks::{DiskSettings, InspectedDisk, inspect, partition_guids};
+pub use disks::{DiskSettings, Inspected, InspectedDisk, inspect, partition_guids};
 pub use images::{
     ImageReference, ImageSummary, StoreSettings, list_images, load_manifest, open_store, resolve, verify,
 };

@@ -54,7 +54,8 @@ fn disk_settings(disk: &DiskArguments, trust: Trust) -> DiskSettings {
 
 fn inspect(arguments: &Inspect) -> Result<ExitCode> {
     // What is only looked at is shown as far as it can be read.
-    let disks = agent::inspect(&arguments.disks, disk_settings(&arguments.disk, Trust::Undecided))?;
+    let inspected = agent::inspect(&arguments.disks, disk_settings(&arguments.disk, Trust::Undecided))?;
+    let disks = inspected.disks;
     if arguments.json {
         print(&json(&agent::inspection_json(&disks))?);
     } else if disks.is_empty() {
@@ -62,7 +63,10 @@ fn inspect(arguments: &Inspect) -> Result<ExitCode> {
     } else {
         print(&agent::inspection_text(&disks));
     }
-    Ok(ExitCode::Done)
+    for problem in &inspected.problems {
+        eprintln!("remint: {problem}");
+    }
+    Ok(if inspected.problems.is_empty() { ExitCode::Done } else { ExitCode::Problems })
 }
 
 fn capture(arguments: &Capture, listener: &Listener) -> Result<ExitCode> {

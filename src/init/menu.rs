@@ -162,8 +162,13 @@ fn ask<T>(
 
 fn inspect() {
     match agent::inspect(&[], DiskSettings::default()) {
-        Ok(disks) if disks.is_empty() => say("this machine has no disk, or none with a driver"),
-        Ok(disks) => show(&agent::inspection_text(&disks)),
+        Ok(found) if found.disks.is_empty() && found.problems.is_empty() => {
+            say("this machine has no disk, or none with a driver");
+        }
+        Ok(found) => {
+            show(&agent::inspection_text(&found.disks));
+            found.problems.iter().for_each(|problem| say(&format!("error: {problem}")));
+        }
         Err(error) => say(&format!("error: {error:#} (exit code {})", u8::from(ExitCode::Failed))),
     }
 }

@@ -256,8 +256,8 @@ fn next_boot_from_disk() -> Result<Option<String>, String> {
         return Ok(None);
     }
     let listing = power::boot_entries()?;
-    let disks = agent::inspect(&[], DiskSettings::default()).map_err(|error| format!("{error:#}"))?;
-    let partitions = agent::partition_guids(&disks);
+    let found = agent::inspect(&[], DiskSettings::default()).map_err(|error| format!("{error:#}"))?;
+    let partitions = agent::partition_guids(&found.disks);
     match local_boot::entry_of_disk(&listing, &partitions) {
         Some(number) => power::boot_next(&number).map(|()| Some(number)),
         None => {
