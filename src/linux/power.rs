@@ -92,7 +92,9 @@ pub fn wait_and_reap(child: &Child) -> Ending {
 /// Asks a process to end.
 pub fn ask_to_end(id: u32) {
     if let Ok(id) = i32::try_from(id) {
+        // A shell that talks to a person ignores the first and hears the second.
         let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
+        let _ = kill(Pid::from_raw(id), Signal::SIGHUP);
     }
 }
 

@@ -9,7 +9,9 @@ use crate::parallel::lock;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::termios::{FlushArg, LocalFlags, SetArg, Termios, tcflush, tcgetattr, tcsetattr};
+use nix::sys::termios::{
+    FlushArg, InputFlags, LocalFlags, OutputFlags, SetArg, Termios, tcflush, tcgetattr, tcsetattr,
+};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -89,6 +91,7 @@ impl Consoles {
     /// Reads a line from any of them; `None` where nobody types for `limit`.
     #[must_use]
     pub fn read_line(&self, limit: Duration) -> Option<Answer> {
+        self.0.iter().for_each(Console::take_lines);
         let console = self.wait_for_input(limit)?;
         let mut buffer = [0; LONGEST_LINE];
         // In the canonical mode one read gives one line.
@@ -141,6 +144,21 @@ impl Console {
 
     fn file(&self) -> Arc<File> {
         Arc::clone(&lock(&self.file))
+    }
+
+    /// Has the kernel give whole lines and show what is typed, however a shell that was killed left it.
+    fn take_lines(&self) {
+        let file = self.file();
+        let Ok(before) = tcgetattr(&file) else { return };
+        let mut lines = before.clone();
+        lines
+            .local_flags
+            .insert(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ECHOE | LocalFlags::ISIG);
+        lines.input_flags.insert(InputFlags::ICRNL);
+        lines.output_flags.insert(OutputFlags::OPOST | OutputFlags::ONLCR);
+        if lines != before {
+            let _ = tcsetattr(&file, SetArg::TCSANOW, &lines);
+        }
     }
 
     /// Opens it anew; what fails is tried again at the next occasion.
