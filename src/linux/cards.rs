@@ -163,7 +163,8 @@ pub fn global_address6(name: &str) -> Option<(IpAddr, u8)> {
 
 /// Lines of `ADDRESS INDEX PREFIX SCOPE FLAGS NAME`, numbers in hexadecimal (proc_net(5)).
 fn parse_if_inet6(text: &str, wanted: &str) -> Option<(IpAddr, u8)> {
-    const GLOBAL: &str = "00";
+    /// Global, and the site-local addresses that some routers still announce.
+    const BEYOND_THE_LINK: [&str; 2] = ["00", "40"];
     /// `IFA_F_TENTATIVE` and `IFA_F_DADFAILED`.
     const NOT_USABLE: u8 = 0x40 | 0x08;
     text.lines().find_map(|line| {
@@ -171,7 +172,7 @@ fn parse_if_inet6(text: &str, wanted: &str) -> Option<(IpAddr, u8)> {
         let (address, _, prefix) = (words.next()?, words.next()?, words.next()?);
         let (scope, flags, name) = (words.next()?, words.next()?, words.next()?);
         let flags = u8::from_str_radix(flags, 16).ok()?;
-        if scope != GLOBAL || flags & NOT_USABLE != 0 || name != wanted {
+        if !BEYOND_THE_LINK.contains(&scope) || flags & NOT_USABLE != 0 || name != wanted {
             return None;
         }
         let address = u128::from_str_radix(address, 16).ok()?;
