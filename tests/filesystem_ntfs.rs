@@ -36,7 +36,19 @@ struct Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.at).status();
+        // A program that another test starts holds this one's files open for a moment.
+        let unmounted = (0..200).any(|_| {
+            let done = Command::new("umount").arg(&self.at).stderr(Stdio::null()).status();
+            let done = done.is_ok_and(|status| status.success());
+            if !done {
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+            done
+        });
+        if !unmounted {
+            let _ = Command::new("umount").arg("--lazy").arg(&self.at).status();
+            let _ = self.program.kill();
+        }
         let _ = self.program.wait();
     }
 }

@@ -253,7 +253,14 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.folder.path()).output();
+        // A program that another test starts holds this one's files open for a moment.
+        for _ in 0..100 {
+            let done = Command::new("umount").arg(self.folder.path()).output();
+            if done.is_ok_and(|done| done.status.success()) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
     }
 }
 
