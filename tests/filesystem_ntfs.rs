@@ -41,7 +41,7 @@ impl Drop for Mounted {
             let done = Command::new("umount").arg(&self.at).stderr(Stdio::null()).status();
             let done = done.is_ok_and(|status| status.success());
             if !done {
-                std::thread::sleep(std::time::Duration::from_millis(50));
+                std::thread::sleep(Duration::from_millis(50));
             }
             done
         });
