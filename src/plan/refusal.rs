@@ -183,7 +183,11 @@ pub enum Refusal {
         reason: String,
     },
     /// A volume is to be smaller than it can be.
-    #[error("{volume} needs at least {minimum_bytes} bytes ({}), and {wanted_bytes} are asked for", format_size(*minimum_bytes))]
+    #[error(
+        "{volume} needs at least {minimum_bytes} bytes ({}), and {wanted_bytes} are asked for; ask for more, or \
+         leave its size out",
+        format_size(*minimum_bytes)
+    )]
     BelowMinimum {
         /// Its name.
         volume: String,

@@ -96,9 +96,12 @@ fn passing(url: &str, error: &reqwest::Error) -> Result<io::Error, StoreError> {
         return Err(StoreError::Refused { fact: format!("\"{url}\" is not a URL: {}", io_cause(error)) });
     }
     match tls::certificate_problem(error) {
-        Some(problem) => {
-            Err(StoreError::Refused { fact: format!("{url} does not prove who it is ({problem})") })
-        }
+        Some(problem) => Err(StoreError::Refused {
+            fact: format!(
+                "{url} does not prove who it is ({problem}); give its fingerprint (remint.fingerprint=) or its \
+                 authority (remint.ca=)"
+            ),
+        }),
         None => Ok(io_cause(error)),
     }
 }
