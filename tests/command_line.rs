@@ -9,6 +9,8 @@ use remint::progress::{Event, Phase};
 use serde_json::Value;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -344,4 +346,29 @@ fn images_are_listed_shown_deleted_and_collected() {
     let said = remint_ends(0, &["images", &store, "collect"]);
     assert!(said.starts_with(&format!("deleted {} chunks", chunks.len())), "{said}");
     assert!(lab::chunk_files(&lab.path("store")).is_empty());
+}
+
+/// Two users share a folder that both may write to: chunks of the first cannot be marked by the second.
+#[test]
+fn a_capture_into_a_folder_shared_with_another_user_stores_what_it_may_not_mark() {
+    const NOBODY: u32 = 65534;
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let lab = Lab::new();
+    // Where the program was built, another user may not even look.
+    let program = lab.path("remint");
+    fs::copy(env!("CARGO_BIN_EXE_remint"), &program).unwrap();
+    lab::run("chmod", &["--recursive", "u=rwX,go=rX", text(lab.folder.path())]);
+    lab::run("find", &[&lab.store(), "-type", "d", "-exec", "chmod", "777", "{}", "+"]);
+    let owned = |path: &PathBuf| fs::metadata(path).unwrap().uid();
+    let output = Command::new(&program)
+        .args(["capture", "lab", "--to", &lab.store(), "--disk", &lab.disk()])
+        .uid(NOBODY)
+        .gid(NOBODY)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(lab::chunk_files(&lab.path("store")).keys().all(|path| owned(path) == NOBODY));
+    remint_ends(0, &["verify", "lab", "--from", &lab.store(), "--deep"]);
 }

@@ -256,13 +256,10 @@ impl Directory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             other => other.map_err(io_error(format!("looking for chunk {id}")))?,
         };
-        // Only a capture needs its chunks touched; who may only read the store reads it.
+        // Who may only read the store reads it. Only a capture needs its chunks touched: what belongs to
+        // another user it stores anew, which a folder that both may write to permits.
         let touched = match self.touch_chunk(id) {
-            Err(StoreError::Io { source, .. })
-                if is_write_protection(&source) && !self.is_captured_into() =>
-            {
-                true
-            }
+            Err(StoreError::Io { source, .. }) if is_write_protection(&source) => !self.is_captured_into(),
             other => other?,
         };
         // A length of zero is what a crash leaves of a file that was never written out.
