@@ -385,3 +385,16 @@ fn a_file_system_on_the_whole_disk_comes_back() {
     xfs.check(&target, 0, 500 * MIB);
     assert_eq!(xfs.files(&target, 0, 500 * MIB), xfs.files(&disk, 0, 320 * MIB));
 }
+
+#[test]
+fn an_xfs_of_hundreds_of_groups_comes_back() {
+    let script = format!("label: gpt\nsize=4810MiB, type={LINUX}");
+    let xfs = kind(
+        "XFS, 300 groups",
+        "xfs",
+        &["mkfs.xfs", "--unsupported", "-q", "-f", "-d", "agcount=300", "-l", "size=10m"],
+    );
+    let source = Source::new(4820 * MIB, 512, &script, vec![(1, xfs, 4800)]);
+    source.capture(&[]);
+    source.compare(&source.deploy(5000 * MIB, &["--free-space", "keep"]));
+}
