@@ -21,6 +21,8 @@ mod deploy;
 mod disk;
 #[path = "faults/image.rs"]
 mod image;
+#[path = "faults/keep.rs"]
+mod keep;
 #[path = "faults/source.rs"]
 mod source;
 #[path = "faults/store.rs"]

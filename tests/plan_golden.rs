@@ -6,8 +6,8 @@ mod plan_images;
 use FileSystemKind::{Ext4, Fat16, Fat32, Ntfs, Swap, Xfs};
 use plan_images::*;
 use remint::machine::{Holder, MachineDisk};
-use remint::plan::{self, DeployOptions, DeployPlan, Refusal};
-use remint::schema::{Content, Disk, FileSystemKind, FreeSpace, Layout, Table};
+use remint::plan::{self, DeployOptions, DeployPlan, Refusal, Target};
+use remint::schema::{Content, Disk, FileSystemKind, FreeSpace, Keep, Layout, Table};
 use remint::units::{GIB, Hex, KIB, Lba, MIB, SectorSize, TIB};
 
 const SMALL: SectorSize = SectorSize::B512;
@@ -21,12 +21,21 @@ const DYNAMIC: DeployOptions = DeployOptions {
     free_space: FreeSpace::Discard,
     expand: true,
     wishes: Vec::new(),
+    keep: Keep::Nothing,
+    without: Vec::new(),
 };
-const ORIGINAL: DeployOptions =
-    DeployOptions { layout: Layout::Original, free_space: FreeSpace::Keep, expand: true, wishes: Vec::new() };
+const ORIGINAL: DeployOptions = DeployOptions {
+    layout: Layout::Original,
+    free_space: FreeSpace::Keep,
+    expand: true,
+    wishes: Vec::new(),
+    keep: Keep::Nothing,
+    without: Vec::new(),
+};
 
 fn deploy(disks: &[Disk], targets: &[MachineDisk], options: DeployOptions) -> Result<DeployPlan, Refusal> {
-    let targets: Vec<(u32, MachineDisk)> = (0..).zip(targets.iter().cloned()).collect();
+    let targets: Vec<Target> =
+        (0..).zip(targets.iter().cloned()).map(|(n, disk)| Target::new(n, disk)).collect();
     let plan = plan::deploy("example", "1", disks, &targets, &options)?;
     assert_eq!(plan::check(&plan, disks), Ok(()));
     Ok(plan)

@@ -6,10 +6,9 @@ mod plan_images;
 use FileSystemKind::{Ext4, Fat32, Luks2, Ntfs, Swap, Xfs};
 use plan_images::*;
 use proptest::prelude::*;
-use remint::machine::MachineDisk;
-use remint::plan::{self, DeployOptions, DeployPlan, Refusal, Resize};
+use remint::plan::{self, DeployOptions, DeployPlan, Refusal, Resize, Target};
 use remint::schema::{
-    Content, Disk, FileSystemKind, FreeSpace, Layout, MbrRole, PartitionWish, Role, Table, WantedSize,
+    Content, Disk, FileSystemKind, FreeSpace, Keep, Layout, MbrRole, PartitionWish, Role, Table, WantedSize,
 };
 use remint::units::{ByteRange, GIB, Lba, MIB, SectorSize};
 use std::collections::BTreeMap;
@@ -113,6 +112,8 @@ fn options() -> impl Strategy<Value = DeployOptions> {
         free_space,
         expand,
         wishes: Vec::new(),
+        keep: Keep::Nothing,
+        without: Vec::new(),
     })
 }
 
@@ -131,7 +132,7 @@ fn deploy(
     sector: SectorSize,
     options: &DeployOptions,
 ) -> Result<DeployPlan, Refusal> {
-    let targets: [(u32, MachineDisk); 1] = [(0, target("/dev/sda", size_bytes, sector))];
+    let targets = [Target::new(0, target("/dev/sda", size_bytes, sector))];
     plan::deploy("image", "1", std::slice::from_ref(disk), &targets, options)
 }
 
@@ -262,7 +263,7 @@ proptest! {
             role.then(|| PartitionWish { volume: volume.name.clone(), size })
         }).collect();
         let options =
-            DeployOptions { layout: Layout::Custom, free_space: FreeSpace::Keep, expand: true, wishes: wishes.clone() };
+            DeployOptions { layout: Layout::Custom, free_space: FreeSpace::Keep, expand: true, wishes: wishes.clone(), keep: Keep::Nothing, without: Vec::new() };
         let size_bytes = disk.size_bytes / 100 * percent;
         let plan = match deploy(&disk, size_bytes, to, &options) {
             Ok(plan) => plan,
@@ -316,7 +317,7 @@ proptest! {
                 part(number, start, size, LINUX, holds(Xfs, size))
             }).collect();
             let disk = gpt_disk(0, cursor + MIB, SectorSize::B512, &parts);
-            let options = DeployOptions { layout: Layout::Dynamic, free_space: FreeSpace::Keep, expand: true, wishes: Vec::new() };
+            let options = DeployOptions { layout: Layout::Dynamic, free_space: FreeSpace::Keep, expand: true, wishes: Vec::new(), keep: Keep::Nothing, without: Vec::new() };
             let plan = deploy(&disk, target_bytes, SectorSize::B512, &options).unwrap();
             places(&plan.disks[0].table, SectorSize::B512, 0)
         };
@@ -337,7 +338,7 @@ proptest! {
         damage in 0usize..10,
         which in any::<prop::sample::Index>(),
     ) {
-        let options = DeployOptions { layout: Layout::Dynamic, free_space: FreeSpace::Keep, expand: true, wishes: Vec::new() };
+        let options = DeployOptions { layout: Layout::Dynamic, free_space: FreeSpace::Keep, expand: true, wishes: Vec::new(), keep: Keep::Nothing, without: Vec::new() };
         let sector = disk.logical_sector_bytes;
         let Ok(mut plan) = deploy(&disk, disk.size_bytes * 2, sector, &options) else { return Ok(()) };
         let of = &mut plan.disks[0];

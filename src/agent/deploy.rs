@@ -4,13 +4,15 @@ use super::disks::DiskSettings;
 use super::images::{ImageReference, StoreSettings, load_manifest, open_store, resolve};
 use crate::blockio::WriteAt;
 use crate::image::{ImageVersion, Manifest, Store};
-use crate::linux::{self, DiskWriter, Tools};
+use crate::linux::{self, DiskReader, DiskWriter, Tools};
 use crate::machine::{DiskKind, MachineDisk};
+use crate::partition::{self, Severity, Trust};
 use crate::plan::{self, DeployOptions, DeployPlan};
 use crate::progress::{Event, Monitor, Phase};
 use crate::restore::{self, Failure, Surroundings};
+use crate::schema::{Keep, Table};
 use crate::units::SectorSize;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -59,18 +61,22 @@ pub fn prepare_deploy(request: &DeployRequest) -> Result<PreparedDeploy> {
         .targets
         .iter()
         .map(|target| match target {
-            PlanTarget::Disk(path) => target_disk(path, chosen, captured),
+            PlanTarget::Disk(path) if request.options.keep == Keep::Nothing => {
+                target_disk(path, chosen, captured)
+            }
+            PlanTarget::Disk(path) => kept_disk(path, chosen, captured),
             PlanTarget::Size(bytes) => Ok(imagined(*bytes, chosen.or(captured))),
         })
         .collect::<Result<_>>()?;
-    let targets = plan::match_disks(&manifest.disks, &machine)?;
-    let plan = plan::deploy(
-        version.image.as_ref(),
-        version.version.as_ref(),
-        &manifest.disks,
-        &targets,
-        &request.options,
-    )?;
+    let options = with_real_paths(request, &machine);
+    let mut targets = plan::match_disks(&plan::deployed(&manifest.disks, &options), &machine)?;
+    if options.keep != Keep::Nothing {
+        for target in targets.iter_mut().filter(|target| std::path::Path::new(&target.disk.path).exists()) {
+            target.found = Some(found_table(&target.disk)?);
+        }
+    }
+    let plan =
+        plan::deploy(version.image.as_ref(), version.version.as_ref(), &manifest.disks, &targets, &options)?;
     Ok(PreparedDeploy { plan, manifest, version, store })
 }
 
@@ -82,6 +88,45 @@ fn target_disk(path: &str, chosen: Option<SectorSize>, captured: Option<SectorSi
         DiskKind::File if chosen.is_none() => Ok(linux::disk(path, captured)?),
         _ => Ok(disk),
     }
+}
+
+/// A target of which something stays: the table that stands on it says how large its sectors are.
+fn kept_disk(path: &str, chosen: Option<SectorSize>, captured: Option<SectorSize>) -> Result<MachineDisk> {
+    let disk = target_disk(path, chosen, captured)?;
+    match partition::detect_sector_size(&DiskReader::open(&disk.path)?) {
+        Some(sector) if disk.kind == DiskKind::File && chosen.is_none() => {
+            Ok(linux::disk(path, Some(sector))?)
+        }
+        _ => Ok(disk),
+    }
+}
+
+/// The table that stands on a target of which something is to stay.
+fn found_table(disk: &MachineDisk) -> Result<Table> {
+    let reader = DiskReader::open(&disk.path)?;
+    let reading = partition::read(&reader, disk.logical_sector_bytes, Trust::Undecided)
+        .with_context(|| format!("reading the partition table of {}", disk.path))?;
+    match reading.findings.iter().find(|finding| finding.severity() == Severity::Refusal) {
+        Some(finding) => bail!(
+            "nothing of {} can be kept, because its partition table is doubtful: {finding}; put it right first",
+            disk.path
+        ),
+        None => Ok(reading.table),
+    }
+}
+
+/// The options, with partitions to keep named by the paths under which their disks were found.
+fn with_real_paths(request: &DeployRequest, machine: &[MachineDisk]) -> DeployOptions {
+    let mut options = request.options.clone();
+    let Keep::Partitions(kept) = &mut options.keep else { return options };
+    for name in kept.iter_mut().filter_map(|kept| kept.disk.as_mut()) {
+        let named = |target: &PlanTarget| *target == PlanTarget::Disk(name.clone());
+        let found = request.targets.iter().zip(machine).find(|(target, _)| named(target));
+        if let Some((_, disk)) = found {
+            name.clone_from(&disk.path);
+        }
+    }
+    options
 }
 
 /// A disk that is only planned for.

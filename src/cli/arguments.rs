@@ -4,7 +4,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use remint::agent::{ImageReference, StoreSettings};
 use remint::image::{ImageName, VersionName};
 use remint::partition::Trust;
-use remint::schema::{Compression, FreeSpace, Layout, OnReadError, PartitionWish, WhenDirty};
+use remint::schema::{
+    ChosenVolume, Compression, FreeSpace, KeptPartition, Layout, OnReadError, PartitionWish, WhenDirty,
+};
 use remint::store::Fingerprint;
 use remint::units::{SectorSize, parse_size};
 use std::num::NonZeroUsize;
@@ -196,6 +198,20 @@ pub struct LayoutArguments {
     /// given several times (the names are those of `images STORE show`)
     #[arg(long = "partition", value_name = "VOLUME=SIZE")]
     pub wishes: Vec<PartitionWish>,
+    /// A partition (d0-p4) or disk (d1) of the image that is not deployed; may be given several times
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub without: Vec<String>,
+    /// A partition of the target that stays as it is, with its data, by its number there; the others are laid out
+    /// around it. May be given several times; DISK:NUMBER where there are several targets
+    #[arg(long, value_name = "PARTITION", value_delimiter = ',', conflicts_with = "keep_table")]
+    pub keep: Vec<KeptPartition>,
+    /// Leave the target's partition table and restore volumes into the partitions that are there
+    #[arg(long, conflicts_with_all = ["layout", "wishes", "without"])]
+    pub keep_table: bool,
+    /// A volume to restore with --keep-table, such as d0-p2, or d0-p2=3 to name the target's partition; all where
+    /// none is named. May be given several times
+    #[arg(long, value_name = "VOLUME", value_delimiter = ',', requires = "keep_table")]
+    pub only: Vec<ChosenVolume>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -12,8 +12,9 @@ use remint::agent::{
 };
 use remint::image::{CollectOptions, ImageVersion, Store};
 use remint::partition::Trust;
-use remint::plan::{CaptureOptions, DeployOptions};
+use remint::plan::{CaptureOptions, DeployOptions, DiskPlan, Stays};
 use remint::progress::{Event, Monitor, Phase};
+use remint::schema::Keep;
 use remint::units::format_size;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
@@ -107,6 +108,14 @@ fn deploy_options(layout: &LayoutArguments) -> DeployOptions {
         free_space: layout.free_space.into(),
         expand: !layout.no_expand,
         wishes: layout.wishes.clone(),
+        keep: if layout.keep_table {
+            Keep::Table(layout.only.clone())
+        } else if layout.keep.is_empty() {
+            Keep::Nothing
+        } else {
+            Keep::Partitions(layout.keep.clone())
+        },
+        without: layout.without.clone(),
     }
 }
 
@@ -159,7 +168,7 @@ fn confirm(prepared: &PreparedDeploy) -> Result<()> {
     }
     print(&prepared.explain());
     for disk in &prepared.plan.disks {
-        print(&format!("\nEverything on {0} will be overwritten. Type {0} to go on: ", disk.target.path));
+        print(&format!("\n{}. Type {} to go on: ", overwritten(disk), disk.target.path));
         std::io::stdout().flush().context("asking for confirmation")?;
         let mut answer = String::new();
         std::io::stdin().lock().read_line(&mut answer).context("reading the confirmation")?;
@@ -168,6 +177,22 @@ fn confirm(prepared: &PreparedDeploy) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What a person is about to lose, as a sentence.
+fn overwritten(disk: &DiskPlan) -> String {
+    let path = &disk.target.path;
+    let list = |numbers: Vec<u32>| numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match &disk.stays {
+        Stays::Nothing => format!("Everything on {path} will be overwritten"),
+        Stays::Partitions { numbers, .. } => {
+            format!("Everything on {path} but partition {} will be overwritten", list(numbers.clone()))
+        }
+        Stays::Table { .. } => {
+            let numbers = disk.volumes.iter().filter_map(|volume| volume.partition).collect();
+            format!("Partition {} of {path} will be overwritten", list(numbers))
+        }
+    }
 }
 
 fn verify(arguments: &Verify, listener: &Listener) -> Result<ExitCode> {

@@ -1,11 +1,12 @@
 //! What a deploy will do, as a value, and how it is decided.
 
+use super::keep::{self, Kept, Stays, Target};
 use super::layout::{Ground, Laid};
 use super::refusal::Refusal;
 use super::sectors::{self, Verdict};
-use super::{identity, place};
+use super::{choice, existing, identity, place};
 use crate::machine::MachineDisk;
-use crate::schema::{Disk, FileSystemKind, FreeSpace, Layout, PartitionWish, Role, Table};
+use crate::schema::{Disk, FileSystemKind, FreeSpace, Keep, Layout, PartitionWish, Table};
 use crate::units::{ByteRange, format_size};
 use serde::Serialize;
 
@@ -20,6 +21,10 @@ pub struct DeployOptions {
     pub expand: bool,
     /// Sizes of single partitions, for [`Layout::Custom`].
     pub wishes: Vec<PartitionWish>,
+    /// What of the targets stays.
+    pub keep: Keep,
+    /// Partitions (`d0-p4`) and disks (`d1`) of the image that are not deployed.
+    pub without: Vec<String>,
 }
 
 /// Everything that a deploy will do.
@@ -31,6 +36,9 @@ pub struct DeployPlan {
     pub version: String,
     /// One plan for each target disk.
     pub disks: Vec<DiskPlan>,
+    /// Numbers of the image's disks that are not deployed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<u32>,
 }
 
 /// What is done to one target disk.
@@ -54,6 +62,12 @@ pub struct DiskPlan {
     pub volumes: Vec<VolumePlan>,
     /// The table that is written at the end, with the target's sector numbers.
     pub table: Table,
+    /// What of the target's present content stays.
+    #[serde(skip_serializing_if = "Stays::is_nothing")]
+    pub stays: Stays,
+    /// Numbers of the image's partitions that the target does not get.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<u32>,
     /// What a person should know before confirming.
     pub warnings: Vec<String>,
 }
@@ -120,8 +134,7 @@ pub enum Resize {
     },
 }
 
-/// Decides everything about deploying the disks of an image to `targets`, each with the number of the disk
-/// that it receives (see [`super::match_disks`]).
+/// Decides everything about deploying the disks of an image to `targets` (see [`super::match_disks`]).
 ///
 /// A pure function of its arguments. Whether a target may be written at all is another question, see
 /// [`super::preflight_refusals`]; the finished plan is read once more by [`super::check`].
@@ -132,86 +145,76 @@ pub fn deploy(
     image: &str,
     version: &str,
     disks: &[Disk],
-    targets: &[(u32, MachineDisk)],
+    targets: &[Target],
     options: &DeployOptions,
 ) -> Result<DeployPlan, Refusal> {
-    refuse_mismatches(disks, targets)?;
-    refuse_wishes(disks, options)?;
+    choice::refuse_contradictions(disks, targets, options)?;
+    let without = choice::disks_left_out(disks, options);
     let mut plans = Vec::with_capacity(disks.len());
-    for disk in disks {
-        let target = targets.iter().find(|(number, _)| *number == disk.number);
-        let (_, target) =
-            target.ok_or(Refusal::NoTarget { disk: disk.number, size_bytes: disk.size_bytes })?;
-        let mut plan = deploy_disk(disk, target, options)?;
+    for disk in disks.iter().filter(|disk| !without.contains(&disk.number)) {
+        let target = targets.iter().find(|target| target.number == disk.number);
+        let target = target.ok_or(Refusal::NoTarget { disk: disk.number, size_bytes: disk.size_bytes })?;
+        let mut plan = match &options.keep {
+            Keep::Nothing => deploy_disk(disk, target, Vec::new(), options)?,
+            Keep::Partitions(wanted) => {
+                deploy_disk(disk, target, keep::find(target, wanted, disk)?, options)?
+            }
+            Keep::Table(chosen) => existing::restore_into(disk, target, chosen, options)?,
+        };
         plan.warnings.extend(identity::warnings(disk, disks));
         plans.push(plan);
     }
-    Ok(DeployPlan { image: image.to_owned(), version: version.to_owned(), disks: plans })
+    Ok(DeployPlan { image: image.to_owned(), version: version.to_owned(), disks: plans, without })
 }
 
-fn refuse_mismatches(disks: &[Disk], targets: &[(u32, MachineDisk)]) -> Result<(), Refusal> {
-    for (index, disk) in disks.iter().enumerate() {
-        if disks.iter().take(index).any(|earlier| earlier.number == disk.number) {
-            let what = "its number is that of another disk".to_owned();
-            return Err(Refusal::Unsound { disk: disk.number, what });
-        }
+fn deploy_disk(
+    disk: &Disk,
+    target: &Target,
+    kept: Vec<Kept>,
+    options: &DeployOptions,
+) -> Result<DiskPlan, Refusal> {
+    let mut without = choice::partitions_left_out(disk, options)?;
+    let replaced = kept.iter().map(|kept| kept.number).filter(|number| keep::has_partition(disk, *number));
+    let mut warnings = Vec::new();
+    for number in replaced {
+        warnings.push(format!(
+            "What the image has as partition {number} is not deployed: partition {number} of the target stays instead."
+        ));
+        without.push(number);
     }
-    for (index, (number, target)) in targets.iter().enumerate() {
-        if !disks.iter().any(|disk| disk.number == *number) {
-            return Err(Refusal::UnknownDisk { disk: *number, target: target.path.clone() });
-        }
-        for (earlier, other) in targets.iter().take(index) {
-            if other.path == target.path {
-                return Err(Refusal::TargetTwice { target: target.path.clone() });
-            }
-            if earlier == number {
-                return Err(Refusal::DiskTwice { disk: *number });
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Refuses what is wanted of volumes that the image does not have, or twice, or where nothing can be wanted.
-fn refuse_wishes(disks: &[Disk], options: &DeployOptions) -> Result<(), Refusal> {
-    if options.layout != Layout::Custom && !options.wishes.is_empty() {
-        return Err(Refusal::NotCustom);
-    }
-    let sized = || disks.iter().flat_map(|disk| &disk.volumes).filter(|volume| volume.role != Role::BootArea);
-    for (index, wish) in options.wishes.iter().enumerate() {
-        let volume = wish.volume.clone();
-        if !sized().any(|known| known.name == volume) {
-            let volumes = sized().map(|volume| volume.name.clone()).collect();
-            return Err(Refusal::UnknownVolume { volume, volumes });
-        }
-        if options.wishes.iter().take(index).any(|earlier| earlier.volume == volume) {
-            return Err(Refusal::WantedTwice { volume });
-        }
-    }
-    Ok(())
-}
-
-fn deploy_disk(disk: &Disk, target: &MachineDisk, options: &DeployOptions) -> Result<DiskPlan, Refusal> {
-    let ground = Ground::new(disk, target, &options.wishes)?;
-    let mut warnings = judge_sector_size(&ground)?;
+    without.sort_unstable();
+    without.dedup();
+    let disk = &keep::without(disk, &without);
+    let target_disk = &target.disk;
+    let ground = Ground::new(disk, target_disk, &options.wishes, kept)?;
+    warnings.extend(judge_sector_size(&ground)?);
     let Laid { layout, arrangement, table, minimum_disk_bytes, warnings: of_layout } =
-        ground.lay(options.layout, target)?;
+        ground.lay(options.layout, target_disk)?;
     warnings.extend(of_layout);
     let volumes = place::volumes(&ground, &arrangement, layout, options.expand, &mut warnings);
-    let free_space = clearing(options.free_space, target, &mut warnings);
+    let free_space = clearing(options.free_space, target_disk, &mut warnings);
     warnings.extend(place::unused_space(&ground, &arrangement));
     Ok(DiskPlan {
         source_number: disk.number,
         source_bytes: disk.size_bytes,
-        target: target.clone(),
+        target: target_disk.clone(),
         layout,
         minimum_disk_bytes,
         clear: place::clear(&ground, &arrangement),
         free_space,
         volumes,
+        stays: stays(&ground.kept, target, &table),
         table,
+        without,
         warnings,
     })
+}
+
+fn stays(kept: &[Kept], target: &Target, table: &Table) -> Stays {
+    let Some(found) = target.found.as_ref().filter(|_| !kept.is_empty()) else { return Stays::Nothing };
+    let mut numbers: Vec<u32> = kept.iter().map(|kept| kept.number).collect();
+    numbers.sort_unstable();
+    Stays::Partitions { numbers, found: found.clone(), meanwhile: keep::meanwhile(table, kept) }
 }
 
 /// Refuses content that does not work on the target's sectors, and warns of boot code that does not.
@@ -246,7 +249,7 @@ fn judge_sector_size(ground: &Ground<'_>) -> Result<Vec<String>, Refusal> {
     Ok(warnings)
 }
 
-fn clearing(free_space: FreeSpace, target: &MachineDisk, warnings: &mut Vec<String>) -> Clearing {
+pub(super) fn clearing(free_space: FreeSpace, target: &MachineDisk, warnings: &mut Vec<String>) -> Clearing {
     match free_space {
         FreeSpace::Discard if target.can_discard => Clearing::Discard,
         FreeSpace::Discard => {

@@ -1,6 +1,7 @@
 //! A plan as text that a person can judge: 80 columns, readable without colour.
 
-use super::deploy::{Clearing, DeployPlan, DiskPlan};
+use super::deploy::{Clearing, DeployPlan, DiskPlan, VolumeAction, VolumePlan};
+use super::keep::Stays;
 use super::picture::{Cell, bar};
 use crate::schema::{Content, Disk, Layout, MbrRole, Role, Table, Volume};
 use crate::units::{ByteRange, Lba, SectorSize, format_size};
@@ -31,16 +32,26 @@ fn explain_disk(plan: &DiskPlan, source: Option<&Disk>, text: &mut String) {
     let name = name.into_iter().flatten().filter(|name| !name.is_empty()).collect::<Vec<_>>().join(" ");
     let name = if name.is_empty() { name } else { format!(" ({name})") };
     wrap(text, "", &format!("Disk {} -> {}{name}", plan.source_number, target.path));
-    wrap(text, "  ", &format!("Layout: {}; {}", method(plan.layout), free_space(plan.free_space)));
-    let minimum = plan.minimum_disk_bytes;
-    let minimum = format!("Smallest disk that this fits on: {} ({minimum} bytes)", format_size(minimum));
-    wrap(text, "  ", &minimum);
+    let staying = plan.staying();
+    if let Stays::Table { .. } = plan.stays {
+        wrap(
+            text,
+            "  ",
+            "Layout: the table of the target stays, and everything outside the partitions below",
+        );
+    } else {
+        wrap(text, "  ", &format!("Layout: {}; {}", method(plan.layout), free_space(plan.free_space)));
+        let minimum = plan.minimum_disk_bytes;
+        let minimum = format!("Smallest disk that this fits on: {} ({minimum} bytes)", format_size(minimum));
+        wrap(text, "  ", &minimum);
+    }
     let before = source.map(|source| {
-        let rows = rows(&source.table, source.logical_sector_bytes, source, source.size_bytes);
+        let rows = rows(&source.table, source.logical_sector_bytes, source.size_bytes, &captured(source));
         ("before", source.size_bytes, source.logical_sector_bytes, rows)
     });
     let after_rows = source.map_or_else(Vec::new, |source| {
-        rows(&plan.table, target.logical_sector_bytes, source, whole_place(plan))
+        let contents = planned(plan, source, &staying);
+        rows(&plan.table, target.logical_sector_bytes, whole_place(plan), &contents)
     });
     let after = ("after", target.size_bytes, target.logical_sector_bytes, after_rows);
     let scale = plan.source_bytes.max(target.size_bytes);
@@ -53,6 +64,15 @@ fn explain_disk(plan: &DiskPlan, source: Option<&Disk>, text: &mut String) {
     for volume in &plan.volumes {
         let name = partition_name(&plan.table, volume.partition);
         wrap(text, "  ", &format!("{}{name}: {}", volume.volume, volume.reason));
+    }
+    for (number, place) in staying.iter().filter_map(|number| Some((number, place_of(&after.3, *number)?))) {
+        let name = partition_name(&plan.table, Some(*number));
+        let size = format_size(place.length());
+        wrap(
+            text,
+            "  ",
+            &format!("Partition {number}{name} stays as it is: not a byte of its {size} is written."),
+        );
     }
     for warning in &plan.warnings {
         wrap(text, "  ! ", warning);
@@ -111,15 +131,41 @@ fn whole_place(plan: &DiskPlan) -> u64 {
     plan.volumes.iter().find(|volume| volume.partition.is_none()).map_or(0, |volume| volume.place.end())
 }
 
+/// What the partitions of a disk hold; without a number, the volume that fills it.
+type Contents = Vec<(Option<u32>, &'static str)>;
+
+/// As the disk was captured.
+fn captured(source: &Disk) -> Contents {
+    let number = |role| if let Role::Partition { number } = role { Some(number) } else { None };
+    let volumes = source.volumes.iter().filter(|volume| volume.role != Role::BootArea);
+    volumes.map(|volume| (number(volume.role), content(volume))).collect()
+}
+
+/// As the target will be.
+fn planned(plan: &DiskPlan, source: &Disk, staying: &[u32]) -> Contents {
+    let of = |name: &str| source.volumes.iter().find(|volume| volume.name == name).map_or("unknown", content);
+    let volumes = plan.volumes.iter().filter(|volume| is_no_gap(volume));
+    let written = volumes.map(|volume| (volume.partition, of(&volume.volume)));
+    written.chain(staying.iter().map(|number| (Some(*number), "stays"))).collect()
+}
+
+fn is_no_gap(volume: &VolumePlan) -> bool {
+    !matches!(volume.action, VolumeAction::WriteGap { .. })
+}
+
+fn place_of(rows: &[Row], number: u32) -> Option<ByteRange> {
+    rows.iter().find(|row| row.number == Some(number)).map(|row| row.place)
+}
+
 /// What lies on a disk, in disk order; `whole_bytes` is the size of the volume where there is no table.
-fn rows(table: &Table, sector: SectorSize, source: &Disk, whole_bytes: u64) -> Vec<Row> {
+fn rows(table: &Table, sector: SectorSize, whole_bytes: u64, contents: &Contents) -> Vec<Row> {
     let place = |first: Lba, behind: u64| {
         let byte = |lba| sector.byte_of(Lba(lba)).unwrap_or(u64::MAX);
         ByteRange::new(byte(first.0), byte(behind))
     };
     let row = |number: u32, place: ByteRange| {
-        let volume = source.volumes.iter().find(|v| v.role == Role::Partition { number });
-        Row { number: Some(number), place, content: volume.map_or("left out", content) }
+        let held = contents.iter().find(|(held, _)| *held == Some(number));
+        Row { number: Some(number), place, content: held.map_or("left out", |(_, content)| content) }
     };
     let mut rows: Vec<Row> = match table {
         Table::Gpt(gpt) => gpt
@@ -133,14 +179,9 @@ fn rows(table: &Table, sector: SectorSize, source: &Disk, whole_bytes: u64) -> V
             .filter(|p| p.role != MbrRole::Extended)
             .map(|p| row(p.number, place(p.first_lba, p.first_lba.0.saturating_add(p.sectors))))
             .collect(),
-        Table::None => source
-            .volumes
+        Table::None => contents
             .iter()
-            .map(|volume| Row {
-                number: None,
-                place: ByteRange::new(0, whole_bytes),
-                content: content(volume),
-            })
+            .map(|(_, content)| Row { number: None, place: ByteRange::new(0, whole_bytes), content })
             .collect(),
     };
     rows.sort_by_key(|row| row.place);

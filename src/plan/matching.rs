@@ -3,7 +3,7 @@
 //! By WWN, serial number or exact size where that leaves no doubt, else in order where as many disks are
 //! left on one side as on the other. One target never receives two disks.
 
-use super::Refusal;
+use super::{Refusal, Target};
 use crate::machine::MachineDisk;
 use crate::schema::Disk;
 
@@ -13,7 +13,7 @@ use crate::schema::Disk;
 /// # Errors
 /// [`Refusal::NoTarget`] where there are fewer disks than the image has, [`Refusal::TargetTwice`] where a
 /// disk was named twice, [`Refusal::Ambiguous`] where several disks could be meant.
-pub fn match_disks(image: &[Disk], machine: &[MachineDisk]) -> Result<Vec<(u32, MachineDisk)>, Refusal> {
+pub fn match_disks(image: &[Disk], machine: &[MachineDisk]) -> Result<Vec<Target>, Refusal> {
     refuse_repeats(machine)?;
     if let Some(disk) = image.get(machine.len()) {
         return Err(Refusal::NoTarget { disk: disk.number, size_bytes: disk.size_bytes });
@@ -26,7 +26,10 @@ pub fn match_disks(image: &[Disk], machine: &[MachineDisk]) -> Result<Vec<(u32, 
         pair_sizes(&mut left, &mut free);
     }
     pair_in_order(&mut left, &mut free)?;
-    Ok(left.into_iter().filter_map(|(disk, target)| Some((disk.number, target?.clone()))).collect())
+    Ok(left
+        .into_iter()
+        .filter_map(|(disk, target)| Some(Target::new(disk.number, target?.clone())))
+        .collect())
 }
 
 fn same(one: Option<&String>, other: Option<&String>) -> bool {
@@ -136,7 +139,7 @@ mod tests {
     }
 
     fn paths(image: &[Disk], machine: &[MachineDisk]) -> Result<Vec<String>, Refusal> {
-        Ok(match_disks(image, machine)?.into_iter().map(|(_, target)| target.path).collect())
+        Ok(match_disks(image, machine)?.into_iter().map(|target| target.disk.path).collect())
     }
 
     #[test]

@@ -6,9 +6,12 @@
 
 mod capture;
 mod check;
+mod choice;
 mod deploy;
+mod existing;
 mod explain;
 mod identity;
+mod keep;
 mod layout;
 mod matching;
 mod picture;
@@ -21,7 +24,9 @@ mod special;
 
 pub use capture::{CaptureOptions, CaptureRefusal, DiskCapture, Untrusted, capture, describe};
 pub use check::{Fault, check};
+pub use choice::deployed;
 pub use deploy::{Clearing, DeployOptions, DeployPlan, DiskPlan, Resize, VolumeAction, VolumePlan, deploy};
 pub use explain::explain;
+pub use keep::{Stays, Target};
 pub use matching::match_disks;
 pub use refusal::{Part, Refusal, preflight_refusals};

@@ -42,23 +42,32 @@ fn volume_plan(
     layout: Layout,
     resize: Option<Resize>,
 ) -> VolumePlan {
-    let action = match &volume.content {
-        Content::FileSystem(_) | Content::Raw { .. } => VolumeAction::Write,
-        Content::Swap(_) => VolumeAction::RecreateSwap,
-        Content::LeftOut => VolumeAction::LeaveEmpty,
-    };
     VolumePlan {
         volume: volume.name.clone(),
         partition: piece.number(),
         place,
-        action,
+        action: action(&volume.content),
         resize,
         reason: reason(piece, place, layout, resize),
     }
 }
 
+/// What is written for a content.
+pub(super) fn action(content: &Content) -> VolumeAction {
+    match content {
+        Content::FileSystem(_) | Content::Raw { .. } => VolumeAction::Write,
+        Content::Swap(_) => VolumeAction::RecreateSwap,
+        Content::LeftOut => VolumeAction::LeaveEmpty,
+    }
+}
+
 /// A file system grows where its volume did; where it left room in its volume before, it goes on to.
-fn grow(piece: &Piece<'_>, volume: &Volume, place: ByteRange, warnings: &mut Vec<String>) -> Option<Resize> {
+pub(super) fn grow(
+    piece: &Piece<'_>,
+    volume: &Volume,
+    place: ByteRange,
+    warnings: &mut Vec<String>,
+) -> Option<Resize> {
     let Content::FileSystem(fs) = &volume.content else { return None };
     if matches!(piece.sizing, Sizing::Fixed(_)) {
         return None;
@@ -108,7 +117,13 @@ fn reason(piece: &Piece<'_>, place: ByteRange, layout: Layout, resize: Option<Re
             )
         }
     };
-    let file_system = match (resize, piece.volume.map(|volume| &volume.content)) {
+    let file_system = file_system_clause(resize, piece, place);
+    format!("{size}{file_system}.")
+}
+
+/// What happens to the content, as the rest of a sentence.
+pub(super) fn file_system_clause(resize: Option<Resize>, piece: &Piece<'_>, place: ByteRange) -> String {
+    match (resize, piece.volume.map(|volume| &volume.content)) {
         // ntfsresize marks what it changed for a check, and only Windows has the checker.
         (Some(Resize::Grow { kind: FileSystemKind::Ntfs, .. }), _) => {
             "; its NTFS file system grows with it, and Windows checks it at its next start".to_owned()
@@ -120,8 +135,7 @@ fn reason(piece: &Piece<'_>, place: ByteRange, layout: Layout, resize: Option<Re
         (None, Some(Content::Swap(_))) => "; it is made anew with the same UUID and label".to_owned(),
         (None, Some(Content::LeftOut)) => "; it stays empty".to_owned(),
         _ => String::new(),
-    };
-    format!("{size}{file_system}.")
+    }
 }
 
 /// Of the captured boot area, what lies between the tables and the first partition of both disks.
@@ -133,7 +147,7 @@ fn boot_area(
 ) -> Option<VolumePlan> {
     let (new_table_end, old_table_end) = ground.table_ends();
     let start = new_table_end.max(old_table_end);
-    let new_end = arrangement.start().unwrap_or_else(|| ground.usable_end());
+    let new_end = ground.first_start(arrangement).unwrap_or_else(|| ground.usable_end());
     let gap = ByteRange::new(start, volume.size_bytes.min(new_end));
     if new_end < volume.size_bytes {
         warnings.push(format!(
@@ -156,6 +170,13 @@ fn boot_area(
     })
 }
 
+/// Both ends of a partition, where the signature of its old content may stand.
+pub(super) fn ends(range: ByteRange) -> [ByteRange; 2] {
+    let head_end = range.start().saturating_add(CLEARED_BYTES).min(range.end());
+    let tail_start = range.end().saturating_sub(CLEARED_BYTES).max(range.start());
+    [ByteRange::new(range.start(), head_end), ByteRange::new(tail_start, range.end())]
+}
+
 /// What is zeroed first: both ends of the disk, its table, and both ends of every partition.
 pub(super) fn clear(ground: &Ground<'_>, arrangement: &Arrangement) -> Vec<ByteRange> {
     let disk = ByteRange::new(0, ground.disk_bytes);
@@ -163,19 +184,16 @@ pub(super) fn clear(ground: &Ground<'_>, arrangement: &Arrangement) -> Vec<ByteR
     let head = ByteRange::new(0, table_end.max(CLEARED_BYTES));
     let tail_start = disk.end().saturating_sub(ground.back().max(CLEARED_BYTES));
     let tail = ByteRange::new(tail_start, disk.end());
-    let ends = |range: ByteRange| {
-        let head_end = range.start().saturating_add(CLEARED_BYTES).min(range.end());
-        let tail_start = range.end().saturating_sub(CLEARED_BYTES).max(range.start());
-        [ByteRange::new(range.start(), head_end), ByteRange::new(tail_start, range.end())]
-    };
     let places = arrangement.places.iter().flat_map(|place| ends(*place));
-    let set: RangeSet = places.chain([head, tail]).map(|range| range.intersection(disk)).collect();
+    let mut set: RangeSet = places.chain([head, tail]).map(|range| range.intersection(disk)).collect();
+    ground.kept.iter().for_each(|kept| set.remove(kept.place));
     set.ranges().to_vec()
 }
 
 /// Says what of the disk no partition uses, and why.
 pub(super) fn unused_space(ground: &Ground<'_>, arrangement: &Arrangement) -> Option<String> {
-    let used = arrangement.places.iter().map(|place| place.end()).max()?;
+    let kept = ground.kept.iter().map(|kept| &kept.place);
+    let used = arrangement.places.iter().chain(kept).map(|place| place.end()).max()?;
     let beyond = ground.disk_bytes.saturating_sub(ground.usable_end());
     if ground.is_mbr() && beyond > 0 {
         return Some(format!(

@@ -196,6 +196,139 @@ pub enum Refusal {
         /// What is asked for.
         wanted_bytes: u64,
     },
+    /// A partition that is named does not stand on the target.
+    #[error("{target} has no partition {number}; {}", numbered(numbers))]
+    NoPartition {
+        /// Path of the target.
+        target: String,
+        /// The number that was given.
+        number: u32,
+        /// Those that it has.
+        numbers: Vec<u32>,
+    },
+    /// A partition cannot stay.
+    #[error("partition {number} of {target} cannot be kept: {reason}")]
+    CannotKeep {
+        /// Path of the target.
+        target: String,
+        /// Its number.
+        number: u32,
+        /// A clause with the way out, where there is one.
+        reason: String,
+    },
+    /// A partition is to stay on a disk that is no target, or on any of several.
+    #[error("it is not clear which disk {kept} is on; write DISK:NUMBER with one of the targets: {}", targets.join(", "))]
+    KeepWhere {
+        /// What was given.
+        kept: String,
+        /// Paths of the targets.
+        targets: Vec<String>,
+    },
+    /// What is to be deployed does not fit around what stays.
+    #[error(
+        "{part} of disk {disk}, which needs {part_bytes} bytes ({}), finds no room on {target} beside what is kept \
+         there (partition {}); leave partitions of the image out with --without, or keep less",
+        format_size(*part_bytes), listed(kept)
+    )]
+    NoRoom {
+        /// Number of the disk within the image.
+        disk: u32,
+        /// Path of the target.
+        target: String,
+        /// The first part, in disk order, that does not fit.
+        part: Part,
+        /// The bytes that it needs at least.
+        part_bytes: u64,
+        /// Numbers of the partitions that stay.
+        kept: Vec<u32>,
+    },
+    /// Layout `original` wants the place of something that stays.
+    #[error(
+        "{part} of disk {disk} would lie on partition {number} of {target}, which is to be kept; use the layout dynamic"
+    )]
+    KeptInTheWay {
+        /// Number of the disk within the image.
+        disk: u32,
+        /// Path of the target.
+        target: String,
+        /// The part.
+        part: Part,
+        /// Number of the partition that stays.
+        number: u32,
+    },
+    /// The table is to stay, and there is none.
+    #[error(
+        "{target} has no partition table that could be kept; leave out --keep-table and --only to lay the disk out anew"
+    )]
+    NoTable {
+        /// Path of the target.
+        target: String,
+    },
+    /// Sizes are given, and the table is to stay.
+    #[error("sizes of partitions cannot be chosen where the table of the target is kept; leave them out")]
+    TableStays,
+    /// No partition of the target matches a volume.
+    #[error(
+        "no partition of {target} is the one that {volume} was captured from: none has its GUID, or its number and type; \
+         name it as {volume}=NUMBER ({})",
+        numbered(numbers)
+    )]
+    NoMatch {
+        /// Name of the volume.
+        volume: String,
+        /// Path of the target.
+        target: String,
+        /// Numbers of the partitions that the target has.
+        numbers: Vec<u32>,
+    },
+    /// Two volumes for one partition.
+    #[error(
+        "{volume} and {other} would both go into partition {number} of {target}; name another one for one of them"
+    )]
+    PartitionTwice {
+        /// Name of the volume.
+        volume: String,
+        /// The other one.
+        other: String,
+        /// Path of the target.
+        target: String,
+        /// The partition.
+        number: u32,
+    },
+    /// The partition for a volume is too small.
+    #[error(
+        "partition {number} of {target} has {has_bytes} bytes, and {volume} needs {needs_bytes} ({}); make it larger, \
+         or name another one as {volume}=NUMBER",
+        format_size(*needs_bytes)
+    )]
+    PlaceTooSmall {
+        /// Name of the volume.
+        volume: String,
+        /// Path of the target.
+        target: String,
+        /// The partition.
+        number: u32,
+        /// Its size.
+        has_bytes: u64,
+        /// What the volume needs.
+        needs_bytes: u64,
+    },
+    /// A volume that was chosen cannot be restored by itself.
+    #[error("{volume} cannot be restored by itself: {reason}")]
+    NotRestorable {
+        /// Its name.
+        volume: String,
+        /// A clause.
+        reason: String,
+    },
+    /// A part of the image cannot be left out.
+    #[error("{name} cannot be left out: {reason}")]
+    CannotLeaveOut {
+        /// What was named.
+        name: String,
+        /// A clause with the way out.
+        reason: String,
+    },
     /// The target cannot be written.
     #[error("{target} is read-only; remove its write protection or choose another disk")]
     ReadOnly {
@@ -216,6 +349,19 @@ pub enum Refusal {
         /// Who uses it: a clause each.
         holders: Vec<String>,
     },
+}
+
+fn listed(numbers: &[u32]) -> String {
+    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Which partitions there are, as a clause.
+fn numbered(numbers: &[u32]) -> String {
+    match numbers {
+        [] => "there is none".to_owned(),
+        [number] => format!("there is partition {number}"),
+        _ => format!("there are partitions {}", listed(numbers)),
+    }
 }
 
 /// Everything about a disk itself that forbids to write to it, whatever the image holds.

@@ -4,10 +4,10 @@ use super::Error;
 use super::preflight::Prepared;
 use crate::blockio::WriteAt;
 use crate::filesystem;
-use crate::partition::Piece;
-use crate::plan::{DiskPlan, VolumePlan};
+use crate::partition::{Piece, PieceRole};
+use crate::plan::{DiskPlan, Stays, VolumePlan};
 use crate::schema::Volume;
-use crate::units::{ByteRange, MIB};
+use crate::units::{ByteRange, MIB, RangeSet};
 use std::io;
 
 /// What is tried once more in small pieces where it cannot be cleared as a whole.
@@ -16,21 +16,45 @@ const PIECE_BYTES: u64 = 4096;
 const MOST_BAD_PIECES: usize = 8;
 
 /// Zeroes the first and the last MiB: the MBR, both GPTs, whole-disk file systems, and what arrays keep at
-/// the end of a disk.
-pub(super) fn clear_tables(target: &dyn WriteAt) -> io::Result<()> {
-    for end in ends(target.size_bytes()) {
-        target.write_zeros(end)?;
+/// the end of a disk. What is `untouched` stays.
+pub(super) fn clear_tables(untouched: &RangeSet, target: &dyn WriteAt) -> io::Result<()> {
+    for range in ends(ByteRange::new(0, target.size_bytes()))
+        .iter()
+        .flat_map(|end| untouched.gaps(*end).ranges().to_vec())
+    {
+        target.write_zeros(range)?;
     }
     target.flush()
 }
 
-/// Zeroes the same on a disk that failed, as far as it still can be: one bad sector does not save the others.
-/// The first error, where something was not cleared.
-pub(super) fn clear_what_can_be(target: &dyn WriteAt) -> io::Result<()> {
+/// What is not cleared: what stays of the target, and the table by which it is reached meanwhile.
+pub(super) fn untouched(disk: &DiskPlan, meanwhile: &[Piece]) -> RangeSet {
+    let mut untouched = disk.spared();
+    meanwhile.iter().for_each(|piece| untouched.insert(piece_range(piece)));
+    untouched
+}
+
+/// Takes away from a disk that failed by what it would be recognised, as far as that can still be done: one bad
+/// sector does not save the others. Where partitions stay, the table of only these is written again; where the
+/// table stays, the partitions that were being written are emptied. The first error, where something was not done.
+pub(super) fn clear_what_can_be(
+    disk: &DiskPlan,
+    meanwhile: &[Piece],
+    target: &dyn WriteAt,
+) -> io::Result<()> {
     let mut result = Ok(());
-    for end in ends(target.size_bytes()) {
-        if target.write_zeros(end).is_err() {
-            result = result.and(clear_by_piece(target, end));
+    for piece in meanwhile {
+        result = result.and(target.write_at(piece.at, &piece.bytes));
+    }
+    let untouched = untouched(disk, meanwhile);
+    let whole = ByteRange::new(0, target.size_bytes());
+    let cleared: RangeSet = match disk.stays {
+        Stays::Table { .. } => disk.volumes.iter().flat_map(|volume| ends(volume.place)).collect(),
+        Stays::Nothing | Stays::Partitions { .. } => ends(whole).into_iter().collect(),
+    };
+    for range in cleared.iter().flat_map(|range| untouched.gaps(range).ranges().to_vec()) {
+        if target.write_zeros(range).is_err() {
+            result = result.and(clear_by_piece(target, range));
         }
     }
     result.and(target.flush())
@@ -50,13 +74,15 @@ fn clear_by_piece(target: &dyn WriteAt, range: ByteRange) -> io::Result<()> {
     result
 }
 
-fn ends(size_bytes: u64) -> [ByteRange; 2] {
-    let first = ByteRange::new(0, size_bytes.min(MIB));
-    [first, ByteRange::new(size_bytes.saturating_sub(MIB).max(first.end()), size_bytes)]
+/// The first and the last MiB of a disk or a partition.
+fn ends(of: ByteRange) -> [ByteRange; 2] {
+    let first = ByteRange::new(of.start(), of.start().saturating_add(MIB).min(of.end()));
+    [first, ByteRange::new(of.end().saturating_sub(MIB).max(first.end()), of.end())]
 }
 
 /// Writes the table. The pieces come in their order: sector 0, which firmware looks for first, is the last
-/// and goes out only when the rest is on stable storage.
+/// and goes out only when the rest is on stable storage. The backup of a GPT is there before its primary is touched,
+/// so that one of the two is whole at any moment.
 pub(super) fn write_table(disk: &DiskPlan, pieces: &[Piece], target: &dyn WriteAt) -> Result<(), Error> {
     let failed = |range: ByteRange| {
         move |source: io::Error| Error::Write { what: "writing the partition table".into(), range, source }
@@ -68,6 +94,9 @@ pub(super) fn write_table(disk: &DiskPlan, pieces: &[Piece], target: &dyn WriteA
     };
     for piece in before {
         target.write_at(piece.at, &piece.bytes).map_err(failed(piece_range(piece)))?;
+        if piece.role == PieceRole::BackupHeader {
+            target.flush().map_err(failed(whole))?;
+        }
     }
     target.flush().map_err(failed(whole))?;
     if let Some(piece) = last {

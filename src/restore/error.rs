@@ -3,7 +3,7 @@
 use crate::filesystem;
 use crate::image::{ChunkError, StoreError};
 use crate::partition;
-use crate::plan::Fault;
+use crate::plan::{Fault, Stays};
 use crate::resize::ResizeError;
 use crate::units::ByteRange;
 use std::fmt;
@@ -89,6 +89,12 @@ pub enum Error {
         /// Size now.
         found_bytes: u64,
     },
+    /// The table of which something is to stay is another one than it was planned with.
+    #[error("the partition table of {disk} has changed since the deploy was planned; plan again")]
+    TableChanged {
+        /// The target.
+        disk: String,
+    },
     /// The target cannot be written.
     #[error("{what} at {range} of the target")]
     Write {
@@ -112,6 +118,40 @@ pub enum Error {
     Cancelled,
 }
 
+/// What a failed deploy leaves on a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// No table.
+    NoTable,
+    /// A table of the kept partitions, and these as they were.
+    KeptPartitions,
+    /// The table as it was; the partitions that were being written are empty.
+    Table,
+}
+
+impl Left {
+    pub(super) fn of(stays: &Stays) -> Self {
+        match stays {
+            Stays::Nothing => Self::NoTable,
+            Stays::Partitions { .. } => Self::KeptPartitions,
+            Stays::Table { .. } => Self::Table,
+        }
+    }
+
+    /// As the end of a sentence.
+    const fn clause(self) -> &'static str {
+        match self {
+            Self::NoTable => "without a partition table",
+            Self::KeptPartitions => {
+                "with a partition table of the kept partitions only, which are as they were"
+            }
+            Self::Table => {
+                "with the partitions that were being written empty; its table and all others are as they were"
+            }
+        }
+    }
+}
+
 /// A deploy that failed.
 #[derive(Debug)]
 pub struct Failure {
@@ -119,17 +159,19 @@ pub struct Failure {
     pub error: Error,
     /// True where a target was written to.
     pub target_changed: bool,
+    /// What a changed target was left with.
+    pub left: Left,
     /// Targets whose table could not be cleared again, with the reason.
     pub not_cleared: Vec<String>,
 }
 
 impl Failure {
     pub(super) fn before(error: Error) -> Self {
-        Self { error, target_changed: false, not_cleared: Vec::new() }
+        Self { error, target_changed: false, left: Left::NoTable, not_cleared: Vec::new() }
     }
 
-    pub(super) fn after(error: Error, not_cleared: Vec<String>) -> Self {
-        Self { error, target_changed: true, not_cleared }
+    pub(super) fn after(error: Error, left: Left, not_cleared: Vec<String>) -> Self {
+        Self { error, target_changed: true, left, not_cleared }
     }
 }
 
@@ -138,7 +180,7 @@ impl fmt::Display for Failure {
         match (self.target_changed, self.not_cleared.as_slice()) {
             (false, _) => f.write_str("nothing was written"),
             (true, []) => {
-                f.write_str("the target is incomplete and was left without a partition table; deploy again")
+                write!(f, "the target is incomplete and was left {}; deploy again", self.left.clause())
             }
             (true, disks) => write!(
                 f,

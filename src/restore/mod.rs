@@ -7,21 +7,26 @@
 //! - Every chunk is verified before one byte of it is written.
 //! - The table is written after everything else, sector 0 last. Until then the disk is plainly
 //!   unbootable, and after a failure it is made so again.
+//! - What the plan keeps of the target is behind a guard that lets no write through. A kept partition can be
+//!   reached by a table at any moment.
 
+mod clear;
 mod commit;
 mod error;
+mod guard;
 mod preflight;
 mod volume;
 
-pub use error::{Error, Failure};
+pub use error::{Error, Failure, Left};
 pub use preflight::{Prepared, prepare};
 
 use crate::blockio::WriteAt;
-use crate::plan::{Clearing, DiskPlan, Resize, VolumeAction, VolumePlan};
+use crate::partition::{self, Trust};
+use crate::plan::{DiskPlan, Resize, VolumeAction, VolumePlan};
 use crate::progress::{Event, Monitor, Phase};
 use crate::resize::Resizer;
-use crate::units::{ByteRange, RangeSet};
-use std::io;
+use crate::units::ByteRange;
+use guard::Guarded;
 use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicU64;
 
@@ -71,6 +76,18 @@ pub fn run(
             }));
         }
     }
+    let guarded: Vec<Guarded<'_>> = prepared
+        .plan
+        .disks
+        .iter()
+        .zip(targets)
+        .map(|(disk, target)| Guarded::new(*target, disk.spared()))
+        .collect();
+    let targets: Vec<&dyn WriteAt> = guarded.iter().map(|target| -> &dyn WriteAt { target }).collect();
+    let targets = targets.as_slice();
+    for (disk, target) in prepared.plan.disks.iter().zip(targets) {
+        check_found(disk, *target).map_err(Failure::before)?;
+    }
     let mut begun = 0usize;
     let result = carry_out(prepared, targets, &totals, around, &mut begun);
     let result = result.map_err(|error| match error {
@@ -79,6 +96,15 @@ pub fn run(
         error => error,
     });
     result.map_err(|error| abandon(prepared, targets.get(..begun).unwrap_or(targets), error))
+}
+
+/// Where something stays, the table that it was planned with still stands there.
+fn check_found(disk: &DiskPlan, target: &dyn WriteAt) -> Result<(), Error> {
+    let Some(found) = disk.stays.found() else { return Ok(()) };
+    let path = || disk.target.path.clone();
+    let now = partition::read(target, disk.target.logical_sector_bytes, Trust::Undecided)
+        .map_err(|source| Error::Table { disk: path(), source })?;
+    if now.table == *found { Ok(()) } else { Err(Error::TableChanged { disk: path() }) }
 }
 
 /// Carries everything out. `begun` counts the targets that were, or may have been, written to.
@@ -94,7 +120,7 @@ fn carry_out(
             return Err(Error::Cancelled);
         }
         *begun = begun.saturating_add(1);
-        clear(disk, *target, around.monitor)?;
+        clear::clear(prepared, disk, *target, around.monitor)?;
     }
     start(Phase::Write, Some(totals.total_bytes), around.monitor);
     for (disk, target) in prepared.plan.disks.iter().zip(targets) {
@@ -112,71 +138,20 @@ fn carry_out(
     Ok(())
 }
 
-/// Leaves every target that was begun plainly unbootable after a failure. One that was not keeps what it has.
+/// Leaves every target that was begun plainly unbootable after a failure, with what stays. One that was not begun
+/// keeps what it has.
 fn abandon(prepared: &Prepared<'_>, begun: &[&dyn WriteAt], error: Error) -> Failure {
-    if begun.is_empty() {
+    let mut disks = prepared.plan.disks.iter().zip(begun).peekable();
+    let Some(left) = disks.peek().map(|(disk, _)| Left::of(&disk.stays)) else {
         return Failure::before(error);
-    }
+    };
     let mut not_cleared = Vec::new();
-    for (disk, target) in prepared.plan.disks.iter().zip(begun) {
-        if let Err(error) = commit::clear_what_can_be(*target) {
+    for (disk, target) in disks {
+        if let Err(error) = commit::clear_what_can_be(disk, prepared.meanwhile_of(disk), *target) {
             not_cleared.push(format!("{}: {error}", disk.target.path));
         }
     }
-    Failure::after(error, not_cleared)
-}
-
-/// Takes away everything by which firmware or a system could recognise what stood on the disk.
-fn clear(disk: &DiskPlan, target: &dyn WriteAt, monitor: &dyn Monitor) -> Result<(), Error> {
-    start(Phase::Clear, None, monitor);
-    let failed = |range: ByteRange| {
-        move |source: io::Error| Error::Write { what: "clearing old signatures".into(), range, source }
-    };
-    let whole = ByteRange::new(0, target.size_bytes());
-    commit::clear_tables(target).map_err(failed(whole))?;
-    if disk.free_space == Clearing::Discard
-        && let Err(error) = target.discard(whole)
-    {
-        monitor.event(Event::Warning {
-            subject: disk.target.path.clone(),
-            message: format!("the device did not discard its old content, free space keeps it: {error}"),
-        });
-    }
-    for range in &disk.clear {
-        target.write_zeros(*range).map_err(failed(*range))?;
-    }
-    if disk.free_space == Clearing::Zero {
-        for gap in unoccupied(disk, target.size_bytes()) {
-            zero_in_steps(target, gap, monitor)?;
-        }
-    }
-    target.flush().map_err(failed(whole))?;
-    finish(Phase::Clear, monitor);
-    Ok(())
-}
-
-/// The stretches of the disk that belong to no volume whose content is written, for there its free space is
-/// zeroed as well.
-fn unoccupied(disk: &DiskPlan, size_bytes: u64) -> Vec<ByteRange> {
-    let written = disk.volumes.iter().filter(|volume| preflight::scope(volume).is_some());
-    let places: RangeSet = written.map(|volume| volume.place).collect();
-    places.gaps(ByteRange::new(0, size_bytes)).iter().collect()
-}
-
-/// Zeroes in steps, so that a request to stop is heard on a large disk.
-fn zero_in_steps(target: &dyn WriteAt, range: ByteRange, monitor: &dyn Monitor) -> Result<(), Error> {
-    const STEP_BYTES: u64 = 256 << 20;
-    let mut position = range.start();
-    while position < range.end() {
-        if monitor.cancelled() {
-            return Err(Error::Cancelled);
-        }
-        let step = ByteRange::new(position, position.saturating_add(STEP_BYTES).min(range.end()));
-        let failed = |source| Error::Write { what: "overwriting free space".into(), range: step, source };
-        target.write_zeros(step).map_err(failed)?;
-        position = step.end();
-    }
-    Ok(())
+    Failure::after(error, left, not_cleared)
 }
 
 fn write_volumes(

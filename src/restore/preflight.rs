@@ -3,9 +3,9 @@
 use super::{Error, commit};
 use crate::image::{ChunkId, ImageVersion, Index, Manifest, Store};
 use crate::partition::{self, Piece};
-use crate::plan::{self, DeployPlan, DiskPlan, Resize, VolumeAction, VolumePlan};
+use crate::plan::{self, DeployPlan, DiskPlan, Resize, Stays, VolumeAction, VolumePlan};
 use crate::resize::Resizer;
-use crate::schema::{self, Disk};
+use crate::schema::{self, Disk, Table};
 use crate::units::{ByteRange, RangeSet};
 
 /// A plan that was found sound, with what is needed to carry it out.
@@ -14,8 +14,17 @@ pub struct Prepared<'a> {
     pub(super) manifest: &'a Manifest,
     pub(super) store: &'a dyn Store,
     pub(super) version: ImageVersion,
-    tables: Vec<Vec<Piece>>,
+    tables: Vec<Tables>,
     total_bytes: u64,
+}
+
+/// The tables of one target, in the pieces that are written.
+#[derive(Default)]
+struct Tables {
+    /// The new one; nothing where the one that stands there stays.
+    new: Vec<Piece>,
+    /// The one that stands there until then, where partitions stay.
+    meanwhile: Vec<Piece>,
 }
 
 /// The chunk list and used map of one volume, checked against each other.
@@ -42,8 +51,7 @@ pub fn prepare<'a>(
     let mut tables = Vec::new();
     for disk in &plan.disks {
         check_tools(disk, resizer)?;
-        let table = partition::encode(&disk.table, disk.target.size_bytes, disk.target.logical_sector_bytes);
-        tables.push(table.map_err(|source| Error::Table { disk: disk.target.path.clone(), source })?);
+        tables.push(encode_tables(disk)?);
     }
     let mut prepared = Prepared { plan, manifest, store, version, tables, total_bytes: 0 };
     for disk in &plan.disks {
@@ -59,6 +67,20 @@ pub fn prepare<'a>(
         }
     }
     Ok(prepared)
+}
+
+fn encode_tables(disk: &DiskPlan) -> Result<Tables, Error> {
+    let encode = |table: &Table| {
+        partition::encode(table, disk.target.size_bytes, disk.target.logical_sector_bytes)
+            .map_err(|source| Error::Table { disk: disk.target.path.clone(), source })
+    };
+    Ok(match &disk.stays {
+        Stays::Nothing => Tables { new: encode(&disk.table)?, ..Tables::default() },
+        Stays::Partitions { meanwhile, .. } => {
+            Tables { new: encode(&disk.table)?, meanwhile: encode(meanwhile)? }
+        }
+        Stays::Table { .. } => Tables::default(),
+    })
 }
 
 fn check_tools(disk: &DiskPlan, resizer: &dyn Resizer) -> Result<(), Error> {
@@ -89,8 +111,17 @@ impl Prepared<'_> {
 
     /// The bytes of the new table of a disk, in the order in which they are written.
     pub(super) fn table_of(&self, disk: &DiskPlan) -> &[Piece] {
+        self.tables_of(disk).map(|tables| tables.new.as_slice()).unwrap_or_default()
+    }
+
+    /// The bytes of the table that stands there while the deploy runs; none where no partition stays.
+    pub(super) fn meanwhile_of(&self, disk: &DiskPlan) -> &[Piece] {
+        self.tables_of(disk).map(|tables| tables.meanwhile.as_slice()).unwrap_or_default()
+    }
+
+    fn tables_of(&self, disk: &DiskPlan) -> Option<&Tables> {
         let position = self.plan.disks.iter().position(|other| std::ptr::eq(other, disk));
-        position.and_then(|position| self.tables.get(position)).map(Vec::as_slice).unwrap_or_default()
+        position.and_then(|position| self.tables.get(position))
     }
 
     /// The captured volume that a plan names.

@@ -1,11 +1,12 @@
 //! One volume: its chunks fetched, verified and written by all workers at once.
 
+use super::clear::zero_in_steps;
 use super::preflight::{Prepared, VolumeData};
 use super::{Error, Surroundings, Totals};
 use crate::blockio::{WriteAt, read_vec};
 use crate::image::{ChunkId, Decoder, frame_limit_bytes};
 use crate::parallel::{for_each, lock};
-use crate::plan::{Clearing, DiskPlan, VolumePlan, describe};
+use crate::plan::{Clearing, DiskPlan, Stays, VolumePlan, describe};
 use crate::progress::{Event, Phase};
 use crate::schema::FileSystemKind;
 use crate::units::{ByteRange, SectorSize, u64_from, usize_from};
@@ -14,7 +15,7 @@ use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
-/// What begins before this byte of a disk is held back.
+/// What begins before this byte of a disk is held back; where the table stays, of a partition.
 const HEAD_BYTES: u64 = 4096;
 
 /// What the workers of one volume share.
@@ -29,11 +30,13 @@ struct Shared<'a> {
     zero_free_space: bool,
     /// End of the place on the target.
     place: ByteRange,
+    /// What begins in front of this byte of the target is held back.
+    head_end: u64,
     target: &'a dyn WriteAt,
     totals: &'a Totals,
     around: &'a Surroundings<'a>,
-    /// Where the volume is the whole disk: its first bytes, written when all the others are, so that a
-    /// half-written disk is never taken for a whole one.
+    /// Where the volume is the whole disk, or its partition stands in a table already: its first bytes, written when all the others are, so that a
+    /// half-written one is never taken for a whole one.
     head: Mutex<Vec<(ByteRange, Vec<u8>)>>,
     zeros: Mutex<HashMap<u64, ChunkId>>,
 }
@@ -57,12 +60,15 @@ pub(super) fn write(
         content: describe(&captured.content),
         total_bytes: data.used.within(scope).map(ByteRange::length).sum(),
     });
+    let origin = if gap.is_some() { 0 } else { planned.place.start() };
+    let in_a_table = matches!(disk.stays, Stays::Table { .. });
     let shared = Shared {
         prepared,
         name: &planned.volume,
         data: &data,
         scope,
-        origin: if gap.is_some() { 0 } else { planned.place.start() },
+        origin,
+        head_end: if in_a_table { origin.saturating_add(HEAD_BYTES) } else { HEAD_BYTES },
         zero_free_space: disk.free_space == Clearing::Zero,
         place: gap.unwrap_or(planned.place),
         target,
@@ -135,7 +141,7 @@ impl Shared<'_> {
 
     fn write(&self, range: ByteRange, bytes: &[u8]) -> Result<(), Error> {
         let place = self.on_target(range)?;
-        if place.start() < HEAD_BYTES {
+        if place.start() < self.head_end {
             lock(&self.head).push((place, bytes.to_vec()));
             return Ok(());
         }
@@ -172,7 +178,7 @@ impl Shared<'_> {
     fn zero_tail(&self) -> Result<(), Error> {
         let end = self.origin.saturating_add(self.scope.end()).min(self.place.end());
         if self.zero_free_space {
-            super::zero_in_steps(self.target, ByteRange::new(end, self.place.end()), self.around.monitor)?;
+            zero_in_steps(self.target, ByteRange::new(end, self.place.end()), self.around.monitor)?;
         }
         Ok(())
     }

@@ -5,12 +5,14 @@
 
 mod disk;
 mod file_system;
+mod keep;
 mod options;
 mod table;
 mod wish;
 
 pub use disk::{Content, Disk, Role, Volume};
 pub use file_system::{FileSystem, FileSystemKind, State};
+pub use keep::{ChosenVolume, Keep, KeptPartition, ParseKeepError};
 pub use options::{Compression, FreeSpace, Layout, OnReadError, ParseCompressionError, WhenDirty};
 pub use table::{Gpt, GptPartition, Mbr, MbrPartition, MbrRole, Table};
 pub use wish::{ParseWishError, PartitionWish, WantedSize};

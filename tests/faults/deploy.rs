@@ -13,7 +13,7 @@ use remint::plan::{self, Clearing, DeployOptions, DeployPlan, DiskPlan, VolumeAc
 use remint::progress::Monitor;
 use remint::resize::{ResizeError, Resizer};
 use remint::restore::{self, Error, Failure, Surroundings};
-use remint::schema::{FileSystemKind, FreeSpace, Layout, Table};
+use remint::schema::{FileSystemKind, FreeSpace, Keep, Layout, Table};
 use remint::units::{ByteRange, Hex, MIB, RangeSet, SectorSize};
 use std::io;
 use std::num::NonZeroUsize;
@@ -47,7 +47,14 @@ impl<'a> Deploy<'a> {
             (0..).zip(sizes).map(|(number, size)| machine_disk(number, *size)).collect();
         let disks = &image.manifest.disks;
         let targets = plan::match_disks(disks, &machine).unwrap();
-        let options = DeployOptions { layout: Layout::Dynamic, free_space, expand: true, wishes: Vec::new() };
+        let options = DeployOptions {
+            layout: Layout::Dynamic,
+            free_space,
+            expand: true,
+            wishes: Vec::new(),
+            keep: Keep::Nothing,
+            without: Vec::new(),
+        };
         let plan = plan::deploy("machine", "1", disks, &targets, &options).unwrap();
         let before: Vec<Vec<u8>> = sizes.iter().map(|size| used_disk(*size)).collect();
         let expected =
@@ -192,9 +199,9 @@ impl ReadAt for Medium<'_> {
 }
 
 /// Growing: a mark near the end of the volume.
-struct Marker<'a> {
-    plan: &'a DeployPlan,
-    targets: &'a [Target],
+pub struct Marker<'a> {
+    pub plan: &'a DeployPlan,
+    pub targets: &'a [Target],
 }
 
 impl Resizer for Marker<'_> {
@@ -212,7 +219,7 @@ impl Resizer for Marker<'_> {
     }
 }
 
-fn machine_disk(number: u32, size: usize) -> MachineDisk {
+pub fn machine_disk(number: u32, size: usize) -> MachineDisk {
     MachineDisk {
         path: format!("/dev/target{number}"),
         kind: DiskKind::Device,

@@ -69,6 +69,12 @@ pub enum Fault {
     /// A stretch to clear is out of order or outside the disk.
     #[error("the stretch to clear, {range}, is out of order or outside the disk")]
     Cleared { range: ByteRange },
+    /// Something that stays would be written to.
+    #[error("{what} ({range}) touches what stays on the target")]
+    Spared { what: String, range: ByteRange },
+    /// A partition that stays has another entry in a new table than it had.
+    #[error("the entry of partition {number}, which stays, is another one in the new table")]
+    KeptChanged { number: u32 },
     /// An old table would survive.
     #[error("{range} are not cleared, so that an old table may survive there")]
     NotCleared { range: ByteRange },

@@ -42,7 +42,7 @@ pub(super) fn check(new: &Gpt, old: &Gpt, plan: &DiskPlan, faults: &mut Vec<Faul
     check_frame(new, plan, faults);
 }
 
-fn check_frame(gpt: &Gpt, plan: &DiskPlan, faults: &mut Vec<Fault>) {
+pub(super) fn check_frame(gpt: &Gpt, plan: &DiskPlan, faults: &mut Vec<Fault>) {
     let sector = plan.target.logical_sector_bytes;
     let array_bytes = u64::from(gpt.entry_count).saturating_mul(u64::from(gpt.entry_size_bytes));
     let array_sectors = array_bytes.div_ceil(sector.bytes());

@@ -7,11 +7,13 @@
 mod fault;
 mod gpt;
 mod mbr;
+mod stays;
 mod volumes;
 
 pub use fault::Fault;
 
 use super::deploy::{DeployPlan, DiskPlan};
+use super::keep::{self, Stays};
 use super::refusal::Part;
 use crate::schema::{Disk, Layout, Table};
 use crate::units::{ByteRange, Lba, MIB, SectorSize};
@@ -30,11 +32,20 @@ pub fn check(plan: &DeployPlan, disks: &[Disk]) -> Result<(), Vec<Fault>> {
             faults.push(Fault::Repeated { disk: number, target: disk_plan.target.path.clone() });
         }
         match disks.iter().find(|disk| disk.number == number) {
-            Some(source) => check_disk(disk_plan, source, &mut faults),
+            Some(_) if plan.without.contains(&number) => faults.push(Fault::Unknown { disk: number }),
+            Some(source) => match &disk_plan.stays {
+                Stays::Table { found } => {
+                    stays::check_existing(disk_plan, source, found, &mut faults);
+                    check_cleared(disk_plan, &mut faults);
+                }
+                Stays::Nothing | Stays::Partitions { .. } => {
+                    check_disk(disk_plan, &keep::without(source, &disk_plan.without), &mut faults);
+                }
+            },
             None => faults.push(Fault::Unknown { disk: number }),
         }
     }
-    for disk in disks {
+    for disk in disks.iter().filter(|disk| !plan.without.contains(&disk.number)) {
         if !plan.disks.iter().any(|disk_plan| disk_plan.source_number == disk.number) {
             faults.push(Fault::Forgotten { disk: disk.number });
         }
@@ -58,35 +69,39 @@ fn bytes_of(sector: SectorSize, first: Lba, sectors: u64) -> Option<ByteRange> {
     (!range.is_empty()).then_some(range)
 }
 
+/// The partitions of a table in bytes.
+fn entries_of(table: &Table, sector: SectorSize, faults: &mut Vec<Fault>) -> Vec<Entry> {
+    match table {
+        Table::Gpt(gpt) => gpt::entries(gpt, sector, faults),
+        Table::Mbr(mbr) => mbr::entries(mbr, sector, faults),
+        Table::None => Vec::new(),
+    }
+}
+
 fn check_disk(plan: &DiskPlan, source: &Disk, faults: &mut Vec<Fault>) {
-    let disk = ByteRange::new(0, plan.target.size_bytes);
     if plan.minimum_disk_bytes > plan.target.size_bytes {
         faults.push(Fault::BelowMinimum { minimum_bytes: plan.minimum_disk_bytes });
     }
-    let (new, old) = match (&plan.table, &source.table) {
-        (Table::Gpt(new), Table::Gpt(old)) => {
-            gpt::check(new, old, plan, faults);
-            (
-                gpt::entries(new, plan.target.logical_sector_bytes, faults),
-                gpt::entries(old, source.logical_sector_bytes, faults),
-            )
-        }
-        (Table::Mbr(new), Table::Mbr(old)) => {
-            mbr::check(new, old, plan, faults);
-            (
-                mbr::entries(new, plan.target.logical_sector_bytes, faults),
-                mbr::entries(old, source.logical_sector_bytes, faults),
-            )
-        }
-        (Table::None, Table::None) => (Vec::new(), Vec::new()),
+    // What is kept has its own rules; all the rest is the image's.
+    let kept = plan.staying();
+    let own = keep::table_without(&plan.table, &kept);
+    match (&own, &source.table) {
+        (Table::Gpt(new), Table::Gpt(old)) => gpt::check(new, old, plan, faults),
+        (Table::Mbr(new), Table::Mbr(old)) => mbr::check(new, old, plan, faults),
+        (Table::None, Table::None) => {}
         _ => {
             faults.push(Fault::TableChanged { what: "its kind" });
             return;
         }
-    };
+    }
+    let sector = plan.target.logical_sector_bytes;
+    let old = entries_of(&source.table, source.logical_sector_bytes, faults);
+    let new = entries_of(&own, sector, faults);
     check_entries(plan, &new, &old, faults);
-    volumes::check(plan, source, &new, faults);
-    check_cleared(plan, disk, faults);
+    let all = entries_of(&plan.table, sector, faults);
+    volumes::check(plan, source, &all, faults);
+    stays::check_kept(plan, faults);
+    check_cleared(plan, faults);
 }
 
 fn check_entries(plan: &DiskPlan, new: &[Entry], old: &[Entry], faults: &mut Vec<Fault>) {
@@ -131,7 +146,8 @@ fn check_entries(plan: &DiskPlan, new: &[Entry], old: &[Entry], faults: &mut Vec
     }
 }
 
-fn check_cleared(plan: &DiskPlan, disk: ByteRange, faults: &mut Vec<Fault>) {
+fn check_cleared(plan: &DiskPlan, faults: &mut Vec<Fault>) {
+    let disk = ByteRange::new(0, plan.target.size_bytes);
     let mut behind = None;
     for range in &plan.clear {
         let ascending = behind.is_none_or(|behind| behind <= range.start());
@@ -140,13 +156,18 @@ fn check_cleared(plan: &DiskPlan, disk: ByteRange, faults: &mut Vec<Fault>) {
         }
         behind = Some(range.end());
     }
+    stays::check_spared(plan, faults);
+    if let Stays::Table { .. } = plan.stays {
+        return;
+    }
     // A table of the previous use must not survive in front of or behind the new one.
     let sector = plan.target.logical_sector_bytes.bytes();
     let whole =
         plan.target.size_bytes.saturating_sub(plan.target.size_bytes.checked_rem(sector).unwrap_or(0));
     let first = ByteRange::new(0, sector.saturating_mul(2).min(whole));
     let last = ByteRange::new(whole.saturating_sub(sector), whole);
-    for wanted in [first, last] {
+    let spared = plan.spared();
+    for wanted in [first, last].into_iter().flat_map(|wanted| spared.gaps(wanted).ranges().to_vec()) {
         if !plan.clear.iter().any(|range| range.contains(wanted)) {
             faults.push(Fault::NotCleared { range: wanted });
         }

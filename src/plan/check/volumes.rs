@@ -73,11 +73,16 @@ fn check_volume(
     if !can_grow(&volume.content) && plan.place.length() > whole_sectors {
         faults.push(Fault::SizeChanged { volume: name() });
     }
+    check_growth(plan, volume, faults);
+}
+
+/// A file system grows from its captured size to that of its place.
+pub(super) fn check_growth(plan: &VolumePlan, volume: &Volume, faults: &mut Vec<Fault>) {
     if let Some(Resize::Grow { kind, from_bytes, to_bytes }) = plan.resize {
         let grown = volume.content.file_system().filter(|_| can_grow(&volume.content));
         let matches = grown.is_some_and(|fs| fs.kind == kind && fs.size_bytes == from_bytes);
         if !matches || to_bytes != plan.place.length() || to_bytes <= from_bytes {
-            faults.push(Fault::Growth { volume: name() });
+            faults.push(Fault::Growth { volume: volume.name.clone() });
         }
     }
 }

@@ -11,6 +11,7 @@
 //!   +----+-----+------------+-----------------------------+-----+
 //! ```
 
+mod around;
 mod dynamic;
 mod gpt;
 mod mbr;
@@ -19,6 +20,7 @@ mod pieces;
 
 pub(super) use pieces::{Piece, Tie};
 
+use super::keep::{self, Kept};
 use super::refusal::{Part, Refusal};
 use crate::machine::MachineDisk;
 use crate::schema::{Disk, Layout, PartitionWish, Role, Table};
@@ -54,6 +56,8 @@ pub(super) struct Ground<'a> {
     pub(super) pieces: Vec<Piece<'a>>,
     /// The extended partition that holds logical ones.
     container: Option<Container>,
+    /// Partitions of the target that stay, in disk order.
+    pub(super) kept: Vec<Kept>,
 }
 
 /// Places for all pieces, in bytes of the target.
@@ -74,7 +78,7 @@ impl Arrangement {
     }
 
     /// First byte of everything.
-    pub(super) fn start(&self) -> Option<u64> {
+    fn start(&self) -> Option<u64> {
         self.places.iter().chain(&self.container).map(|place| place.start()).min()
     }
 }
@@ -100,6 +104,7 @@ impl<'a> Ground<'a> {
         source: &'a Disk,
         target: &MachineDisk,
         wishes: &[PartitionWish],
+        kept: Vec<Kept>,
     ) -> Result<Self, Refusal> {
         let (mut pieces, container) = pieces::read(source)?;
         pieces::grant(&mut pieces, wishes)?;
@@ -118,7 +123,28 @@ impl<'a> Ground<'a> {
         let lead = first.filter(|start| has_boot_area && *start <= LARGEST_LEAD_BYTES).unwrap_or_default();
         let rest = target.size_bytes.checked_rem(sector.bytes()).unwrap_or_default();
         let disk_bytes = target.size_bytes.saturating_sub(rest);
-        Ok(Self { source, sector, disk_bytes, front, back, limit, lead, pieces, container })
+        Ok(Self { source, sector, disk_bytes, front, back, limit, lead, pieces, container, kept })
+    }
+
+    /// Some of the pieces, with a hole of the disk to themselves.
+    fn within(&self, hole: ByteRange, from: usize, to: usize) -> Self {
+        Self {
+            source: self.source,
+            sector: self.sector,
+            disk_bytes: self.disk_bytes,
+            front: hole.start(),
+            back: self.disk_bytes.saturating_sub(hole.end()),
+            limit: self.limit,
+            lead: self.lead,
+            pieces: self.pieces.get(from..to).unwrap_or_default().to_vec(),
+            container: None,
+            kept: Vec::new(),
+        }
+    }
+
+    /// First byte of all partitions, new and kept.
+    pub(super) fn first_start(&self, arrangement: &Arrangement) -> Option<u64> {
+        arrangement.start().into_iter().chain(self.kept.iter().map(|kept| kept.place.start())).min()
     }
 
     /// True where the table is an MBR.
@@ -182,6 +208,9 @@ impl<'a> Ground<'a> {
 
     /// Lays the pieces out on the target.
     pub(super) fn lay(&self, layout: Layout, target: &MachineDisk) -> Result<Laid, Refusal> {
+        if !self.kept.is_empty() {
+            return around::lay(self, layout, target);
+        }
         match layout {
             Layout::Original => self.lay_original(target),
             Layout::Dynamic => self.lay_dynamic(target),
@@ -242,6 +271,7 @@ impl<'a> Ground<'a> {
             Table::Mbr(mbr) => Table::Mbr(mbr::table(self, mbr, &arrangement)),
             Table::None => Table::None,
         };
+        let table = keep::with_kept(table, &self.kept);
         Laid { layout, arrangement, table, minimum_disk_bytes, warnings }
     }
 }

@@ -1,0 +1,172 @@
+//! What a person chose, held against the image and the targets: names that are not there, things that exclude each
+//! other.
+
+use super::deploy::DeployOptions;
+use super::keep::Target;
+use super::refusal::Refusal;
+use crate::schema::{ChosenVolume, Disk, Keep, KeptPartition, Layout, MbrRole, Role, Table};
+
+/// Refuses everything that can be refused before a layout is tried.
+pub(super) fn refuse_contradictions(
+    disks: &[Disk],
+    targets: &[Target],
+    options: &DeployOptions,
+) -> Result<(), Refusal> {
+    refuse_mismatches(disks, targets)?;
+    refuse_wishes(disks, options)?;
+    refuse_left_out(disks, options)?;
+    match &options.keep {
+        Keep::Nothing => Ok(()),
+        Keep::Partitions(kept) => refuse_kept(kept, targets),
+        Keep::Table(chosen) => refuse_chosen(disks, chosen),
+    }
+}
+
+fn refuse_mismatches(disks: &[Disk], targets: &[Target]) -> Result<(), Refusal> {
+    for (index, disk) in disks.iter().enumerate() {
+        if disks.iter().take(index).any(|earlier| earlier.number == disk.number) {
+            let what = "its number is that of another disk".to_owned();
+            return Err(Refusal::Unsound { disk: disk.number, what });
+        }
+    }
+    for (index, target) in targets.iter().enumerate() {
+        let path = || target.disk.path.clone();
+        if !disks.iter().any(|disk| disk.number == target.number) {
+            return Err(Refusal::UnknownDisk { disk: target.number, target: path() });
+        }
+        for earlier in targets.iter().take(index) {
+            if earlier.disk.path == target.disk.path {
+                return Err(Refusal::TargetTwice { target: path() });
+            }
+            if earlier.number == target.number {
+                return Err(Refusal::DiskTwice { disk: target.number });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Refuses what is wanted of volumes that the image does not have, or twice, or where nothing can be wanted.
+fn refuse_wishes(disks: &[Disk], options: &DeployOptions) -> Result<(), Refusal> {
+    if options.wishes.is_empty() {
+        return Ok(());
+    }
+    if let Keep::Table(_) = options.keep {
+        return Err(Refusal::TableStays);
+    }
+    if options.layout != Layout::Custom {
+        return Err(Refusal::NotCustom);
+    }
+    for (index, wish) in options.wishes.iter().enumerate() {
+        refuse_unknown(disks, &wish.volume)?;
+        if options.wishes.iter().take(index).any(|earlier| earlier.volume == wish.volume) {
+            return Err(Refusal::WantedTwice { volume: wish.volume.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn refuse_unknown(disks: &[Disk], volume: &str) -> Result<(), Refusal> {
+    let sized = || disks.iter().flat_map(|disk| &disk.volumes).filter(|volume| volume.role != Role::BootArea);
+    if sized().any(|known| known.name == volume) {
+        return Ok(());
+    }
+    let volumes = sized().map(|volume| volume.name.clone()).collect();
+    Err(Refusal::UnknownVolume { volume: volume.to_owned(), volumes })
+}
+
+fn refuse_kept(kept: &[KeptPartition], targets: &[Target]) -> Result<(), Refusal> {
+    let clear = |kept: &&KeptPartition| match &kept.disk {
+        Some(disk) => targets.iter().any(|target| target.disk.path == *disk),
+        None => targets.len() == 1,
+    };
+    match kept.iter().find(|kept| !clear(kept)) {
+        None => Ok(()),
+        Some(kept) => Err(Refusal::KeepWhere {
+            kept: kept.to_string(),
+            targets: targets.iter().map(|target| target.disk.path.clone()).collect(),
+        }),
+    }
+}
+
+fn refuse_chosen(disks: &[Disk], chosen: &[ChosenVolume]) -> Result<(), Refusal> {
+    for (index, choice) in chosen.iter().enumerate() {
+        let volumes = || disks.iter().flat_map(|disk| &disk.volumes);
+        if !volumes().any(|volume| volume.name == choice.volume) {
+            refuse_unknown(disks, &choice.volume)?;
+        }
+        if chosen.iter().take(index).any(|earlier| earlier.volume == choice.volume) {
+            let reason = "it is named twice; name it once".to_owned();
+            return Err(Refusal::NotRestorable { volume: choice.volume.clone(), reason });
+        }
+    }
+    Ok(())
+}
+
+fn disk_name(disk: &Disk) -> String {
+    format!("d{}", disk.number)
+}
+
+fn refuse_left_out(disks: &[Disk], options: &DeployOptions) -> Result<(), Refusal> {
+    for name in &options.without {
+        let volume = disks.iter().flat_map(|disk| &disk.volumes).find(|volume| volume.name == *name);
+        let refuse =
+            |reason: &str| Err(Refusal::CannotLeaveOut { name: name.clone(), reason: reason.to_owned() });
+        match volume.map(|volume| volume.role) {
+            Some(Role::Partition { .. }) => {}
+            Some(Role::BootArea | Role::WholeDisk) => {
+                return refuse("only partitions and whole disks can be; write d0 for disk 0");
+            }
+            None if disks.iter().any(|disk| disk_name(disk) == *name) => {}
+            None => refuse_unknown(disks, name)?,
+        }
+        if options.wishes.iter().any(|wish| wish.volume == *name) {
+            return refuse("a size is given for it; leave one of the two away");
+        }
+        if matches!(options.keep, Keep::Table(_)) {
+            return refuse("the table is kept; name the volumes to restore with --only instead");
+        }
+    }
+    Ok(())
+}
+
+/// The disks of the image that are not deployed: those that a person left out, and, where single volumes were
+/// chosen, those that have none of them.
+pub(super) fn disks_left_out(disks: &[Disk], options: &DeployOptions) -> Vec<u32> {
+    let left_out = |disk: &&Disk| match &options.keep {
+        Keep::Table(chosen) if !chosen.is_empty() => {
+            !disk.volumes.iter().any(|volume| chosen.iter().any(|choice| choice.volume == volume.name))
+        }
+        _ => options.without.contains(&disk_name(disk)),
+    };
+    disks.iter().filter(left_out).map(|disk| disk.number).collect()
+}
+
+/// The disks of an image that are deployed, each of which needs a target.
+#[must_use]
+pub fn deployed(disks: &[Disk], options: &DeployOptions) -> Vec<Disk> {
+    let without = disks_left_out(disks, options);
+    disks.iter().filter(|disk| !without.contains(&disk.number)).cloned().collect()
+}
+
+/// The partitions of a disk that a person left out.
+pub(super) fn partitions_left_out(disk: &Disk, options: &DeployOptions) -> Result<Vec<u32>, Refusal> {
+    let mut numbers = Vec::new();
+    for volume in disk.volumes.iter().filter(|volume| options.without.contains(&volume.name)) {
+        let Role::Partition { number } = volume.role else { continue };
+        let logical = match &disk.table {
+            Table::Mbr(mbr) => {
+                let mut logicals =
+                    mbr.partitions.iter().filter(|entry| matches!(entry.role, MbrRole::Logical { .. }));
+                logicals.any(|entry| entry.number == number)
+            }
+            Table::Gpt(_) | Table::None => false,
+        };
+        if logical {
+            let reason = "it is a logical partition, and those behind it would get other numbers".to_owned();
+            return Err(Refusal::CannotLeaveOut { name: volume.name.clone(), reason });
+        }
+        numbers.push(number);
+    }
+    Ok(numbers)
+}

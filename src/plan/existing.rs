@@ -1,0 +1,202 @@
+//! Single volumes into partitions that a target already has: its table stays, and every byte outside them.
+
+use super::deploy::{DeployOptions, DiskPlan, VolumeAction, VolumePlan};
+use super::keep::{Stays, Target, places};
+use super::layout::{Piece, Tie};
+use super::refusal::{Part, Refusal};
+use super::sectors::{self, Verdict};
+use super::{place, sizing};
+use crate::schema::{ChosenVolume, Content, Disk, Layout, Role, Table, Volume};
+use crate::units::{ByteRange, Guid, RangeSet};
+
+/// Decides where the chosen volumes of a disk go; all of them where none is chosen.
+pub(super) fn restore_into(
+    disk: &Disk,
+    target: &Target,
+    chosen: &[ChosenVolume],
+    options: &DeployOptions,
+) -> Result<DiskPlan, Refusal> {
+    let path = || target.disk.path.clone();
+    let found = match &target.found {
+        Some(table) if *table != Table::None => table,
+        _ => return Err(Refusal::NoTable { target: path() }),
+    };
+    let there = places(found, target.disk.logical_sector_bytes);
+    let mut warnings = Vec::new();
+    let mut volumes: Vec<VolumePlan> = Vec::new();
+    for (volume, wanted) in volumes_of(disk, chosen)? {
+        let numbers = || there.iter().map(|(number, _)| *number).collect::<Vec<_>>();
+        let number = match wanted.or_else(|| matching(disk, volume, found)) {
+            Some(number) => number,
+            None => {
+                let volume = volume.name.clone();
+                return Err(Refusal::NoMatch { volume, target: path(), numbers: numbers() });
+            }
+        };
+        let place = there.iter().find(|(other, _)| *other == number).map(|(_, place)| *place);
+        let place =
+            place.ok_or_else(|| Refusal::NoPartition { target: path(), number, numbers: numbers() })?;
+        if let Some(other) = volumes.iter().find(|other| other.partition == Some(number)) {
+            let (volume, other) = (volume.name.clone(), other.volume.clone());
+            return Err(Refusal::PartitionTwice { volume, other, target: path(), number });
+        }
+        judge(disk, volume, number, place, target, &mut warnings)?;
+        warnings.extend(other_type(&disk.table, volume.role, found, number));
+        volumes.push(volume_plan(volume, number, place, options.expand, &mut warnings));
+    }
+    volumes.sort_by_key(|volume| volume.place);
+    let clear: RangeSet = volumes.iter().flat_map(|volume| place::ends(volume.place)).collect();
+    Ok(DiskPlan {
+        source_number: disk.number,
+        source_bytes: disk.size_bytes,
+        target: target.disk.clone(),
+        layout: Layout::Original,
+        minimum_disk_bytes: volumes.iter().map(|volume| volume.place.end()).max().unwrap_or_default(),
+        clear: clear.ranges().to_vec(),
+        free_space: super::deploy::clearing(options.free_space, &target.disk, &mut warnings),
+        volumes,
+        table: found.clone(),
+        stays: Stays::Table { found: found.clone() },
+        without: Vec::new(),
+        warnings,
+    })
+}
+
+/// The volumes to restore, each with the partition that a person named for it.
+fn volumes_of<'a>(
+    disk: &'a Disk,
+    chosen: &[ChosenVolume],
+) -> Result<Vec<(&'a Volume, Option<u32>)>, Refusal> {
+    if chosen.is_empty() {
+        let stored =
+            disk.volumes.iter().filter(|v| v.role != Role::BootArea && v.content != Content::LeftOut);
+        return Ok(stored.map(|volume| (volume, None)).collect());
+    }
+    let mut volumes = Vec::new();
+    for choice in chosen {
+        let Some(volume) = disk.volumes.iter().find(|volume| volume.name == choice.volume) else { continue };
+        let refuse = |reason: &str| {
+            Err(Refusal::NotRestorable { volume: choice.volume.clone(), reason: reason.to_owned() })
+        };
+        if volume.role == Role::BootArea {
+            return refuse("it belongs to the table, which stays; leave it out");
+        }
+        if volume.content == Content::LeftOut {
+            return refuse("the image does not hold its content; choose another volume");
+        }
+        volumes.push((volume, choice.partition));
+    }
+    Ok(volumes)
+}
+
+/// The partition that a volume was captured from: with its GUID, else with its number and type.
+fn matching(disk: &Disk, volume: &Volume, found: &Table) -> Option<u32> {
+    let Role::Partition { number } = volume.role else { return None };
+    if let (Table::Gpt(image), Table::Gpt(found)) = (&disk.table, found) {
+        let guid = image.partitions.iter().find(|entry| entry.number == number)?.partition_guid;
+        let mut same = found.partitions.iter().filter(|entry| entry.partition_guid == guid);
+        if let (Some(entry), None) = (same.next(), same.next()) {
+            return Some(entry.number);
+        }
+    }
+    let kind = kind_of(&disk.table, number)?;
+    (kind_of(found, number)? == kind).then_some(number)
+}
+
+/// What a partition's entry says about its content.
+#[derive(Debug, PartialEq, Eq)]
+enum Kind {
+    Gpt(Guid),
+    Mbr(u8),
+}
+
+fn kind_of(table: &Table, number: u32) -> Option<Kind> {
+    match table {
+        Table::Gpt(gpt) => {
+            let entry = gpt.partitions.iter().find(|entry| entry.number == number)?;
+            Some(Kind::Gpt(entry.type_guid))
+        }
+        Table::Mbr(mbr) => {
+            let entry = mbr.partitions.iter().find(|entry| entry.number == number)?;
+            Some(Kind::Mbr(entry.type_code))
+        }
+        Table::None => None,
+    }
+}
+
+/// Warns where the entry of the target says something else about its content than the image's did.
+fn other_type(image: &Table, role: Role, found: &Table, number: u32) -> Option<String> {
+    let Role::Partition { number: was } = role else { return None };
+    let (old, new) = (kind_of(image, was)?, kind_of(found, number)?);
+    let same_table = matches!((&old, &new), (Kind::Gpt(_), Kind::Gpt(_)) | (Kind::Mbr(_), Kind::Mbr(_)));
+    (same_table && old != new).then(|| {
+        format!(
+            "Partition {number} has another type than partition {was} of the image had, and keeps it; a system may not \
+             take the partition for what it holds now."
+        )
+    })
+}
+
+/// Refuses a partition that is too small, or whose sectors the content cannot live on.
+fn judge(
+    disk: &Disk,
+    volume: &Volume,
+    number: u32,
+    place: ByteRange,
+    target: &Target,
+    warnings: &mut Vec<String>,
+) -> Result<(), Refusal> {
+    // Swap is made anew with the size that is there.
+    let needs_bytes = if let Content::Swap(_) = volume.content { 0 } else { volume.size_bytes };
+    let has_bytes = place.length();
+    if has_bytes < needs_bytes {
+        let (volume, target) = (volume.name.clone(), target.disk.path.clone());
+        return Err(Refusal::PlaceTooSmall { volume, target, number, has_bytes, needs_bytes });
+    }
+    let (from_bytes, to_bytes) = (disk.logical_sector_bytes, target.disk.logical_sector_bytes);
+    let part = match volume.role {
+        Role::Partition { number } => Part::Partition(number),
+        Role::WholeDisk | Role::BootArea => Part::WholeDisk,
+    };
+    match sectors::judge(volume, None, from_bytes, to_bytes) {
+        Verdict::Fine => Ok(()),
+        Verdict::Warn(what) => {
+            warnings.push(format!("Of {part}: {what}."));
+            Ok(())
+        }
+        Verdict::Refuse(reason) => {
+            Err(Refusal::SectorSize { disk: disk.number, part, from_bytes, to_bytes, reason })
+        }
+    }
+}
+
+fn volume_plan(
+    volume: &Volume,
+    number: u32,
+    place: ByteRange,
+    expand: bool,
+    warnings: &mut Vec<String>,
+) -> VolumePlan {
+    let piece = Piece {
+        part: Part::Partition(number),
+        old: ByteRange::new(volume.start_bytes, volume.start_bytes.saturating_add(volume.size_bytes)),
+        tie: Tie::Primary,
+        special: None,
+        volume: Some(volume),
+        sizing: sizing::of_content(Some(volume)),
+    };
+    let resize = if expand { place::grow(&piece, volume, place, warnings) } else { None };
+    let clause = place::file_system_clause(resize, &piece, place);
+    let action = place::action(&volume.content);
+    debug_assert!(action != VolumeAction::LeaveEmpty);
+    VolumePlan {
+        volume: volume.name.clone(),
+        partition: Some(number),
+        place,
+        action,
+        resize,
+        reason: format!(
+            "Partition {number} of the target is overwritten, and keeps its place and its size{clause}."
+        ),
+    }
+}
