@@ -187,7 +187,7 @@ fn a_file_system_grows_in_a_partition_that_is_there() {
         &target,
         GIB,
         512,
-        &format!("label: dos\nsize=20MiB, type=7\nsize=600MiB, type=83\ntype=83\n"),
+        "label: dos\nsize=20MiB, type=7\nsize=600MiB, type=83\ntype=83\n",
     );
     lab::overwrite(&target, places[0].start, &lab::Noise::new(7).bytes(20 << 20));
     lab::overwrite(&target, places[2].start, &lab::Noise::new(8).bytes(20 << 20));

@@ -2,28 +2,17 @@
 
 use super::disks::DiskSettings;
 use super::images::{ImageReference, StoreSettings, load_manifest, open_store, resolve};
+use super::targets::{SchemaFile, TargetRequest, decide_targets};
 use crate::blockio::WriteAt;
 use crate::image::{ImageVersion, Manifest, Store};
-use crate::linux::{self, DiskReader, DiskWriter, Tools};
-use crate::machine::{DiskKind, MachineDisk};
-use crate::partition::{self, Severity, Trust};
-use crate::plan::{self, DeployOptions, DeployPlan};
+use crate::linux::{self, DiskWriter, Tools};
+use crate::plan::{self, DeployOptions, DeployPlan, Refusal};
 use crate::progress::{Event, Monitor, Phase};
 use crate::restore::{self, Failure, Surroundings};
-use crate::schema::{Keep, Table};
-use crate::units::SectorSize;
-use anyhow::{Context, Result, bail};
+use crate::schema::DeploySchema;
+use anyhow::{Context, Result, anyhow};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-
-/// A disk to plan for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PlanTarget {
-    /// A disk of this machine, or a plain file.
-    Disk(String),
-    /// A disk that is not there, of so many bytes.
-    Size(u64),
-}
 
 /// What a person asks for.
 #[derive(Debug, Clone)]
@@ -32,12 +21,14 @@ pub struct DeployRequest {
     pub image: ImageReference,
     /// Where it is.
     pub store: StoreSettings,
-    /// The targets.
-    pub targets: Vec<PlanTarget>,
+    /// The targets; where there are none, those of the schema.
+    pub targets: Vec<TargetRequest>,
     /// How the targets are looked at.
     pub disk_settings: DiskSettings,
-    /// How they are laid out.
+    /// How they are laid out, unless a schema says it.
     pub options: DeployOptions,
+    /// The schema.
+    pub schema: Option<SchemaFile>,
 }
 
 /// A deploy that was planned, and not begun.
@@ -55,98 +46,34 @@ pub fn prepare_deploy(request: &DeployRequest) -> Result<PreparedDeploy> {
     let store = open_store(&request.store, false)?;
     let version = resolve(store.as_ref(), &request.image)?;
     let manifest = load_manifest(store.as_ref(), &version)?;
-    let chosen = request.disk_settings.sector_size;
-    let captured = manifest.disks.first().map(|disk| disk.logical_sector_bytes);
-    let machine: Vec<MachineDisk> = request
-        .targets
-        .iter()
-        .map(|target| match target {
-            PlanTarget::Disk(path) if request.options.keep == Keep::Nothing => {
-                target_disk(path, chosen, captured)
-            }
-            PlanTarget::Disk(path) => kept_disk(path, chosen, captured),
-            PlanTarget::Size(bytes) => Ok(imagined(*bytes, chosen.or(captured))),
-        })
-        .collect::<Result<_>>()?;
-    let options = with_real_paths(request, &machine);
-    let mut targets = plan::match_disks(&plan::deployed(&manifest.disks, &options), &machine)?;
-    if options.keep != Keep::Nothing {
-        for target in targets.iter_mut().filter(|target| std::path::Path::new(&target.disk.path).exists()) {
-            target.found = Some(found_table(&target.disk)?);
-        }
-    }
+    let (options, targets) = decide_targets(request, &version, &manifest)?;
     let plan =
-        plan::deploy(version.image.as_ref(), version.version.as_ref(), &manifest.disks, &targets, &options)?;
+        plan::deploy(version.image.as_ref(), version.version.as_ref(), &manifest.disks, &targets, &options);
+    let plan = plan.map_err(|refusal| match &request.schema {
+        Some(file) => at_its_line(file, refusal),
+        None => refusal.into(),
+    })?;
     Ok(PreparedDeploy { plan, manifest, version, store })
 }
 
-/// A target that a person named. A plain file has no sector size of its own: where nobody chose one, it takes
-/// that of the captured disk.
-fn target_disk(path: &str, chosen: Option<SectorSize>, captured: Option<SectorSize>) -> Result<MachineDisk> {
-    let disk = linux::disk(path, chosen)?;
-    match disk.kind {
-        DiskKind::File if chosen.is_none() => Ok(linux::disk(path, captured)?),
-        _ => Ok(disk),
-    }
+/// Writes down what a request chooses, as a schema that a person can edit. Targets are not needed.
+pub fn export_schema(request: &DeployRequest) -> Result<DeploySchema> {
+    let store = open_store(&request.store, false)?;
+    let version = resolve(store.as_ref(), &request.image)?;
+    let manifest = load_manifest(store.as_ref(), &version)?;
+    let (options, targets) = if request.targets.is_empty() {
+        (request.options.clone(), Vec::new())
+    } else {
+        decide_targets(request, &version, &manifest)?
+    };
+    Ok(plan::export(version.image.as_ref(), &manifest.disks, &targets, &options)?)
 }
 
-/// A target of which something stays: the table that stands on it says how large its sectors are.
-fn kept_disk(path: &str, chosen: Option<SectorSize>, captured: Option<SectorSize>) -> Result<MachineDisk> {
-    let disk = target_disk(path, chosen, captured)?;
-    match partition::detect_sector_size(&DiskReader::open(&disk.path)?) {
-        Some(sector) if disk.kind == DiskKind::File && chosen.is_none() => {
-            Ok(linux::disk(path, Some(sector))?)
-        }
-        _ => Ok(disk),
-    }
-}
-
-/// The table that stands on a target of which something is to stay.
-fn found_table(disk: &MachineDisk) -> Result<Table> {
-    let reader = DiskReader::open(&disk.path)?;
-    let reading = partition::read(&reader, disk.logical_sector_bytes, Trust::Undecided)
-        .with_context(|| format!("reading the partition table of {}", disk.path))?;
-    match reading.findings.iter().find(|finding| finding.severity() == Severity::Refusal) {
-        Some(finding) => bail!(
-            "nothing of {} can be kept, because its partition table is doubtful: {finding}; put it right first",
-            disk.path
-        ),
-        None => Ok(reading.table),
-    }
-}
-
-/// The options, with partitions to keep named by the paths under which their disks were found.
-fn with_real_paths(request: &DeployRequest, machine: &[MachineDisk]) -> DeployOptions {
-    let mut options = request.options.clone();
-    let Keep::Partitions(kept) = &mut options.keep else { return options };
-    for name in kept.iter_mut().filter_map(|kept| kept.disk.as_mut()) {
-        let named = |target: &PlanTarget| *target == PlanTarget::Disk(name.clone());
-        let found = request.targets.iter().zip(machine).find(|(target, _)| named(target));
-        if let Some((_, disk)) = found {
-            name.clone_from(&disk.path);
-        }
-    }
-    options
-}
-
-/// A disk that is only planned for.
-fn imagined(size_bytes: u64, sector_size: Option<SectorSize>) -> MachineDisk {
-    let sector = sector_size.unwrap_or(SectorSize::B512);
-    MachineDisk {
-        path: format!("a disk of {}", crate::units::format_size(size_bytes)),
-        kind: DiskKind::Device,
-        size_bytes,
-        logical_sector_bytes: sector,
-        physical_sector_bytes: sector,
-        model: None,
-        serial: None,
-        wwn: None,
-        transport: None,
-        removable: false,
-        read_only: false,
-        can_discard: false,
-        boot_medium: false,
-        holders: Vec::new(),
+/// A refusal of something that a schema wants, with the line where it stands.
+fn at_its_line(file: &SchemaFile, refusal: Refusal) -> anyhow::Error {
+    match refusal.volume().and_then(|volume| plan::place_of_volume(&file.text, volume)) {
+        Some((line, column)) => anyhow!("{}:{line}:{column}: {refusal}", file.name),
+        None => refusal.into(),
     }
 }
 

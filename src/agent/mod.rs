@@ -9,15 +9,17 @@ mod disks;
 mod images;
 mod outcome;
 mod report;
+mod targets;
 
 pub use capture::{CaptureOutcome, CaptureRequest, capture};
-pub use deploy::{DeployRequest, PlanTarget, PreparedDeploy, prepare_deploy};
+pub use deploy::{DeployRequest, PreparedDeploy, export_schema, prepare_deploy};
 pub use disks::{DiskSettings, Inspected, InspectedDisk, inspect, partition_guids};
 pub use images::{
     ImageReference, ImageSummary, StoreSettings, list_images, load_manifest, open_store, resolve, verify,
 };
 pub use outcome::{ExitCode, exit_code};
 pub use report::{InspectionJson, inspection_json, inspection_text, listing_text, manifest_text};
+pub use targets::{PlanTarget, SchemaFile, TargetRequest};
 
 use std::num::NonZeroUsize;
 use std::path::Path;

@@ -1,12 +1,11 @@
 //! What can be said on the command line.
 
+use super::layout::LayoutArguments;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use remint::agent::{ImageReference, StoreSettings};
 use remint::image::{ImageName, VersionName};
 use remint::partition::Trust;
-use remint::schema::{
-    ChosenVolume, Compression, FreeSpace, KeptPartition, Layout, OnReadError, PartitionWish, WhenDirty,
-};
+use remint::schema::{Compression, NamedTarget, OnReadError, WhenDirty};
 use remint::store::Fingerprint;
 use remint::units::{SectorSize, parse_size};
 use std::num::NonZeroUsize;
@@ -184,69 +183,21 @@ pub enum OnReadErrorArgument {
 }
 
 #[derive(Debug, Args)]
-pub struct LayoutArguments {
-    /// How partitions are laid out
-    #[arg(long, value_enum, value_name = "METHOD", default_value = "dynamic")]
-    pub layout: LayoutArgument,
-    /// What happens to space that no used block occupies
-    #[arg(long, value_enum, value_name = "POLICY", default_value = "discard")]
-    pub free_space: FreeSpaceArgument,
-    /// Leave file systems at their captured size
-    #[arg(long)]
-    pub no_expand: bool,
-    /// Size of one partition with --layout custom: keep, share, a size such as 40GiB, or 25% of the disk; may be
-    /// given several times (the names are those of `images STORE show`)
-    #[arg(long = "partition", value_name = "VOLUME=SIZE")]
-    pub wishes: Vec<PartitionWish>,
-    /// A partition (d0-p4) or disk (d1) of the image that is not deployed; may be given several times
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    pub without: Vec<String>,
-    /// A partition of the target that stays as it is, with its data, by its number there; the others are laid out
-    /// around it. May be given several times; DISK:NUMBER where there are several targets
-    #[arg(long, value_name = "PARTITION", value_delimiter = ',', conflicts_with = "keep_table")]
-    pub keep: Vec<KeptPartition>,
-    /// Leave the target's partition table and restore volumes into the partitions that are there
-    #[arg(long, conflicts_with_all = ["layout", "wishes", "without"])]
-    pub keep_table: bool,
-    /// A volume to restore with --keep-table, such as d0-p2, or d0-p2=3 to name the target's partition; all where
-    /// none is named. May be given several times
-    #[arg(long, value_name = "VOLUME", value_delimiter = ',', requires = "keep_table")]
-    pub only: Vec<ChosenVolume>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LayoutArgument {
-    /// The same places as on the captured disk
-    Original,
-    /// Fixed partitions keep their size, the others share what is left in proportion
-    Dynamic,
-    /// As dynamic, with the sizes of --partition
-    Custom,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum FreeSpaceArgument {
-    /// Discard it where the device can, otherwise keep it
-    Discard,
-    /// Leave what stood there
-    Keep,
-    /// Overwrite it with zeros
-    Zero,
-}
-
-#[derive(Debug, Args)]
 pub struct Plan {
     /// The image
     pub image: ImageReference,
     /// The store
     #[arg(long, value_name = "STORE")]
     pub from: String,
-    /// A target disk; may be given several times
-    #[arg(long = "disk", value_name = "DISK", required_unless_present = "sizes")]
-    pub disks: Vec<String>,
+    /// A target disk, as in d1=/dev/sda where it is to receive a certain disk of the image; may be given several times
+    #[arg(long = "disk", value_name = "DISK", required_unless_present_any = ["sizes", "schema", "export"])]
+    pub disks: Vec<NamedTarget>,
     /// Size of a target disk that is not there, as in 500GB or 40GiB; may be given several times
     #[arg(long = "size", value_name = "SIZE", conflicts_with = "disks", value_parser = parse_size)]
     pub sizes: Vec<u64>,
+    /// Write what is chosen here into a file that can be edited and given to --schema, instead of planning
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["schema", "json"])]
+    pub export: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -265,9 +216,10 @@ pub struct Deploy {
     /// The store
     #[arg(long, value_name = "STORE")]
     pub from: String,
-    /// A target disk, which is overwritten; one for each disk of the image
-    #[arg(long = "disk", value_name = "DISK", required = true)]
-    pub disks: Vec<String>,
+    /// A target disk, which is overwritten; one for each disk of the image. With d0=/dev/sda and d0=/dev/sdb both
+    /// receive disk 0 of the image
+    #[arg(long = "disk", value_name = "DISK", required_unless_present = "schema")]
+    pub disks: Vec<NamedTarget>,
     /// Do not ask: for scripts
     #[arg(long)]
     pub yes: bool,
@@ -392,6 +344,7 @@ fn sector_size(text: &str) -> Result<SectorSize, String> {
     SectorSize::try_from(bytes).map_err(|error| error.to_string())
 }
 
+/// Makes an argument's choice the library's.
 macro_rules! same_variants {
     ($from:ty => $to:ty { $($variant:ident),* }) => {
         impl From<$from> for $to {
@@ -403,10 +356,9 @@ macro_rules! same_variants {
         }
     };
 }
+pub(super) use same_variants;
 same_variants!(WhenDirtyArgument => WhenDirty { Refuse, Raw });
 same_variants!(OnReadErrorArgument => OnReadError { Fail, Zero });
-same_variants!(LayoutArgument => Layout { Original, Dynamic, Custom });
-same_variants!(FreeSpaceArgument => FreeSpace { Discard, Keep, Zero });
 
 impl From<TrustArgument> for Trust {
     fn from(argument: TrustArgument) -> Self {

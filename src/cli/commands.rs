@@ -1,20 +1,20 @@
 //! The verbs: what the arguments say becomes a request to the agent, and its outcome becomes text.
 
 use super::arguments::{
-    Capture, Command, Deploy, DiskArguments, Images, ImagesAction, Inspect, LayoutArguments, Plan, Verify,
+    Capture, Command, Deploy, DiskArguments, Images, ImagesAction, Inspect, Plan, Verify,
 };
 use super::listener::Listener;
 use super::print;
 use anyhow::{Context, Result, bail};
 use remint::agent::{
-    self, CaptureRequest, DeployRequest, DiskSettings, ExitCode, PlanTarget, PreparedDeploy, capture_workers,
-    reading_workers,
+    self, CaptureRequest, DeployRequest, DiskSettings, ExitCode, PlanTarget, PreparedDeploy, TargetRequest,
+    capture_workers, reading_workers,
 };
 use remint::image::{CollectOptions, ImageVersion, Store};
 use remint::partition::Trust;
-use remint::plan::{CaptureOptions, DeployOptions, DiskPlan, Stays};
+use remint::plan::{CaptureOptions, DiskPlan, Stays};
 use remint::progress::{Event, Monitor, Phase};
-use remint::schema::Keep;
+use remint::schema::NamedTarget;
 use remint::units::format_size;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
@@ -102,34 +102,49 @@ fn capture(arguments: &Capture, listener: &Listener) -> Result<ExitCode> {
     Ok(if problems { ExitCode::Problems } else { ExitCode::Done })
 }
 
-fn deploy_options(layout: &LayoutArguments) -> DeployOptions {
-    DeployOptions {
-        layout: layout.layout.into(),
-        free_space: layout.free_space.into(),
-        expand: !layout.no_expand,
-        wishes: layout.wishes.clone(),
-        keep: if layout.keep_table {
-            Keep::Table(layout.only.clone())
-        } else if layout.keep.is_empty() {
-            Keep::Nothing
-        } else {
-            Keep::Partitions(layout.keep.clone())
-        },
-        without: layout.without.clone(),
-    }
+fn named(disks: &[NamedTarget]) -> Vec<TargetRequest> {
+    let request = |disk: &NamedTarget| TargetRequest {
+        receives: disk.receives,
+        disk: PlanTarget::Disk(disk.path.clone()),
+    };
+    disks.iter().map(request).collect()
 }
 
 fn plan(arguments: &Plan, listener: &Listener) -> Result<ExitCode> {
-    let disks = arguments.disks.iter().cloned().map(PlanTarget::Disk);
+    let sizes = arguments.sizes.iter();
+    let sizes = sizes.map(|bytes| TargetRequest { receives: None, disk: PlanTarget::Size(*bytes) });
     let request = DeployRequest {
         image: arguments.image.clone(),
         store: arguments.store.settings(&arguments.from, listener.stop())?,
-        targets: disks.chain(arguments.sizes.iter().copied().map(PlanTarget::Size)).collect(),
+        targets: named(&arguments.disks).into_iter().chain(sizes).collect(),
         disk_settings: disk_settings(&arguments.disk, Trust::Undecided),
-        options: deploy_options(&arguments.layout),
+        options: arguments.layout.options(),
+        schema: arguments.layout.schema_file()?,
     };
+    if let Some(file) = &arguments.export {
+        return export(&request, file);
+    }
     let prepared = agent::prepare_deploy(&request)?;
     print(&if arguments.json { json(&prepared.plan)? } else { prepared.explain() });
+    Ok(ExitCode::Done)
+}
+
+/// Writes a schema into a new file: one that a person may have edited is not overwritten.
+fn export(request: &DeployRequest, file: &Path) -> Result<ExitCode> {
+    let text = json(&agent::export_schema(request)?)?;
+    if file == Path::new("-") {
+        print(&text);
+        return Ok(ExitCode::Done);
+    }
+    let doing = || format!("writing the schema {}", file.display());
+    match std::fs::OpenOptions::new().write(true).create_new(true).open(file) {
+        Ok(mut new) => new.write_all(text.as_bytes()).with_context(doing)?,
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            bail!("{} is there already; remove it, or choose another name", file.display())
+        }
+        Err(error) => return Err(error).with_context(doing),
+    }
+    print(&format!("wrote {0}; edit it, and give it to --schema {0}\n", file.display()));
     Ok(ExitCode::Done)
 }
 
@@ -137,9 +152,10 @@ fn deploy(arguments: &Deploy, listener: &Listener) -> Result<ExitCode> {
     let request = DeployRequest {
         image: arguments.image.clone(),
         store: arguments.store.settings(&arguments.from, listener.stop())?,
-        targets: arguments.disks.iter().cloned().map(PlanTarget::Disk).collect(),
+        targets: named(&arguments.disks),
         disk_settings: disk_settings(&arguments.disk, Trust::Undecided),
-        options: deploy_options(&arguments.layout),
+        options: arguments.layout.options(),
+        schema: arguments.layout.schema_file()?,
     };
     let prepared = agent::prepare_deploy(&request)?;
     if !arguments.yes {

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod commands;
+mod layout;
 mod listener;
 
 use arguments::Arguments;

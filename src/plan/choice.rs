@@ -34,13 +34,8 @@ fn refuse_mismatches(disks: &[Disk], targets: &[Target]) -> Result<(), Refusal> 
         if !disks.iter().any(|disk| disk.number == target.number) {
             return Err(Refusal::UnknownDisk { disk: target.number, target: path() });
         }
-        for earlier in targets.iter().take(index) {
-            if earlier.disk.path == target.disk.path {
-                return Err(Refusal::TargetTwice { target: path() });
-            }
-            if earlier.number == target.number {
-                return Err(Refusal::DiskTwice { disk: target.number });
-            }
+        if targets.iter().take(index).any(|earlier| earlier.disk.path == target.disk.path) {
+            return Err(Refusal::TargetTwice { target: path() });
         }
     }
     Ok(())

@@ -152,17 +152,23 @@ pub fn deploy(
     let without = choice::disks_left_out(disks, options);
     let mut plans = Vec::with_capacity(disks.len());
     for disk in disks.iter().filter(|disk| !without.contains(&disk.number)) {
-        let target = targets.iter().find(|target| target.number == disk.number);
-        let target = target.ok_or(Refusal::NoTarget { disk: disk.number, size_bytes: disk.size_bytes })?;
-        let mut plan = match &options.keep {
-            Keep::Nothing => deploy_disk(disk, target, Vec::new(), options)?,
-            Keep::Partitions(wanted) => {
-                deploy_disk(disk, target, keep::find(target, wanted, disk)?, options)?
-            }
-            Keep::Table(chosen) => existing::restore_into(disk, target, chosen, options)?,
-        };
-        plan.warnings.extend(identity::warnings(disk, disks));
-        plans.push(plan);
+        let mine: Vec<&Target> = targets.iter().filter(|target| target.number == disk.number).collect();
+        if mine.is_empty() {
+            return Err(Refusal::NoTarget { disk: disk.number, size_bytes: disk.size_bytes });
+        }
+        for (position, target) in mine.iter().enumerate() {
+            let mut plan = match &options.keep {
+                Keep::Nothing => deploy_disk(disk, target, Vec::new(), options)?,
+                Keep::Partitions(wanted) => {
+                    deploy_disk(disk, target, keep::find(target, wanted, disk)?, options)?
+                }
+                Keep::Table(chosen) => existing::restore_into(disk, target, chosen, options)?,
+            };
+            plan.warnings.extend(identity::warnings(disk, disks));
+            let copies = mine.iter().take(position).map(|copy| copy.disk.path.as_str());
+            plan.warnings.extend(copies.filter_map(|copy| identity::copy_warning(disk, copy)));
+            plans.push(plan);
+        }
     }
     Ok(DeployPlan { image: image.to_owned(), version: version.to_owned(), disks: plans, without })
 }

@@ -18,6 +18,16 @@ pub(super) fn warnings(disk: &Disk, disks: &[Disk]) -> Vec<String> {
         .collect()
 }
 
+/// Warns where the same disk of the image goes onto another disk of the machine as well.
+pub(super) fn copy_warning(disk: &Disk, other_target: &str) -> Option<String> {
+    let mine = identifier(disk)?;
+    Some(format!(
+        "{other_target} receives the same disk {} with the same {mine}: while both are in one machine, it may take one \
+         for the other.",
+        disk.number
+    ))
+}
+
 fn identifier(disk: &Disk) -> Option<String> {
     match &disk.table {
         Table::Gpt(gpt) => Some(format!("GUID {}", gpt.disk_guid)),

@@ -8,6 +8,8 @@ mod capture;
 mod check;
 mod choice;
 mod deploy;
+mod destination;
+mod document;
 mod existing;
 mod explain;
 mod identity;
@@ -26,6 +28,8 @@ pub use capture::{CaptureOptions, CaptureRefusal, DiskCapture, Untrusted, captur
 pub use check::{Fault, check};
 pub use choice::deployed;
 pub use deploy::{Clearing, DeployOptions, DeployPlan, DiskPlan, Resize, VolumeAction, VolumePlan, deploy};
+pub use destination::{Offered, assign};
+pub use document::{Choices, SchemaFault, export, place_of_volume, read_choices};
 pub use explain::explain;
 pub use keep::{Stays, Target};
 pub use matching::match_disks;

@@ -17,6 +17,20 @@ pub enum Part {
     Table,
 }
 
+impl Refusal {
+    /// The volume whose choice is refused.
+    #[must_use]
+    pub fn volume(&self) -> Option<&str> {
+        match self {
+            Self::WantedTwice { volume } | Self::Stays { volume, .. } | Self::BelowMinimum { volume, .. } => {
+                Some(volume)
+            }
+            Self::CannotLeaveOut { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -134,11 +148,14 @@ pub enum Refusal {
         /// Path of the target.
         target: String,
     },
-    /// One disk of the image on two targets.
-    #[error("disk {disk} of the image has more than one target; name exactly one")]
-    DiskTwice {
-        /// Number of the disk within the image.
-        disk: u32,
+    /// A target that no disk of the image is left for.
+    #[error(
+        "no disk of the image is left for {target}; leave it out, or name the disk that it is to be a copy of, as in \
+         d0={target}"
+    )]
+    NoUse {
+        /// Path of the target.
+        target: String,
     },
     /// Two disks of the image on one target.
     #[error("{target} is the target of more than one disk of the image; name another disk for each")]
@@ -149,7 +166,8 @@ pub enum Refusal {
     /// Several disks of this machine could be meant.
     #[error(
         "disk {disk} of the image matches none of {candidates} disks of this machine by serial number, WWN or \
-         exact size, so it is not clear which is meant; name as many disks as the image has, in its order"
+         exact size, so it is not clear which is meant; name as many disks as the image has, in its order, or say it, as in \
+         d{disk}=/dev/sda"
     )]
     Ambiguous {
         /// Number of the disk within the image.

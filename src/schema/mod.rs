@@ -4,6 +4,7 @@
 //! Everything here leads to a write one day, so unknown fields are denied.
 
 mod disk;
+mod document;
 mod file_system;
 mod keep;
 mod options;
@@ -11,6 +12,9 @@ mod table;
 mod wish;
 
 pub use disk::{Content, Disk, Role, Volume};
+pub use document::{
+    DEPLOY_SCHEMA_FORMAT, DeploySchema, Destination, DiskChoice, NamedTarget, PartitionChoice,
+};
 pub use file_system::{FileSystem, FileSystemKind, State};
 pub use keep::{ChosenVolume, Keep, KeptPartition, ParseKeepError};
 pub use options::{Compression, FreeSpace, Layout, OnReadError, ParseCompressionError, WhenDirty};

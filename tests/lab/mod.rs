@@ -9,6 +9,7 @@
     clippy::as_conversions
 )]
 
+pub mod json_schema;
 pub mod running;
 
 use std::collections::BTreeMap;

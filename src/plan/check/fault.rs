@@ -9,8 +9,8 @@ use serde::Serialize;
 #[serde(tag = "fault", rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the sentences say what the fields are")]
 pub enum Fault {
-    /// A disk or a target appears twice.
-    #[error("disk {disk} or its target {target} appears twice in the plan")]
+    /// A target appears twice.
+    #[error("{target}, the target of disk {disk}, appears twice in the plan")]
     Repeated { disk: u32, target: String },
     /// The plan is for a disk that the image does not have.
     #[error("the image has no disk {disk}")]

@@ -27,8 +27,7 @@ pub fn check(plan: &DeployPlan, disks: &[Disk]) -> Result<(), Vec<Fault>> {
     for (index, disk_plan) in plan.disks.iter().enumerate() {
         let number = disk_plan.source_number;
         let earlier = || plan.disks.iter().take(index);
-        if earlier().any(|other| other.source_number == number || other.target.path == disk_plan.target.path)
-        {
+        if earlier().any(|other| other.target.path == disk_plan.target.path) {
             faults.push(Fault::Repeated { disk: number, target: disk_plan.target.path.clone() });
         }
         match disks.iter().find(|disk| disk.number == number) {

@@ -35,6 +35,11 @@ const LARGEST_LEAD_BYTES: u64 = 64 * MIB;
 /// Sectors that the fields of an MBR can count.
 const MBR_SECTORS: u64 = 1 << 32;
 
+/// The pieces of a disk, in disk order, with the rules for their sizes.
+pub(super) fn pieces_of(disk: &Disk) -> Result<Vec<Piece<'_>>, Refusal> {
+    pieces::read(disk).map(|(pieces, _)| pieces)
+}
+
 /// What a layout stands on.
 #[derive(Debug)]
 pub(super) struct Ground<'a> {

@@ -1,0 +1,225 @@
+//! Which disks of this machine a deploy is for, and what is to be known about them.
+
+use super::deploy::DeployRequest;
+use crate::image::{ImageVersion, Manifest};
+use crate::linux::{self, DiskReader};
+use crate::machine::{DiskKind, MachineDisk};
+use crate::partition::{self, Severity, Trust};
+use crate::plan::{self, Choices, DeployOptions, Offered, Target};
+use crate::schema::{Destination, Keep, KeptPartition, Table};
+use crate::units::SectorSize;
+use anyhow::{Context, Result, anyhow, bail};
+use std::path::Path;
+
+/// A disk to plan for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlanTarget {
+    /// A disk of this machine, or a plain file.
+    Disk(String),
+    /// A disk that is not there, of so many bytes.
+    Size(u64),
+    /// The disk of this machine with this serial number.
+    Serial(String),
+    /// The disk of this machine with this world wide name.
+    Wwn(String),
+}
+
+/// A disk to plan for, and what is meant for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetRequest {
+    /// Number of the image's disk; `None` where the matching rule decides.
+    pub receives: Option<u32>,
+    /// The disk.
+    pub disk: PlanTarget,
+}
+
+/// A file that says what a deploy is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemaFile {
+    /// Its name, for messages.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// The options and the targets of a request, with what is to be known about the targets.
+pub(super) fn decide_targets(
+    request: &DeployRequest,
+    version: &ImageVersion,
+    manifest: &Manifest,
+) -> Result<(DeployOptions, Vec<Target>)> {
+    let choices = match &request.schema {
+        Some(file) => plan::read_choices(&file.text, version.image.as_ref(), &manifest.disks)
+            .map_err(|fault| anyhow!("{}:{fault}", file.name))?,
+        None => Choices { options: request.options.clone(), destinations: Vec::new(), keep: Vec::new() },
+    };
+    let requested = requested_targets(request, &choices)?;
+    let keeps = choices.options.keep != Keep::Nothing || !choices.keep.is_empty();
+    let (chosen, captured) =
+        (request.disk_settings.sector_size, manifest.disks.first().map(|disk| disk.logical_sector_bytes));
+    let offered: Vec<Offered> = requested
+        .iter()
+        .map(|target| {
+            Ok(Offered { disk: find_disk(&target.disk, keeps, chosen, captured)?, receives: target.receives })
+        })
+        .collect::<Result<_>>()?;
+    let mut options = with_real_paths(choices.options, &requested, &offered);
+    let mut targets = plan::assign(&plan::deployed(&manifest.disks, &options), &offered)?;
+    if !choices.keep.is_empty() {
+        options.keep = kept_on(&targets, &choices.keep);
+    }
+    if keeps {
+        for target in targets.iter_mut().filter(|target| Path::new(&target.disk.path).exists()) {
+            target.found = Some(found_table(&target.disk)?);
+        }
+    }
+    Ok((options, targets))
+}
+
+/// The targets that were named, else those of the schema.
+fn requested_targets(request: &DeployRequest, choices: &Choices) -> Result<Vec<TargetRequest>> {
+    if !request.targets.is_empty() {
+        return Ok(request.targets.clone());
+    }
+    let target = |(number, destination): &(u32, Destination)| TargetRequest {
+        receives: Some(*number),
+        disk: match destination.clone() {
+            Destination::Path(path) => PlanTarget::Disk(path),
+            Destination::Serial(serial) => PlanTarget::Serial(serial),
+            Destination::Wwn(wwn) => PlanTarget::Wwn(wwn),
+        },
+    };
+    let targets: Vec<TargetRequest> = choices.destinations.iter().map(target).collect();
+    match &request.schema {
+        Some(file) if targets.is_empty() => {
+            bail!("{} names no targets; add them there, or name the disks with --disk", file.name)
+        }
+        _ => Ok(targets),
+    }
+}
+
+fn find_disk(
+    target: &PlanTarget,
+    keeps: bool,
+    chosen: Option<SectorSize>,
+    captured: Option<SectorSize>,
+) -> Result<MachineDisk> {
+    match target {
+        PlanTarget::Disk(path) if keeps => kept_disk(path, chosen, captured),
+        PlanTarget::Disk(path) => target_disk(path, chosen, captured),
+        PlanTarget::Size(bytes) => Ok(imagined(*bytes, chosen.or(captured))),
+        PlanTarget::Serial(serial) => only_disk(&Destination::Serial(serial.clone())),
+        PlanTarget::Wwn(wwn) => only_disk(&Destination::Wwn(wwn.clone())),
+    }
+}
+
+/// The one disk of this machine that has a serial number or a WWN.
+fn only_disk(wanted: &Destination) -> Result<MachineDisk> {
+    let fits = |disk: &MachineDisk| match wanted {
+        Destination::Path(path) => disk.path == *path,
+        Destination::Serial(serial) => {
+            disk.serial.as_deref().is_some_and(|found| found.trim() == serial.trim())
+        }
+        Destination::Wwn(wwn) => {
+            disk.wwn.as_deref().is_some_and(|found| found.eq_ignore_ascii_case(wwn.trim()))
+        }
+    };
+    let all = linux::disks()?;
+    let mut fitting = all.iter().filter(|disk| fits(disk));
+    match (fitting.next(), fitting.next()) {
+        (Some(disk), None) => Ok(disk.clone()),
+        (Some(one), Some(other)) => {
+            bail!("{wanted} is both {} and {}; name its path with --disk", one.path, other.path)
+        }
+        (None, _) => {
+            let found: Vec<String> = all.iter().map(|disk| disk.path.clone()).collect();
+            bail!(
+                "this machine does not have {wanted} (found: {}); name a disk with --disk",
+                found.join(", ")
+            )
+        }
+    }
+}
+
+/// Partitions of a schema's disks, on the targets that these disks go onto.
+fn kept_on(targets: &[Target], keep: &[(u32, u32)]) -> Keep {
+    let of = |target: &Target| {
+        let mine = keep.iter().filter(|(disk, _)| *disk == target.number);
+        let path = target.disk.path.clone();
+        mine.map(|(_, number)| KeptPartition { disk: Some(path.clone()), number: *number })
+            .collect::<Vec<_>>()
+    };
+    Keep::Partitions(targets.iter().flat_map(of).collect())
+}
+
+/// A target that a person named. A plain file has no sector size of its own: where nobody chose one, it takes
+/// that of the captured disk.
+fn target_disk(path: &str, chosen: Option<SectorSize>, captured: Option<SectorSize>) -> Result<MachineDisk> {
+    let disk = linux::disk(path, chosen)?;
+    match disk.kind {
+        DiskKind::File if chosen.is_none() => Ok(linux::disk(path, captured)?),
+        _ => Ok(disk),
+    }
+}
+
+/// A target of which something stays: the table that stands on it says how large its sectors are.
+fn kept_disk(path: &str, chosen: Option<SectorSize>, captured: Option<SectorSize>) -> Result<MachineDisk> {
+    let disk = target_disk(path, chosen, captured)?;
+    match partition::detect_sector_size(&DiskReader::open(&disk.path)?) {
+        Some(sector) if disk.kind == DiskKind::File && chosen.is_none() => {
+            Ok(linux::disk(path, Some(sector))?)
+        }
+        _ => Ok(disk),
+    }
+}
+
+/// The table that stands on a target of which something is to stay.
+fn found_table(disk: &MachineDisk) -> Result<Table> {
+    let reader = DiskReader::open(&disk.path)?;
+    let reading = partition::read(&reader, disk.logical_sector_bytes, Trust::Undecided)
+        .with_context(|| format!("reading the partition table of {}", disk.path))?;
+    match reading.findings.iter().find(|finding| finding.severity() == Severity::Refusal) {
+        Some(finding) => bail!(
+            "nothing of {} can be kept, because its partition table is doubtful: {finding}; put it right first",
+            disk.path
+        ),
+        None => Ok(reading.table),
+    }
+}
+
+/// The options, with partitions to keep named by the paths under which their disks were found.
+fn with_real_paths(
+    mut options: DeployOptions,
+    requested: &[TargetRequest],
+    offered: &[Offered],
+) -> DeployOptions {
+    let Keep::Partitions(kept) = &mut options.keep else { return options };
+    for name in kept.iter_mut().filter_map(|kept| kept.disk.as_mut()) {
+        let named = |target: &TargetRequest| target.disk == PlanTarget::Disk(name.clone());
+        if let Some((_, found)) = requested.iter().zip(offered).find(|(target, _)| named(target)) {
+            name.clone_from(&found.disk.path);
+        }
+    }
+    options
+}
+
+/// A disk that is only planned for.
+fn imagined(size_bytes: u64, sector_size: Option<SectorSize>) -> MachineDisk {
+    let sector = sector_size.unwrap_or(SectorSize::B512);
+    MachineDisk {
+        path: format!("a disk of {}", crate::units::format_size(size_bytes)),
+        kind: DiskKind::Device,
+        size_bytes,
+        logical_sector_bytes: sector,
+        physical_sector_bytes: sector,
+        model: None,
+        serial: None,
+        wwn: None,
+        transport: None,
+        removable: false,
+        read_only: false,
+        can_discard: false,
+        boot_medium: false,
+        holders: Vec::new(),
+    }
+}

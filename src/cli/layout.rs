@@ -1,0 +1,107 @@
+//! What can be said about a layout.
+
+use super::arguments::same_variants;
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use remint::agent::SchemaFile;
+use remint::plan::DeployOptions;
+use remint::schema::{ChosenVolume, FreeSpace, Keep, KeptPartition, Layout, PartitionWish};
+use std::path::{Path, PathBuf};
+
+/// Nobody writes a larger schema.
+const MOST_SCHEMA_BYTES: u64 = 16 << 20;
+
+#[derive(Debug, Args)]
+pub struct LayoutArguments {
+    /// A file that says what is deployed, where to and how large, made by `plan --export` and edited
+    /// (docs/schema/deploy.schema.json)
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "layout", "free_space", "no_expand", "wishes", "without", "keep", "keep_table",
+    ])]
+    pub schema: Option<PathBuf>,
+    /// How partitions are laid out
+    #[arg(long, value_enum, value_name = "METHOD", default_value = "dynamic")]
+    pub layout: LayoutArgument,
+    /// What happens to space that no used block occupies
+    #[arg(long, value_enum, value_name = "POLICY", default_value = "discard")]
+    pub free_space: FreeSpaceArgument,
+    /// Leave file systems at their captured size
+    #[arg(long)]
+    pub no_expand: bool,
+    /// Size of one partition with --layout custom: keep, share, a size such as 40GiB, or 25% of the disk; may be
+    /// given several times (the names are those of `images STORE show`)
+    #[arg(long = "partition", value_name = "VOLUME=SIZE")]
+    pub wishes: Vec<PartitionWish>,
+    /// A partition (d0-p4) or disk (d1) of the image that is not deployed; may be given several times
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub without: Vec<String>,
+    /// A partition of the target that stays as it is, with its data, by its number there; the others are laid out
+    /// around it. May be given several times; DISK:NUMBER where there are several targets
+    #[arg(long, value_name = "PARTITION", value_delimiter = ',', conflicts_with = "keep_table")]
+    pub keep: Vec<KeptPartition>,
+    /// Leave the target's partition table and restore volumes into the partitions that are there
+    #[arg(long, conflicts_with_all = ["layout", "wishes", "without"])]
+    pub keep_table: bool,
+    /// A volume to restore with --keep-table, such as d0-p2, or d0-p2=3 to name the target's partition; all where
+    /// none is named. May be given several times
+    #[arg(long, value_name = "VOLUME", value_delimiter = ',', requires = "keep_table")]
+    pub only: Vec<ChosenVolume>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LayoutArgument {
+    /// The same places as on the captured disk
+    Original,
+    /// Fixed partitions keep their size, the others share what is left in proportion
+    Dynamic,
+    /// As dynamic, with the sizes of --partition
+    Custom,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FreeSpaceArgument {
+    /// Discard it where the device can, otherwise keep it
+    Discard,
+    /// Leave what stood there
+    Keep,
+    /// Overwrite it with zeros
+    Zero,
+}
+
+same_variants!(LayoutArgument => Layout { Original, Dynamic, Custom });
+same_variants!(FreeSpaceArgument => FreeSpace { Discard, Keep, Zero });
+
+impl LayoutArguments {
+    /// The choices that were made with options.
+    pub fn options(&self) -> DeployOptions {
+        DeployOptions {
+            layout: self.layout.into(),
+            free_space: self.free_space.into(),
+            expand: !self.no_expand,
+            wishes: self.wishes.clone(),
+            keep: if self.keep_table {
+                Keep::Table(self.only.clone())
+            } else if self.keep.is_empty() {
+                Keep::Nothing
+            } else {
+                Keep::Partitions(self.keep.clone())
+            },
+            without: self.without.clone(),
+        }
+    }
+
+    /// The choices that stand in a file.
+    pub fn schema_file(&self) -> Result<Option<SchemaFile>> {
+        self.schema.as_deref().map(read_schema).transpose()
+    }
+}
+
+fn read_schema(path: &Path) -> Result<SchemaFile> {
+    let name = path.display().to_string();
+    let size = std::fs::metadata(path).with_context(|| format!("reading the schema {name}"))?.len();
+    if size > MOST_SCHEMA_BYTES {
+        bail!("{name} has {size} bytes and is no schema");
+    }
+    let text = std::fs::read_to_string(path).with_context(|| format!("reading the schema {name}"))?;
+    Ok(SchemaFile { name, text })
+}

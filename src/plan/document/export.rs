@@ -1,0 +1,110 @@
+//! The choices of a deploy, written down for a person to edit.
+
+use crate::machine::{DiskKind, MachineDisk};
+use crate::plan::deploy::DeployOptions;
+use crate::plan::keep::Target;
+use crate::plan::layout;
+use crate::plan::refusal::Refusal;
+use crate::plan::sizing::Sizing;
+use crate::plan::{capture, choice};
+use crate::schema::{
+    DEPLOY_SCHEMA_FORMAT, DeploySchema, Destination, Disk, DiskChoice, Layout, PartitionChoice, Role, Table,
+    WantedSize,
+};
+use crate::units::format_size;
+
+/// Where the description of the format stands.
+const JSON_SCHEMA: &str = "docs/schema/deploy.schema.json";
+
+/// Writes down what `options` choose about deploying an image, every size said: those that a person wants, and those
+/// that the rules of the layout dynamic would give.
+///
+/// # Errors
+/// [`Refusal::Unsound`] where the image contradicts itself.
+pub fn export(
+    image: &str,
+    disks: &[Disk],
+    targets: &[Target],
+    options: &DeployOptions,
+) -> Result<DeploySchema, Refusal> {
+    let without = choice::disks_left_out(disks, options);
+    let disk_choice = |disk: &Disk| {
+        let mine = targets.iter().filter(|target| target.number == disk.number);
+        Ok(DiskChoice {
+            disk: disk.number,
+            about: Some(about_disk(disk)),
+            deploy: !without.contains(&disk.number),
+            targets: mine.map(|target| destination(&target.disk)).collect(),
+            keep: Vec::new(),
+            partitions: partitions(disk, options)?,
+        })
+    };
+    Ok(DeploySchema {
+        json_schema: Some(JSON_SCHEMA.to_owned()),
+        format: DEPLOY_SCHEMA_FORMAT,
+        image: image.to_owned(),
+        layout: match options.layout {
+            Layout::Original => Layout::Original,
+            Layout::Dynamic | Layout::Custom => Layout::Custom,
+        },
+        free_space: options.free_space,
+        expand: options.expand,
+        disks: disks.iter().map(disk_choice).collect::<Result<_, Refusal>>()?,
+    })
+}
+
+/// What names a disk for longer than its path does.
+fn destination(disk: &MachineDisk) -> Destination {
+    match (disk.kind, &disk.wwn, &disk.serial) {
+        (DiskKind::Device, Some(wwn), _) => Destination::Wwn(wwn.clone()),
+        (DiskKind::Device, None, Some(serial)) => Destination::Serial(serial.clone()),
+        _ => Destination::Path(disk.path.clone()),
+    }
+}
+
+fn about_disk(disk: &Disk) -> String {
+    let kind = match &disk.table {
+        Table::Gpt(_) => "GPT",
+        Table::Mbr(_) => "MBR",
+        Table::None => "no table",
+    };
+    let mut facts = vec![format_size(disk.size_bytes), kind.to_owned()];
+    facts.extend(disk.model.clone());
+    facts.extend(disk.serial.as_ref().map(|serial| format!("serial number {serial}")));
+    facts.extend(disk.wwn.as_ref().map(|wwn| format!("WWN {wwn}")));
+    facts.join(", ")
+}
+
+fn partitions(disk: &Disk, options: &DeployOptions) -> Result<Vec<PartitionChoice>, Refusal> {
+    let pieces = layout::pieces_of(disk)?;
+    let volumes = pieces.iter().filter_map(|piece| Some((piece, piece.volume?)));
+    let choice = |(piece, volume): (&layout::Piece<'_>, &crate::schema::Volume)| {
+        let wish = options.wishes.iter().find(|wish| wish.volume == volume.name).map(|wish| wish.size);
+        let by_rule = match piece.sizing {
+            Sizing::Fixed(_) => WantedSize::Keep,
+            Sizing::Shared { .. } | Sizing::Chosen { .. } | Sizing::Part { .. } => WantedSize::Share,
+        };
+        let mut about =
+            vec![capture::describe(&volume.content), format!("in {}", format_size(volume.size_bytes))];
+        about.extend(name(&disk.table, volume.role));
+        match piece.sizing {
+            Sizing::Fixed(why) => about.push(format!("keeps its size because {why}")),
+            Sizing::Shared { minimum_bytes } => about.push(format!("at least {minimum_bytes} bytes")),
+            Sizing::Chosen { .. } | Sizing::Part { .. } => {}
+        }
+        PartitionChoice {
+            volume: volume.name.clone(),
+            about: Some(about.join(", ")),
+            deploy: !options.without.contains(&volume.name),
+            size: Some(wish.unwrap_or(by_rule).to_string()).filter(|_| options.layout != Layout::Original),
+        }
+    };
+    Ok(volumes.map(choice).collect())
+}
+
+/// The name that a GPT gives to a partition.
+fn name(table: &Table, role: Role) -> Option<String> {
+    let (Table::Gpt(gpt), Role::Partition { number }) = (table, role) else { return None };
+    let entry = gpt.partitions.iter().find(|entry| entry.number == number)?;
+    (!entry.name.is_empty()).then(|| format!("\"{}\"", entry.name))
+}

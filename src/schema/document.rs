@@ -1,0 +1,146 @@
+//! What a deploy is to do, as a file that a person can edit: `docs/schema/deploy.schema.json`.
+
+use super::{FreeSpace, Layout};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// The version of the file's format.
+pub const DEPLOY_SCHEMA_FORMAT: u32 = 1;
+
+/// A whole file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeploySchema {
+    /// For editors that check a file by its schema.
+    #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
+    pub json_schema: Option<String>,
+    /// [`DEPLOY_SCHEMA_FORMAT`].
+    pub format: u32,
+    /// Name of the image that it is for.
+    pub image: String,
+    /// How partitions are laid out; sizes are for `custom`.
+    #[serde(default = "custom")]
+    pub layout: Layout,
+    /// What happens to space that nothing occupies.
+    #[serde(default)]
+    pub free_space: FreeSpace,
+    /// False: file systems stay at their captured size.
+    #[serde(default = "yes")]
+    pub expand: bool,
+    /// Every disk of the image.
+    pub disks: Vec<DiskChoice>,
+}
+
+/// What is to be done with one disk of the image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiskChoice {
+    /// Its number within the image.
+    pub disk: u32,
+    /// For the reader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
+    /// False: the disk is left out.
+    #[serde(default = "yes")]
+    pub deploy: bool,
+    /// The disks of the machine that it goes onto, each of them a copy. Empty: they are named on the command line.
+    #[serde(default)]
+    pub targets: Vec<Destination>,
+    /// Numbers of partitions of the targets that stay.
+    #[serde(default)]
+    pub keep: Vec<u32>,
+    /// Every partition, or the volume that fills the disk.
+    pub partitions: Vec<PartitionChoice>,
+}
+
+/// What is to be done with one partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartitionChoice {
+    /// Name of the volume in the image.
+    pub volume: String,
+    /// For the reader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
+    /// False: the partition is left out.
+    #[serde(default = "yes")]
+    pub deploy: bool,
+    /// How large it is to be, a [`WantedSize`](super::WantedSize) as text, so that a mistake in it has a place; by
+    /// the rules of the layout dynamic where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<String>,
+}
+
+const fn custom() -> Layout {
+    Layout::Custom
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// By what a disk of the machine is named.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Destination {
+    /// A device or a plain file.
+    Path(String),
+    /// Serial number.
+    Serial(String),
+    /// World wide name.
+    Wwn(String),
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => f.write_str(path),
+            Self::Serial(serial) => write!(f, "the disk with the serial number {serial}"),
+            Self::Wwn(wwn) => write!(f, "the disk with the WWN {wwn}"),
+        }
+    }
+}
+
+/// A disk of the machine as a person names it, and the disk of the image that is meant for it: `/dev/sda`, or
+/// `d1=/dev/sda`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedTarget {
+    /// Number of the image's disk; `None` where the matching rule decides.
+    pub receives: Option<u32>,
+    /// Path of a device or file.
+    pub path: String,
+}
+
+impl FromStr for NamedTarget {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let named = text.split_once('=').and_then(|(disk, path)| {
+            let digits =
+                disk.strip_prefix('d').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+            Some((digits.parse().ok()?, path))
+        });
+        Ok(match named {
+            Some((number, path)) => Self { receives: Some(number), path: path.to_owned() },
+            None => Self { receives: None, path: text.to_owned() },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_may_say_which_disk_it_is_for() {
+        let read = |text: &str| text.parse::<NamedTarget>().unwrap();
+        let target = |receives, path: &str| NamedTarget { receives, path: path.to_owned() };
+        assert_eq!(read("/dev/sda"), target(None, "/dev/sda"));
+        assert_eq!(read("d12=/dev/sda"), target(Some(12), "/dev/sda"));
+        assert_eq!(read("d0=a=b"), target(Some(0), "a=b"));
+        for path in ["d=x", "dx=y", "/srv/d0=x", "d-1=x", "d99999999999=x"] {
+            assert_eq!(read(path), target(None, path));
+        }
+    }
+}
