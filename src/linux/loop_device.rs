@@ -45,6 +45,17 @@ impl LoopDevice {
             .write(!read_only)
             .open(path)
             .map_err(Error::io(format!("opening {}", path.display())))?;
+        Self::attach_file(&backing, &path.display().to_string(), range, read_only, sector_size)
+    }
+
+    /// Attaches a range of an open file, which has a name for messages.
+    pub(super) fn attach_file(
+        backing: &File,
+        name: &str,
+        range: ByteRange,
+        read_only: bool,
+        sector_size: SectorSize,
+    ) -> Result<Self, Error> {
         let control = control_device()?;
         let flags = ioctl::LOOP_AUTOCLEAR | if read_only { ioctl::LOOP_READ_ONLY } else { 0 };
         for attempt in 0..ATTEMPTS {
@@ -59,20 +70,19 @@ impl LoopDevice {
                 }
                 other => other.map_err(Error::io(format!("opening {}", node.display())))?,
             };
-            match ioctl::configure_loop(&device, &backing, range, sector_size.into(), flags) {
+            match ioctl::configure_loop(&device, backing, range, sector_size.into(), flags) {
                 Ok(()) => return Ok(Self { path: node, number, device: Some(device) }),
                 Err(Errno::EBUSY | Errno::EAGAIN | Errno::EINTR | Errno::ENXIO) => {
                     sleep(Duration::from_millis(u64::from(attempt.min(20))));
                 }
                 Err(error) => {
-                    let doing = format!("attaching {range} of {} to {}", path.display(), node.display());
+                    let doing = format!("attaching {range} of {name} to {}", node.display());
                     return Err(Error::io(doing)(error));
                 }
             }
         }
         Err(Error::unsupported(format!(
-            "no loop device stayed free for {} in {ATTEMPTS} attempts; try again",
-            path.display()
+            "no loop device stayed free for {name} in {ATTEMPTS} attempts; try again"
         )))
     }
 

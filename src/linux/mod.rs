@@ -14,6 +14,7 @@ pub mod clock;
 mod discover;
 pub mod drivers;
 mod error;
+pub mod fuse;
 mod grow;
 mod holders;
 mod identity;
