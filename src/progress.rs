@@ -19,7 +19,7 @@ pub enum Phase {
     Clear,
     /// Writing volumes to the target.
     Write,
-    /// Growing file systems.
+    /// Changing the size of file systems.
     Resize,
     /// Writing the partition table and what makes the disk bootable.
     Commit,

@@ -5,7 +5,7 @@
 use remint::blockio::{WriteAt, read_vec};
 use remint::linux::{DiskWriter, LoopDevice, Tools, disk};
 use remint::machine::MachineDisk;
-use remint::resize::{ResizeError, Resizer};
+use remint::resize::{Change, ResizeError, Resizer};
 use remint::schema::FileSystemKind;
 use remint::units::{ByteRange, MIB, SectorSize};
 use std::fs::{self, File};
@@ -120,7 +120,7 @@ fn ext_file_systems_fill_their_place_and_keep_their_files() {
     ] {
         let bench = Bench::new(&ext(mkfs, options, 40), 200 * MIB);
         let target = disk(bench.path(), None).unwrap();
-        assert_eq!(Tools::default().missing(kind, &target), None);
+        assert_eq!(Tools::default().missing(Change::Grow, kind, &target), None);
         Tools::default().grow(&target, bench.place, kind).unwrap();
         ext_is_grown(&bench, 200 * MIB);
         bench.neighbours_are_unchanged();
@@ -161,7 +161,7 @@ fn ntfs_fills_its_place_and_has_its_backup_boot_sector_at_the_end() {
     });
     let bench = Bench::new(&small, 150 * MIB);
     let target = disk(bench.path(), None).unwrap();
-    assert_eq!(Tools::default().missing(FileSystemKind::Ntfs, &target), None);
+    assert_eq!(Tools::default().missing(Change::Grow, FileSystemKind::Ntfs, &target), None);
     Tools::default().grow(&target, bench.place, FileSystemKind::Ntfs).unwrap();
     bench.neighbours_are_unchanged();
 
@@ -187,7 +187,7 @@ fn xfs_fills_its_place_and_nothing_stays_mounted() {
     });
     let bench = Bench::new(&small, 420 * MIB);
     let target = disk(bench.path(), None).unwrap();
-    assert_eq!(Tools::default().missing(FileSystemKind::Xfs, &target), None);
+    assert_eq!(Tools::default().missing(Change::Grow, FileSystemKind::Xfs, &target), None);
     Tools::default().grow(&target, bench.place, FileSystemKind::Xfs).unwrap();
     bench.neighbours_are_unchanged();
     bench.check(true, SectorSize::B512, |device| {
@@ -250,7 +250,7 @@ fn a_tool_that_takes_too_long_is_stopped_and_nothing_stays_behind() {
 fn what_cannot_be_grown_is_said_before_anything_is_done() {
     let bench = Bench::new(&[], 20 * MIB);
     let target = disk(bench.path(), None).unwrap();
-    let sentence = Tools::default().missing(FileSystemKind::Btrfs, &target).unwrap();
+    let sentence = Tools::default().missing(Change::Grow, FileSystemKind::Btrfs, &target).unwrap();
     assert!(sentence.contains("no tool grows btrfs") && sentence.contains("--no-expand"), "{sentence}");
     let beyond = ByteRange::new(MIB, target.size_bytes + 512);
     let error = Tools::default().grow(&target, beyond, FileSystemKind::Ext4).unwrap_err();

@@ -78,7 +78,7 @@ fn percentages_need_not_add_up() {
         [512, 200 * 1024 * 35 / 100, left - 200 * 1024 * 35 / 100, 4096]
     );
     // A part of the disk that is less than the minimum is the minimum.
-    assert_eq!(sizes(200 * GIB, &["d0-p2=1%"])[1], 60 * 1024);
+    assert_eq!(sizes(200 * GIB, &["d0-p2=1%"])[1], 30 * 1024);
 }
 
 #[test]
@@ -92,11 +92,11 @@ fn what_cannot_be_is_refused_with_the_reason() {
     insta::assert_snapshot!(
         [
             refusal(200 * GIB, &["d0-p1=1GiB"]),
-            refusal(200 * GIB, &["d0-p2=40GiB"]),
+            refusal(200 * GIB, &["d0-p2=20GiB"]),
             refusal(200 * GIB, &["d0-p9=40GiB"]),
             refusal(200 * GIB, &["d0-boot=40GiB"]),
             refusal(200 * GIB, &["d0-p2=80GiB", "d0-p2=keep"]),
-            refusal(200 * GIB, &["d0-p2=180GiB"]),
+            refusal(200 * GIB, &["d0-p2=190GiB"]),
             plan(200 * GIB, Layout::Dynamic, &["d0-p2=80GiB"]).unwrap_err().to_string(),
         ]
         .join("\n")

@@ -171,6 +171,16 @@ fn shares(disk: &Disk, number: u32) -> bool {
     plain && grows && (number == 0 || volume.size_bytes >= 5 * GIB)
 }
 
+/// The least that a partition that shares may have.
+fn least(disk: &Disk, number: u32) -> u64 {
+    let role = if number == 0 { Role::WholeDisk } else { Role::Partition { number } };
+    let volume = disk.volumes.iter().find(|volume| volume.role == role).unwrap();
+    match &volume.content {
+        Content::FileSystem(fs) if matches!(fs.kind, Ext4 | Ntfs) => fs.minimum_bytes,
+        _ => volume.size_bytes,
+    }
+}
+
 fn whole_place(plan: &DeployPlan) -> u64 {
     plan.disks[0].volumes.last().map_or(0, |volume| volume.place.end())
 }
@@ -210,11 +220,21 @@ proptest! {
             if !shares(&disk, *number) || of.layout == Layout::Original {
                 prop_assert_eq!(place.length(), captured, "partition {} is fixed", number);
             }
-            prop_assert!(place.length() >= captured, "partition {} is below its minimum", number);
+            let least = if shares(&disk, *number) { least(&disk, *number) } else { captured };
+            prop_assert!(place.length() >= least, "partition {} is below its minimum", number);
         }
         for volume in &of.volumes {
-            if let Some(Resize::Grow { to_bytes, .. }) = volume.resize {
-                prop_assert!(options.expand && to_bytes == volume.place.length());
+            let captured = disk.volumes.iter().find(|known| known.name == volume.volume).unwrap().size_bytes;
+            match volume.resize {
+                Some(Resize::Grow { to_bytes, .. }) => {
+                    prop_assert!(options.expand && to_bytes == volume.place.length());
+                }
+                Some(Resize::Shrink { to_bytes, from_bytes, .. }) => {
+                    prop_assert_eq!((from_bytes, to_bytes), (captured, volume.place.length()));
+                    prop_assert!(to_bytes < from_bytes && of.layout == Layout::Dynamic);
+                    prop_assert!(size_bytes < disk.size_bytes + 64 * MIB, "nobody shrinks on a disk as large");
+                }
+                None => prop_assert!(volume.partition.is_none() || volume.place.length() >= captured),
             }
         }
         let last = new.iter().max_by_key(|(_, place)| place.start()).map(|(number, _)| *number).unwrap();
@@ -292,7 +312,7 @@ proptest! {
                     given += place;
                 }
             }
-            prop_assert!(place >= captured);
+            prop_assert!(place >= least(&disk, volume.partition.unwrap_or(0)));
         }
         let last = of.volumes.iter().map(|volume| volume.place.end()).max().unwrap();
         let left = usable_end(&plan, to) - last;

@@ -5,6 +5,7 @@
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 mod chunk;
+mod content;
 mod cutting;
 mod index;
 pub mod layout;
@@ -16,6 +17,7 @@ mod used_map;
 mod zeros;
 
 pub use chunk::{ChunkError, Decoder, Encoder, ParseChunkIdError, check_frame};
+pub use content::StoredContent;
 pub use cutting::{Cut, Piece, chunk_bytes, cut};
 pub use index::{ChunkSizes, Entry, Index, IndexError};
 pub use manifest::{Manifest, ManifestError, StoredFile, StoredVolume, seal};

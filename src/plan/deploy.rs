@@ -132,6 +132,15 @@ pub enum Resize {
         /// The size of its volume in bytes.
         to_bytes: u64,
     },
+    /// Shrink it to the size of its volume, while it is written.
+    Shrink {
+        /// Which file system.
+        kind: FileSystemKind,
+        /// The size of the captured volume in bytes.
+        from_bytes: u64,
+        /// The size of its volume in bytes.
+        to_bytes: u64,
+    },
 }
 
 /// Decides everything about deploying the disks of an image to `targets` (see [`super::match_disks`]).

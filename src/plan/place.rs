@@ -24,7 +24,9 @@ pub(super) fn volumes(
         boot_areas.filter_map(|volume| boot_area(ground, arrangement, volume, warnings)).collect();
     for (piece, place) in ground.pieces.iter().zip(&arrangement.places) {
         if let Some(volume) = piece.volume {
-            let resize = if expand { grow(piece, volume, *place, warnings) } else { None };
+            let shrunk = shrink(volume, *place);
+            let grown = || if expand { grow(piece, volume, *place, warnings) } else { None };
+            let resize = shrunk.or_else(grown);
             plans.push(volume_plan(piece, volume, *place, layout, resize));
         }
         let empty = piece.volume.is_none_or(|volume| volume.content == Content::LeftOut);
@@ -59,6 +61,13 @@ pub(super) fn action(content: &Content) -> VolumeAction {
         Content::Swap(_) => VolumeAction::RecreateSwap,
         Content::LeftOut => VolumeAction::LeaveEmpty,
     }
+}
+
+/// A file system shrinks where its volume did.
+fn shrink(volume: &Volume, place: ByteRange) -> Option<Resize> {
+    let Content::FileSystem(fs) = &volume.content else { return None };
+    let (from_bytes, to_bytes) = (volume.size_bytes, place.length());
+    (to_bytes < from_bytes).then_some(Resize::Shrink { kind: fs.kind, from_bytes, to_bytes })
 }
 
 /// A file system grows where its volume did; where it left room in its volume before, it goes on to.
@@ -129,6 +138,12 @@ pub(super) fn file_system_clause(resize: Option<Resize>, piece: &Piece<'_>, plac
             "; its NTFS file system grows with it, and Windows checks it at its next start".to_owned()
         }
         (Some(Resize::Grow { kind, .. }), _) => format!("; its {kind} file system grows with it"),
+        (Some(Resize::Shrink { kind: FileSystemKind::Ntfs, .. }), _) => {
+            "; its NTFS file system is shrunk on the way, and Windows checks it at its next start".to_owned()
+        }
+        (Some(Resize::Shrink { kind, .. }), _) => {
+            format!("; its {kind} file system is shrunk on the way")
+        }
         (None, Some(Content::FileSystem(fs))) if place.length() > piece.old.length() => {
             format!("; its {} file system stays at {}", fs.kind, format_size(fs.size_bytes))
         }

@@ -49,8 +49,9 @@ pub enum Refusal {
     #[error(
         "{target} is too small for disk {disk} of the image: it has {target_bytes} bytes, at least \
          {minimum_bytes} ({}) are needed with this layout, {missing_bytes} are missing; {part}, which needs \
-         {part_bytes} bytes, is the first that does not fit; use a disk of at least that size",
-        format_size(*minimum_bytes)
+         {part_bytes} bytes{}, is the first that does not fit; use a disk of at least that size",
+        format_size(*minimum_bytes),
+        reason.as_ref().map_or_else(String::new, |reason| format!(" because {reason}"))
     )]
     TooSmall {
         /// Number of the disk within the image.
@@ -67,6 +68,8 @@ pub enum Refusal {
         part: Part,
         /// The bytes that this part needs at least.
         part_bytes: u64,
+        /// Why it needs them: a clause.
+        reason: Option<String>,
     },
     /// An MBR cannot describe sectors from 2^32 on.
     #[error(

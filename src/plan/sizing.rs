@@ -2,7 +2,7 @@
 
 use super::special::Special;
 use crate::schema::{Content, FileSystem, FileSystemKind, State, Volume, WantedSize};
-use crate::units::GIB;
+use crate::units::{GIB, MIB};
 use std::fmt;
 
 /// Partitions below this size keep it.
@@ -119,11 +119,30 @@ pub(super) fn of_content(volume: Option<&Volume>) -> Sizing {
     }
 }
 
-/// The smallest size of a volume that may change its size: its captured size, as nothing is shrunk yet.
-///
-/// This is the one place that decides it; shrinking will answer with the file system's own minimum.
+/// The smallest size of a volume that may change its size: that of its file system where a tool shrinks it, its
+/// captured size where none does. An image that claims less than a MiB is not believed.
 pub(super) fn minimum_bytes(volume: &Volume) -> u64 {
-    volume.size_bytes
+    match &volume.content {
+        Content::FileSystem(fs) if shrinks(fs.kind) => fs.minimum_bytes.max(MIB).min(volume.size_bytes),
+        _ => volume.size_bytes,
+    }
+}
+
+/// True where a tool shrinks this file system.
+pub(super) fn shrinks(kind: FileSystemKind) -> bool {
+    use FileSystemKind::{Ext2, Ext3, Ext4, Ntfs};
+    matches!(kind, Ext2 | Ext3 | Ext4 | Ntfs)
+}
+
+/// Why a partition cannot be made smaller than its least size: a clause that follows "because".
+pub(super) fn least(sizing: Sizing, volume: Option<&Volume>) -> String {
+    match (sizing, volume.and_then(|volume| volume.content.file_system())) {
+        (Sizing::Fixed(why), _) => why.to_string(),
+        (Sizing::Chosen { .. }, _) => "that was asked for".to_owned(),
+        (_, Some(fs)) if shrinks(fs.kind) => format!("its {} file system needs that much", fs.kind),
+        (_, Some(fs)) => format!("no tool shrinks {}", fs.kind),
+        (_, None) => "it keeps its size".to_owned(),
+    }
 }
 
 /// True where a tool grows this file system.
@@ -173,7 +192,7 @@ mod tests {
     fn only_clean_file_systems_with_a_tool_and_five_gib_share() {
         use FileSystemKind::{Fat32, Ntfs, Xfs};
         let ntfs = volume(Content::FileSystem(file_system(Ntfs, State::Clean)));
-        let shared = Sizing::Shared { minimum_bytes: 9 * GIB };
+        let shared = Sizing::Shared { minimum_bytes: GIB };
         assert_eq!(of_partition(None, Some(&ntfs), 5 * GIB), shared);
         assert_eq!(of_partition(None, Some(&ntfs), 5 * GIB - 1), Sizing::Fixed(Why::Small));
         assert_eq!(of_content(Some(&ntfs)), shared);
@@ -189,6 +208,20 @@ mod tests {
         ] {
             assert_eq!(of_partition(None, Some(&volume(content)), 9 * GIB), Sizing::Fixed(why));
         }
+    }
+
+    #[test]
+    fn only_what_a_tool_shrinks_may_become_smaller() {
+        use FileSystemKind::{Ext4, Ntfs, Xfs};
+        for (kind, expected) in [(Ext4, GIB), (Ntfs, GIB), (Xfs, 9 * GIB)] {
+            let of = volume(Content::FileSystem(file_system(kind, State::Clean)));
+            assert_eq!(minimum_bytes(&of), expected, "{kind}");
+        }
+        let mut liar = file_system(Ext4, State::Clean);
+        liar.minimum_bytes = 0;
+        assert_eq!(minimum_bytes(&volume(Content::FileSystem(liar.clone()))), MIB);
+        liar.minimum_bytes = u64::MAX;
+        assert_eq!(minimum_bytes(&volume(Content::FileSystem(liar))), 9 * GIB);
     }
 
     #[test]

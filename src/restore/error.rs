@@ -4,7 +4,7 @@ use crate::filesystem;
 use crate::image::{ChunkError, StoreError};
 use crate::partition;
 use crate::plan::{Fault, Stays};
-use crate::resize::ResizeError;
+use crate::resize::{Change, ResizeError};
 use crate::units::ByteRange;
 use std::fmt;
 use std::io;
@@ -106,12 +106,22 @@ pub enum Error {
         source: io::Error,
     },
     /// A file system could not change its size.
-    #[error("growing the file system of {volume}")]
+    #[error("{change} the file system of {volume}")]
     Resize {
+        /// What was being done.
+        change: Change,
         /// Name of the volume.
         volume: String,
         /// The cause.
         source: Box<ResizeError>,
+    },
+    /// What stands on the target after its tool shrank it is not what it should be.
+    #[error("the file system of {volume} was not shrunk as planned: {fact}")]
+    NotShrunk {
+        /// Name of the volume.
+        volume: String,
+        /// What is wrong.
+        fact: String,
     },
     /// Somebody asked to stop.
     #[error("stopped on request")]

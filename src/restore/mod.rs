@@ -1,4 +1,4 @@
-//! Carry out a restore plan through traits: preflight, clear, write, grow, commit, abandon.
+//! Carry out a restore plan through traits: preflight, clear, write, grow or shrink, commit, abandon.
 //!
 //! Invariants:
 //!
@@ -15,6 +15,7 @@ mod commit;
 mod error;
 mod guard;
 mod preflight;
+mod shrink;
 mod volume;
 
 pub use error::{Error, Failure, Left};
@@ -24,7 +25,7 @@ use crate::blockio::WriteAt;
 use crate::partition::{self, Trust};
 use crate::plan::{DiskPlan, Resize, VolumeAction, VolumePlan};
 use crate::progress::{Event, Monitor, Phase};
-use crate::resize::Resizer;
+use crate::resize::{Change, Resizer};
 use crate::units::ByteRange;
 use guard::Guarded;
 use std::num::NonZeroUsize;
@@ -32,7 +33,7 @@ use std::sync::atomic::AtomicU64;
 
 /// What is needed to carry out a plan, apart from the plan.
 pub struct Surroundings<'a> {
-    /// What grows file systems.
+    /// What changes the size of file systems.
     pub resizer: &'a dyn Resizer,
     /// Number of threads that fetch, decompress, verify and write.
     pub workers: NonZeroUsize,
@@ -92,7 +93,9 @@ pub fn run(
     let result = carry_out(prepared, targets, &totals, around, &mut begun);
     let result = result.map_err(|error| match error {
         // A request that was not tried again because somebody asked to stop.
-        Error::Store(_) if around.monitor.cancelled() => Error::Cancelled,
+        Error::Store(_) | Error::Resize { change: Change::Shrink, .. } if around.monitor.cancelled() => {
+            Error::Cancelled
+        }
         error => error,
     });
     result.map_err(|error| abandon(prepared, targets.get(..begun).unwrap_or(targets), error))
@@ -128,7 +131,7 @@ fn carry_out(
     }
     finish(Phase::Write, around.monitor);
     for (disk, target) in prepared.plan.disks.iter().zip(targets) {
-        grow(disk, *target, around)?;
+        resize(prepared, disk, *target, around)?;
     }
     start(Phase::Commit, None, around.monitor);
     for (disk, target) in prepared.plan.disks.iter().zip(targets) {
@@ -179,32 +182,43 @@ fn write_volumes(
     })
 }
 
-fn grow(disk: &DiskPlan, target: &dyn WriteAt, around: &Surroundings<'_>) -> Result<(), Error> {
+fn resize(
+    prepared: &Prepared<'_>,
+    disk: &DiskPlan,
+    target: &dyn WriteAt,
+    around: &Surroundings<'_>,
+) -> Result<(), Error> {
     let planned: Vec<(&VolumePlan, Resize)> =
         disk.volumes.iter().filter_map(|volume| volume.resize.map(|resize| (volume, resize))).collect();
     if planned.is_empty() {
         return Ok(());
     }
     start(Phase::Resize, None, around.monitor);
-    for (volume, Resize::Grow { kind, to_bytes, .. }) in planned {
+    for (volume, resize) in planned {
         if around.monitor.cancelled() {
             return Err(Error::Cancelled);
         }
+        let (change, kind, to_bytes) = match resize {
+            Resize::Grow { kind, to_bytes, .. } => (Change::Grow, kind, to_bytes),
+            Resize::Shrink { kind, to_bytes, .. } => (Change::Shrink, kind, to_bytes),
+        };
         around.monitor.event(Event::VolumeStarted {
             phase: Phase::Resize,
             volume: volume.volume.clone(),
-            content: format!("growing {kind}"),
+            content: format!("{change} {kind}"),
             total_bytes: to_bytes,
         });
-        around
-            .resizer
-            .grow(&disk.target, volume.place, kind)
-            .map_err(|source| Error::Resize { volume: volume.volume.clone(), source: Box::new(source) })?;
+        match change {
+            Change::Grow => around.resizer.grow(&disk.target, volume.place, kind).map_err(|source| {
+                Error::Resize { change, volume: volume.volume.clone(), source: Box::new(source) }
+            })?,
+            Change::Shrink => shrink::shrink(prepared, disk, volume, kind, target, around)?,
+        }
         around.monitor.event(Event::VolumeFinished { phase: Phase::Resize, volume: volume.volume.clone() });
     }
     let whole = ByteRange::new(0, target.size_bytes());
     target.flush().map_err(|source| Error::Write {
-        what: "flushing the grown volumes".into(),
+        what: "flushing the volumes of a new size".into(),
         range: whole,
         source,
     })?;

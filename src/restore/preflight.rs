@@ -4,7 +4,7 @@ use super::{Error, commit};
 use crate::image::{ChunkId, ImageVersion, Index, Manifest, Store};
 use crate::partition::{self, Piece};
 use crate::plan::{self, DeployPlan, DiskPlan, Resize, Stays, VolumeAction, VolumePlan};
-use crate::resize::Resizer;
+use crate::resize::{Change, Resizer};
 use crate::schema::{self, Disk, Table};
 use crate::units::{ByteRange, RangeSet};
 
@@ -85,16 +85,19 @@ fn encode_tables(disk: &DiskPlan) -> Result<Tables, Error> {
 
 fn check_tools(disk: &DiskPlan, resizer: &dyn Resizer) -> Result<(), Error> {
     for volume in &disk.volumes {
-        if let Some(Resize::Grow { kind, .. }) = volume.resize
-            && let Some(missing) = resizer.missing(kind, &disk.target)
-        {
+        let (change, kind) = match volume.resize {
+            Some(Resize::Grow { kind, .. }) => (Change::Grow, kind),
+            Some(Resize::Shrink { kind, .. }) => (Change::Shrink, kind),
+            None => continue,
+        };
+        if let Some(missing) = resizer.missing(change, kind, &disk.target) {
             return Err(Error::Missing { volume: volume.volume.clone(), missing });
         }
     }
     Ok(())
 }
 
-/// The bytes of the captured volume that are written; `None` where nothing is.
+/// The bytes of the captured volume that are needed; `None` where nothing is.
 pub(super) fn scope(volume: &VolumePlan) -> Option<ByteRange> {
     match volume.action {
         VolumeAction::Write => Some(ByteRange::new(0, u64::MAX)),
@@ -144,7 +147,9 @@ impl Prepared<'_> {
     /// Checks the files of a volume and that every chunk it needs is there. Returns the bytes to write.
     fn check_data(&self, volume: &VolumePlan, scope: ByteRange) -> Result<u64, Error> {
         let data = self.load(volume)?;
-        if data.used.iter().any(|used| used.intersection(scope).end() > volume_end(volume)) {
+        let shrinks = matches!(volume.resize, Some(Resize::Shrink { .. }));
+        let end = volume_end(volume);
+        if !shrinks && data.used.iter().any(|used| used.intersection(scope).end() > end) {
             let fact = "a used block lies beyond the end of its place on the target".to_owned();
             return Err(Error::Corrupt { what: volume.volume.clone(), fact });
         }
@@ -164,7 +169,8 @@ impl Prepared<'_> {
         if count > 0 {
             return Err(Error::MissingChunks { volume: volume.volume.clone(), count });
         }
-        Ok(data.used.within(scope).map(ByteRange::length).fold(0, u64::saturating_add))
+        let written = data.used.within(scope.intersection(ByteRange::new(0, end)));
+        Ok(written.map(ByteRange::length).fold(0, u64::saturating_add))
     }
 }
 

@@ -53,7 +53,9 @@ pub(super) fn write(
 ) -> Result<(), Error> {
     let captured = prepared.captured(disk, planned)?;
     let data = prepared.load(planned)?;
-    let scope = gap.unwrap_or(ByteRange::new(0, captured.size_bytes));
+    // What lies behind the end of a smaller place is moved there when the file system is shrunk.
+    let written_bytes = captured.size_bytes.min(planned.place.length());
+    let scope = gap.unwrap_or(ByteRange::new(0, written_bytes));
     around.monitor.event(Event::VolumeStarted {
         phase: Phase::Write,
         volume: planned.volume.clone(),

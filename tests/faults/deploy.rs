@@ -11,7 +11,7 @@ use remint::machine::{DiskKind, MachineDisk};
 use remint::partition::{self, Trust};
 use remint::plan::{self, Clearing, DeployOptions, DeployPlan, DiskPlan, VolumeAction, VolumePlan};
 use remint::progress::Monitor;
-use remint::resize::{ResizeError, Resizer};
+use remint::resize::{Change, ResizeError, Resizer};
 use remint::restore::{self, Error, Failure, Surroundings};
 use remint::schema::{FileSystemKind, FreeSpace, Keep, Layout, Table};
 use remint::units::{ByteRange, Hex, MIB, RangeSet, SectorSize};
@@ -205,7 +205,7 @@ pub struct Marker<'a> {
 }
 
 impl Resizer for Marker<'_> {
-    fn missing(&self, _: FileSystemKind, _: &MachineDisk) -> Option<String> {
+    fn missing(&self, _: Change, _: FileSystemKind, _: &MachineDisk) -> Option<String> {
         None
     }
     fn grow(&self, disk: &MachineDisk, place: ByteRange, _: FileSystemKind) -> Result<(), ResizeError> {
@@ -216,6 +216,15 @@ impl Resizer for Marker<'_> {
         assert!(filesystem::read(&target.bytes().as_slice()).unwrap().is_some(), "there is nothing to grow");
         target.write_at(place.end() - GROWN_BEFORE_END, &GROWN).map_err(failed)?;
         target.flush().map_err(failed)
+    }
+    fn shrink(
+        &self,
+        _: &dyn WriteAt,
+        _: &MachineDisk,
+        _: ByteRange,
+        _: FileSystemKind,
+    ) -> Result<(), ResizeError> {
+        panic!("no target here is smaller than its image")
     }
 }
 

@@ -156,3 +156,46 @@ impl Drop for Server {
         let _ = self.child.wait();
     }
 }
+
+/// `remint`, watched for the most memory that it and the programs it starts take.
+pub struct Watched;
+
+impl Watched {
+    /// Runs to the end, which has to be a good one. The peaks in bytes by the names of the programs. The kernel keeps
+    /// a peak, so it is enough to look at it until the end.
+    pub fn run(arguments: &[&str]) -> std::collections::BTreeMap<String, u64> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_remint"));
+        let mut child = command.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut peaks = std::collections::BTreeMap::new();
+        while child.try_wait().unwrap().is_none() {
+            for id in std::iter::once(child.id()).chain(children(child.id())) {
+                let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+                let field = |name: &str| {
+                    status
+                        .lines()
+                        .find_map(|line| line.strip_prefix(name))
+                        .map(|value| value.trim().to_owned())
+                };
+                let (Some(name), Some(peak)) = (field("Name:"), field("VmHWM:")) else { continue };
+                let kib: u64 = peak.trim_end_matches("kB").trim().parse().unwrap();
+                let known = peaks.entry(name).or_insert(0);
+                *known = kib.saturating_mul(1024).max(*known);
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{arguments:?}\n{}", String::from_utf8_lossy(&output.stderr));
+        peaks
+    }
+}
+
+/// The processes that a process started.
+fn children(parent: u32) -> Vec<u32> {
+    let folder = format!("/proc/{parent}/task");
+    let threads = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let lists =
+        threads.map(|thread| std::fs::read_to_string(thread.path().join("children")).unwrap_or_default());
+    lists
+        .flat_map(|list| list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>())
+        .collect()
+}

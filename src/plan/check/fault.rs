@@ -66,6 +66,9 @@ pub enum Fault {
     /// A change of size disagrees with the volume.
     #[error("the growth of volume {volume} does not match its file system and its place")]
     Growth { volume: String },
+    /// A file system is shrunk that cannot be, or below what it needs, or to another size than its volume's.
+    #[error("the shrinking of volume {volume} does not match its file system and its place")]
+    Shrinking { volume: String },
     /// A stretch to clear is out of order or outside the disk.
     #[error("the stretch to clear, {range}, is out of order or outside the disk")]
     Cleared { range: ByteRange },

@@ -12,7 +12,7 @@ mod volumes;
 
 pub use fault::Fault;
 
-use super::deploy::{DeployPlan, DiskPlan};
+use super::deploy::{DeployPlan, DiskPlan, Resize};
 use super::keep::{self, Stays};
 use super::refusal::Part;
 use crate::schema::{Disk, Layout, Table};
@@ -119,7 +119,11 @@ fn check_entries(plan: &DiskPlan, new: &[Entry], old: &[Entry], faults: &mut Vec
             faults.push(Fault::TableChanged { what: "the numbers of its partitions" });
             continue;
         };
-        if !entry.container && entry.place.length() < before.place.length() {
+        let shrinks = plan.volumes.iter().any(|volume| {
+            // Whether soundly is judged with the volume.
+            volume.partition == Some(entry.number) && matches!(volume.resize, Some(Resize::Shrink { .. }))
+        });
+        if !entry.container && !shrinks && entry.place.length() < before.place.length() {
             let (has_bytes, needs_bytes) = (entry.place.length(), before.place.length());
             faults.push(Fault::TooSmall { part, has_bytes, needs_bytes });
         }

@@ -3,7 +3,7 @@
 use super::{Entry, Fault};
 use crate::plan::deploy::{DiskPlan, Resize, VolumeAction, VolumePlan};
 use crate::plan::refusal::Part;
-use crate::schema::{Content, Disk, FileSystemKind, Role, Table, Volume};
+use crate::schema::{Content, Disk, FileSystemKind, Role, State, Table, Volume};
 use crate::units::ByteRange;
 
 /// Every volume of the image once, at the place of its partition, large enough, and with its own content.
@@ -55,7 +55,7 @@ fn check_volume(
     if plan.partition != number || !agrees {
         faults.push(Fault::Disagree { volume: name() });
     }
-    if plan.place.length() < volume.size_bytes {
+    if plan.place.length() < volume.size_bytes && !shrinks(plan, volume) {
         let part = number.map_or(Part::WholeDisk, Part::Partition);
         let (has_bytes, needs_bytes) = (plan.place.length(), volume.size_bytes);
         faults.push(Fault::TooSmall { part, has_bytes, needs_bytes });
@@ -85,6 +85,25 @@ pub(super) fn check_growth(plan: &VolumePlan, volume: &Volume, faults: &mut Vec<
             faults.push(Fault::Growth { volume: volume.name.clone() });
         }
     }
+    if matches!(plan.resize, Some(Resize::Shrink { .. })) && !shrinks(plan, volume) {
+        faults.push(Fault::Shrinking { volume: name() });
+    }
+}
+
+/// True where a volume is smaller than what was captured, and its file system is soundly shrunk into it.
+pub(super) fn shrinks(plan: &VolumePlan, volume: &Volume) -> bool {
+    let Some(Resize::Shrink { kind, from_bytes, to_bytes }) = plan.resize else { return false };
+    let Content::FileSystem(fs) = &volume.content else { return false };
+    let has_tool = matches!(
+        kind,
+        FileSystemKind::Ext2 | FileSystemKind::Ext3 | FileSystemKind::Ext4 | FileSystemKind::Ntfs
+    );
+    has_tool
+        && fs.kind == kind
+        && fs.state == State::Clean
+        && from_bytes == volume.size_bytes
+        && to_bytes == plan.place.length()
+        && (fs.minimum_bytes..from_bytes).contains(&to_bytes)
 }
 
 fn can_grow(content: &Content) -> bool {

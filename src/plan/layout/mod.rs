@@ -22,6 +22,7 @@ pub(super) use pieces::{Piece, Tie};
 
 use super::keep::{self, Kept};
 use super::refusal::{Part, Refusal};
+use super::sizing::{self, Sizing};
 use crate::machine::MachineDisk;
 use crate::schema::{Disk, Layout, PartitionWish, Role, Table};
 use crate::units::{ByteRange, MIB, SectorSize};
@@ -41,7 +42,7 @@ pub(super) fn pieces_of(disk: &Disk) -> Result<Vec<Piece<'_>>, Refusal> {
 }
 
 /// What a layout stands on.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Ground<'a> {
     /// The disk of the image.
     pub(super) source: &'a Disk,
@@ -195,6 +196,7 @@ impl<'a> Ground<'a> {
         }
         let first = parts.into_iter().find(|(place, _)| place.end() > reach);
         let (place, part) = first.unwrap_or((ByteRange::new(0, self.front), Part::Table));
+        let piece = self.pieces.iter().find(|piece| piece.part == part);
         if end > self.limit {
             let (end_bytes, limit_bytes, sector_bytes) = (place.end(), self.limit, self.sector);
             return Refusal::BeyondMbr { disk, part, end_bytes, limit_bytes, sector_bytes };
@@ -208,7 +210,19 @@ impl<'a> Ground<'a> {
             missing_bytes: minimum_bytes.saturating_sub(self.disk_bytes),
             part,
             part_bytes: place.length(),
+            reason: piece.map(|piece| sizing::least(piece.sizing, piece.volume)),
         }
+    }
+
+    /// The same with nobody who shares below their captured size.
+    fn unshrunk(&self) -> Self {
+        let whole = |piece: &Piece<'a>| match (piece.sizing, piece.volume) {
+            (Sizing::Shared { .. }, Some(volume)) => {
+                Piece { sizing: Sizing::Shared { minimum_bytes: volume.size_bytes }, ..*piece }
+            }
+            _ => *piece,
+        };
+        Self { pieces: self.pieces.iter().map(whole).collect(), ..self.clone() }
     }
 
     /// Lays the pieces out on the target.
@@ -233,25 +247,31 @@ impl<'a> Ground<'a> {
     }
 
     fn lay_dynamic(&self, target: &MachineDisk) -> Result<Laid, Refusal> {
-        let least = dynamic::smallest(self);
+        // Nobody shrinks where nobody has to: it takes time, and rounding alone would do it.
+        let unshrunk = self.unshrunk();
+        let (least, whole) = (dynamic::smallest(self), dynamic::smallest(&unshrunk));
         // A disk from before 1 MiB alignment can need more room on the grid than it had without; where its
-        // original places fit, they are better than a refusal.
-        let kept = original::arrange(self).ok().filter(|kept| kept.end() < least.end());
-        let smaller = kept.as_ref().unwrap_or(&least);
+        // original places fit, they are better than shrinking or a refusal.
+        let kept = original::arrange(self).ok().filter(|kept| kept.end() < whole.end());
+        let smaller = kept.as_ref().filter(|kept| kept.end() < least.end()).unwrap_or(&least);
         let minimum = self.minimum_disk_bytes(smaller.end());
-        if self.fits(&least) {
-            let filled = dynamic::fill(self).unwrap_or(least);
+        if self.fits(&whole) {
+            let filled = dynamic::fill(&unshrunk).unwrap_or(whole);
             return Ok(self.finish(Layout::Dynamic, filled, minimum, Vec::new()));
         }
-        if !self.fits(smaller) {
-            return Err(self.too_small(smaller, target));
-        }
-        let more = self.minimum_disk_bytes(least.end()).saturating_sub(self.disk_bytes);
+        let Some(kept) = kept.as_ref().filter(|kept| self.fits(kept)) else {
+            if !self.fits(&least) {
+                return Err(self.too_small(smaller, target));
+            }
+            let filled = dynamic::fill(self).unwrap_or(least);
+            return Ok(self.finish(Layout::Dynamic, filled, minimum, Vec::new()));
+        };
+        let more = self.minimum_disk_bytes(whole.end()).saturating_sub(self.disk_bytes);
         let warning = format!(
             "All partitions stay at their original places: starting on multiples of 1 MiB they would need \
              {more} bytes more than the disk has."
         );
-        Ok(self.finish(Layout::Original, smaller.clone(), minimum, vec![warning]))
+        Ok(self.finish(Layout::Original, kept.clone(), minimum, vec![warning]))
     }
 
     fn lay_custom(&self, target: &MachineDisk) -> Result<Laid, Refusal> {
@@ -260,7 +280,13 @@ impl<'a> Ground<'a> {
             return Err(self.too_small(&least, target));
         }
         let minimum = self.minimum_disk_bytes(least.end());
-        let filled = dynamic::fill(self).unwrap_or(least);
+        let unshrunk = self.unshrunk();
+        let whole = dynamic::smallest(&unshrunk);
+        let filled = if self.fits(&whole) {
+            dynamic::fill(&unshrunk).unwrap_or(whole)
+        } else {
+            dynamic::fill(self).unwrap_or(least)
+        };
         Ok(self.finish(Layout::Custom, filled, minimum, Vec::new()))
     }
 

@@ -1,0 +1,241 @@
+//! Changing the size of file systems with their own tools.
+//!
+//! The tools see the volume as a loop device of exactly its size, so they cannot touch its neighbours.
+//! (`resize2fs` also takes `FILE?offset=N`, but then cuts the file off behind the file system.) A volume that is
+//! shrunk has its old size for them: the loop device stands on a file of our own (`fuse`).
+//!
+//! | file system | growing | shrinking |
+//! | --- | --- | --- |
+//! | ext2, ext3, ext4 | `e2fsck -f -p`, which `resize2fs` insists on, then `resize2fs` | the same, and `e2fsck -f -n` |
+//! | NTFS | `ntfsresize`; it marks the volume for Windows to check at its next start | the same, with a size |
+//! | XFS | mounted, `xfs_growfs` | no |
+
+use super::loop_device::{LoopDevice, control_device};
+use super::mounted::{Mounted, kernel_has};
+use super::program::{self, Outcome};
+use super::{Error, fuse, is_root};
+use crate::blockio::WriteAt;
+use crate::machine::{DiskKind, MachineDisk};
+use crate::resize::{Change, ResizeError, Resizer};
+use crate::schema::FileSystemKind;
+use crate::units::ByteRange;
+use std::ffi::OsStr;
+use std::path::Path;
+use std::time::Duration;
+
+/// The tools that are installed on this machine.
+#[derive(Debug, Clone, Copy)]
+pub struct Tools {
+    /// How long one tool may take: a check of a large file system on a slow disk takes hours.
+    pub limit: Duration,
+}
+
+impl Default for Tools {
+    fn default() -> Self {
+        Self { limit: Duration::from_secs(24 * 60 * 60) }
+    }
+}
+
+impl Resizer for Tools {
+    fn missing(&self, change: Change, kind: FileSystemKind, on: &MachineDisk) -> Option<String> {
+        let way_out = match change {
+            Change::Grow => "or pass --no-expand",
+            Change::Shrink => "or use a disk as large as the captured one",
+        };
+        let Some(programs) = programs(change, kind) else {
+            return Some(match change {
+                Change::Grow => format!("no tool grows {kind}; pass --no-expand to keep its captured size"),
+                Change::Shrink => format!("no tool shrinks {kind}; use a disk as large as the captured one"),
+            });
+        };
+        let what = if on.kind == DiskKind::File { "a volume inside a plain file" } else { "a volume" };
+        if !is_root() {
+            return Some(format!(
+                "{change} {kind} needs root, because {what} is shown to its tool as a loop device; run as root \
+                 {way_out}"
+            ));
+        }
+        if let Some(program) = programs.iter().find(|program| program::find(program.name).is_none()) {
+            return Some(format!(
+                "{change} {kind} needs the program {}; install the package {} {way_out}",
+                program.name, program.package
+            ));
+        }
+        if let Err(error) = control_device() {
+            return Some(format!("{change} {kind} needs loop devices: {error}, {way_out}"));
+        }
+        if change == Change::Shrink {
+            return fuse::missing().map(|error| format!("{change} {kind} needs FUSE: {error}, {way_out}"));
+        }
+        (kind == FileSystemKind::Xfs && !kernel_has("xfs")).then(|| {
+            format!("growing XFS needs a kernel that can mount it; load its module (modprobe xfs) {way_out}")
+        })
+    }
+
+    fn grow(&self, disk: &MachineDisk, place: ByteRange, kind: FileSystemKind) -> Result<(), ResizeError> {
+        let step = self.step(Change::Grow, disk, place, kind)?;
+        let volume = LoopDevice::attach(&disk.path, place, false, disk.logical_sector_bytes)?;
+        let device = volume.path();
+        match kind {
+            FileSystemKind::Ntfs => step.grow_ntfs(device)?,
+            FileSystemKind::Xfs => step.grow_xfs(device)?,
+            _ => step.grow_ext(device)?,
+        }
+        Ok(volume.detach()?)
+    }
+
+    fn shrink(
+        &self,
+        volume: &dyn WriteAt,
+        disk: &MachineDisk,
+        place: ByteRange,
+        kind: FileSystemKind,
+    ) -> Result<(), ResizeError> {
+        let step = self.step(Change::Shrink, disk, place, kind)?;
+        let (shrunk, failure) = fuse::serve(volume, |file| {
+            let whole = ByteRange::new(0, volume.size_bytes());
+            let sector = disk.logical_sector_bytes;
+            let shown = LoopDevice::attach_file(file, "the volume to shrink", whole, false, sector)?;
+            step.shrink(shown.path())?;
+            Ok(shown.detach()?)
+        })?;
+        match (shrunk, failure) {
+            (Err(ResizeError::Failed { change, tool, outcome, kind, place, disk, output, .. }), cause) => {
+                Err(ResizeError::Failed { change, tool, outcome, kind, place, disk, output, cause })
+            }
+            // A tool may not have looked at an error, or the kernel met it when the tool was done.
+            (Ok(()), Some(source)) => {
+                Err(ResizeError::Io { doing: format!("reading and writing the {kind} to be shrunk"), source })
+            }
+            (shrunk, _) => shrunk,
+        }
+    }
+}
+
+impl Tools {
+    /// What is to be done, where it can be.
+    fn step<'a>(
+        &self,
+        change: Change,
+        disk: &'a MachineDisk,
+        place: ByteRange,
+        kind: FileSystemKind,
+    ) -> Result<Step<'a>, ResizeError> {
+        if let Some(fact) = self.missing(change, kind, disk) {
+            return Err(ResizeError::Unsupported { fact });
+        }
+        if place.end() > disk.size_bytes || place.is_empty() {
+            return Err(ResizeError::Refused { fact: format!("{place} is not on {}", disk.path) });
+        }
+        Ok(Step { change, disk, place, kind, limit: self.limit })
+    }
+}
+
+impl From<Error> for ResizeError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Io { doing, source } => Self::Io { doing, source },
+            Error::Refused { fact } => Self::Refused { fact },
+            Error::Unsupported { fact } => Self::Unsupported { fact },
+        }
+    }
+}
+
+/// A program and the Debian package that has it.
+struct Needed {
+    name: &'static str,
+    package: &'static str,
+}
+
+/// The programs that change the size of a file system; `None` where there are none.
+fn programs(change: Change, kind: FileSystemKind) -> Option<&'static [Needed]> {
+    match kind {
+        FileSystemKind::Ext2 | FileSystemKind::Ext3 | FileSystemKind::Ext4 => Some(&[
+            Needed { name: "e2fsck", package: "e2fsprogs" },
+            Needed { name: "resize2fs", package: "e2fsprogs" },
+        ]),
+        FileSystemKind::Ntfs => Some(&[Needed { name: "ntfsresize", package: "ntfs-3g" }]),
+        FileSystemKind::Xfs if change == Change::Grow => {
+            Some(&[Needed { name: "xfs_growfs", package: "xfsprogs" }])
+        }
+        _ => None,
+    }
+}
+
+/// What is being done, for messages.
+struct Step<'a> {
+    change: Change,
+    disk: &'a MachineDisk,
+    place: ByteRange,
+    kind: FileSystemKind,
+    limit: Duration,
+}
+
+impl Step<'_> {
+    fn run(&self, tool: &str, arguments: &[&OsStr], good: &[i32]) -> Result<(), ResizeError> {
+        let outcome = program::run(tool, arguments, self.limit)?;
+        if outcome.code.is_some_and(|code| good.contains(&code)) {
+            Ok(())
+        } else {
+            Err(self.failed(tool, outcome))
+        }
+    }
+
+    fn failed(&self, tool: &str, outcome: Outcome) -> ResizeError {
+        let Outcome { ending, output, .. } = outcome;
+        ResizeError::Failed {
+            change: self.change,
+            tool: tool.to_owned(),
+            outcome: ending,
+            kind: self.kind,
+            place: self.place,
+            disk: self.disk.path.clone(),
+            output: if output.is_empty() { "it printed nothing".to_owned() } else { output },
+            cause: None,
+        }
+    }
+
+    fn grow_ext(&self, device: &Path) -> Result<(), ResizeError> {
+        let device = device.as_os_str();
+        // 1 says that something was put right, such as the times of a file system from a clock that is ahead.
+        self.run("e2fsck", &["-f".as_ref(), "-p".as_ref(), device], &[0, 1])?;
+        self.run("resize2fs", &[device], &[0])
+    }
+
+    fn grow_ntfs(&self, device: &Path) -> Result<(), ResizeError> {
+        // Twice -f: without asking, also where the volume is still marked for a check by an earlier resize.
+        let options = ["-f", "-f", "--no-progress-bar"].map(OsStr::new);
+        self.run("ntfsresize", &[options.as_slice(), &[device.as_os_str()]].concat(), &[0])
+    }
+
+    /// Shrinks what is on a device of the old size.
+    fn shrink(&self, device: &Path) -> Result<(), ResizeError> {
+        let device = device.as_os_str();
+        let bytes = self.place.length();
+        if self.kind == FileSystemKind::Ntfs {
+            // A size without a unit is taken as exact: the backup of the boot sector goes to its last sector.
+            let size = bytes.to_string();
+            let options = ["-f", "-f", "--no-progress-bar", "--size", &size].map(OsStr::new);
+            self.run("ntfsresize", &[options.as_slice(), &[device]].concat(), &[0])?;
+            let options = ["--info", "-f", "-f", "--no-progress-bar"].map(OsStr::new);
+            return self.run("ntfsresize", &[options.as_slice(), &[device]].concat(), &[0]);
+        }
+        self.run("e2fsck", &["-f".as_ref(), "-p".as_ref(), device], &[0, 1])?;
+        // In units of 512 bytes; resize2fs rounds down to whole blocks.
+        let size = format!("{}s", bytes / 512);
+        self.run("resize2fs", &[device, size.as_ref()], &[0])?;
+        self.run("e2fsck", &["-f".as_ref(), "-n".as_ref(), device], &[0])
+    }
+
+    fn grow_xfs(&self, device: &Path) -> Result<(), ResizeError> {
+        let place = tempfile::Builder::new()
+            .prefix("remint-grow-")
+            .tempdir()
+            .map_err(Error::io("making a directory to mount XFS at"))?;
+        let mounted = Mounted::new(device, place.path(), "xfs", "nouuid")?;
+        let grown = self.run("xfs_growfs", &["-d".as_ref(), place.path().as_os_str()], &[0]);
+        let unmounted = mounted.unmount();
+        grown?;
+        Ok(unmounted?)
+    }
+}
