@@ -1,8 +1,9 @@
 //! `remint capture`.
 
-use super::disks::{self, DiskSettings};
+use super::disks::{self, DiskSettings, InspectedDisk};
 use super::images::{StoreSettings, load_manifest, open_store};
-use crate::blockio::ReadAt;
+use super::replay;
+use crate::blockio::{ReadAt, WriteAt};
 use crate::capture::{self, Capture, Options, Report};
 use crate::image::{ImageName, ImageVersion, Manifest, Store, StoreError, VersionName};
 use crate::linux::DiskReader;
@@ -11,6 +12,7 @@ use crate::progress::{Event, Monitor, Phase};
 use crate::schema::{Compression, OnReadError};
 use anyhow::{Context, Result, bail};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
@@ -34,6 +36,8 @@ pub struct CaptureRequest {
     pub on_read_error: OnReadError,
     /// Captures a disk although something uses it.
     pub allow_in_use: bool,
+    /// A file to be made for changes of a replay that have no room in memory.
+    pub spill: Option<PathBuf>,
     /// Number of threads.
     pub workers: NonZeroUsize,
     /// A remark for the manifest.
@@ -58,7 +62,7 @@ pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<Captur
         [] => vec![disks::only_candidate()?],
         named => disks::named(named, request.disk_settings)?,
     };
-    let mut found = Vec::new();
+    let mut inspected = Vec::new();
     let mut readers = Vec::new();
     for (number, disk) in (0u32..).zip(machine) {
         if let Some(holders) = disks::held(&disk) {
@@ -69,16 +73,19 @@ pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<Captur
             monitor.event(Event::Warning { subject: disk.path.clone(), message });
         }
         readers.push(DiskReader::open(&disk.path)?);
-        let inspected = disks::read(number, disk, request.disk_settings, monitor)?;
-        let refusals = &inspected.inspection.refusals;
-        for finding in inspected.inspection.findings.iter().filter(|finding| !refusals.contains(finding)) {
-            let subject = inspected.machine.path.clone();
-            monitor.event(Event::Warning { subject, message: finding.clone() });
-        }
-        if let Some(refusal) = refusals.first() {
-            bail!("{}: {refusal}", inspected.machine.path);
-        }
-        found.push((inspected.inspection.disk, inspected.inspection.used));
+        let disk = disks::read(number, disk, request.disk_settings, monitor)?;
+        refuse_or_warn(&disk, monitor)?;
+        inspected.push(disk);
+    }
+    let spill = replay::spill_file(request)?;
+    let spills = replay::spill_parts(spill.as_ref(), readers.len());
+    let mut found = Vec::new();
+    let mut sources = Vec::new();
+    for ((disk, reader), spill) in inspected.into_iter().zip(&readers).zip(&spills) {
+        let spill = spill.as_ref().map(|spill| -> &dyn WriteAt { spill });
+        let (disk, source) = replay::settled(disk, reader, spill, request, monitor)?;
+        found.push((disk.inspection.disk, disk.inspection.used));
+        sources.push(source);
     }
     monitor.event(Event::PhaseFinished { phase: Phase::Inspect });
     let plan = plan::capture(found, &request.options)?;
@@ -91,7 +98,7 @@ pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<Captur
         comment: request.comment.clone(),
         created: OffsetDateTime::now_utc().format(&Rfc3339).context("writing the time")?,
     };
-    let sources: Vec<&dyn ReadAt> = readers.iter().map(|reader| -> &dyn ReadAt { reader }).collect();
+    let sources: Vec<&dyn ReadAt> = sources.iter().map(|source| -> &dyn ReadAt { source }).collect();
     let (manifest, report) = capture::run(&Capture {
         plan: &plan,
         sources: &sources,
@@ -102,6 +109,19 @@ pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<Captur
         monitor,
     })?;
     Ok(CaptureOutcome { version, manifest, report })
+}
+
+/// Says what a person should know about a disk, and refuses one whose table is nobody's guess.
+fn refuse_or_warn(disk: &InspectedDisk, monitor: &dyn Monitor) -> Result<()> {
+    let refusals = &disk.inspection.refusals;
+    for finding in disk.inspection.findings.iter().filter(|finding| !refusals.contains(finding)) {
+        let subject = disk.machine.path.clone();
+        monitor.event(Event::Warning { subject, message: finding.clone() });
+    }
+    match refusals.first() {
+        Some(refusal) => bail!("{}: {refusal}", disk.machine.path),
+        None => Ok(()),
+    }
 }
 
 /// Announces a new version, named by the time; returns it, and the manifest of the newest one before where that

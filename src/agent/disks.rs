@@ -1,5 +1,6 @@
 //! Finding, opening and reading the disks that a job names.
 
+use crate::blockio::ReadAt;
 use crate::inspect::{self, DiskFacts, Inspection};
 use crate::linux::{self, DiskReader};
 use crate::machine::{DiskKind, Holder, MachineDisk};
@@ -116,6 +117,7 @@ impl Monitor for OnlyStop<'_> {
     }
 }
 
+/// Reads a disk of this machine.
 pub(super) fn read(
     number: u32,
     machine: MachineDisk,
@@ -123,6 +125,17 @@ pub(super) fn read(
     monitor: &dyn Monitor,
 ) -> Result<InspectedDisk> {
     let reader = DiskReader::open(&machine.path)?;
+    read_source(&reader, number, machine, settings, monitor)
+}
+
+/// Reads what stands for a disk of this machine.
+pub(super) fn read_source(
+    source: &dyn ReadAt,
+    number: u32,
+    machine: MachineDisk,
+    settings: DiskSettings,
+    monitor: &dyn Monitor,
+) -> Result<InspectedDisk> {
     let facts = DiskFacts {
         number,
         logical_sector_bytes: machine.logical_sector_bytes,
@@ -131,7 +144,7 @@ pub(super) fn read(
         serial: machine.serial.clone(),
         wwn: machine.wwn.clone(),
     };
-    let inspection = inspect::read_disk(&reader, facts, settings.trust, &OnlyStop(monitor))
+    let inspection = inspect::read_disk(source, facts, settings.trust, &OnlyStop(monitor))
         .with_context(|| format!("inspecting {}", machine.path))?;
     Ok(InspectedDisk { machine, inspection })
 }

@@ -8,6 +8,7 @@ mod deploy;
 mod disks;
 mod images;
 mod outcome;
+mod replay;
 mod report;
 mod targets;
 

@@ -144,8 +144,11 @@ pub struct Capture {
     #[arg(long, value_name = "LEVEL", default_value = "3")]
     pub compress: Compression,
     /// What happens to a volume whose used blocks are not certain (dirty, hibernated, damaged, encrypted)
-    #[arg(long, value_enum, value_name = "POLICY", default_value = "refuse")]
+    #[arg(long, value_enum, value_name = "POLICY", default_value = "replay")]
     pub when_dirty: WhenDirtyArgument,
+    /// A file to be made for changes of a replay that have no room in memory; it is gone afterwards
+    #[arg(long, value_name = "FILE")]
+    pub spill: Option<PathBuf>,
     /// What happens to sectors that stay unreadable
     #[arg(long, value_enum, value_name = "POLICY", default_value = "fail")]
     pub on_read_error: OnReadErrorArgument,
@@ -168,6 +171,8 @@ pub struct Capture {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum WhenDirtyArgument {
+    /// Replay its journal beside the disk, which is not changed; refuse what cannot be replayed
+    Replay,
     /// Refuse the capture and say what to do
     Refuse,
     /// Capture every block of the volume
@@ -357,7 +362,7 @@ macro_rules! same_variants {
     };
 }
 pub(super) use same_variants;
-same_variants!(WhenDirtyArgument => WhenDirty { Refuse, Raw });
+same_variants!(WhenDirtyArgument => WhenDirty { Replay, Refuse, Raw });
 same_variants!(OnReadErrorArgument => OnReadError { Fail, Zero });
 
 impl From<TrustArgument> for Trust {

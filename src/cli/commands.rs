@@ -80,6 +80,7 @@ fn capture(arguments: &Capture, listener: &Listener) -> Result<ExitCode> {
         compression: arguments.compress,
         on_read_error: arguments.on_read_error.into(),
         allow_in_use: arguments.allow_in_use,
+        spill: arguments.spill.clone(),
         workers: arguments.workers.unwrap_or_else(|| capture_workers(&arguments.to)),
         comment: arguments.comment.clone(),
     };

@@ -127,7 +127,8 @@ fn decide(
             volume.content = Content::Raw { reason, file_system: Some(file_system) };
             read
         }
-        (_, _, WhenDirty::Refuse) => {
+        // What could be replayed has been, and is clean by now.
+        (_, _, WhenDirty::Refuse | WhenDirty::Replay) => {
             untrusted.push(Untrusted {
                 volume: volume.name.clone(),
                 content: describe(&volume.content),

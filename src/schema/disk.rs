@@ -89,4 +89,13 @@ impl Content {
             Self::LeftOut => None,
         }
     }
+
+    /// The same, to be changed.
+    pub fn file_system_mut(&mut self) -> Option<&mut FileSystem> {
+        match self {
+            Self::FileSystem(file_system) | Self::Swap(file_system) => Some(file_system),
+            Self::Raw { file_system, .. } => file_system.as_mut(),
+            Self::LeftOut => None,
+        }
+    }
 }

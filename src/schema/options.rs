@@ -8,8 +8,10 @@ use std::str::FromStr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenDirty {
-    /// Refuses the capture and says what to do.
+    /// Replays its journal beside the disk, which is not changed; where that is not possible, refuses.
     #[default]
+    Replay,
+    /// Refuses the capture and says what to do.
     Refuse,
     /// Captures every block of the volume.
     Raw,

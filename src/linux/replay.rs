@@ -1,0 +1,94 @@
+//! Replaying the journal of a file system on a volume that may be changed: an overlay, not the disk under it.
+//!
+//! | file system | by |
+//! | --- | --- |
+//! | ext3, ext4 | `e2fsck -E journal_only`, which replays and looks at nothing else |
+//! | XFS | the kernel: mounted and unmounted again |
+//!
+//! NTFS is not here: what `ntfsfix` does is to throw the log away, and what Windows committed is lost with it.
+
+use super::loop_device::{LoopDevice, control_device};
+use super::mounted::{Mounted, kernel_has};
+use super::{Error, fuse, is_root, program};
+use crate::blockio::WriteAt;
+use crate::schema::FileSystemKind;
+use crate::units::{ByteRange, SectorSize};
+use std::path::Path;
+use std::time::Duration;
+
+/// A journal of a few GiB on a slow disk takes minutes.
+const LIMIT: Duration = Duration::from_secs(60 * 60);
+
+/// True where a replay is known for this file system.
+#[must_use]
+pub fn can_replay(kind: FileSystemKind) -> bool {
+    matches!(kind, FileSystemKind::Ext3 | FileSystemKind::Ext4 | FileSystemKind::Xfs)
+}
+
+/// Replays the journal of the file system on `volume`.
+///
+/// # Errors
+/// [`Error::Unsupported`] where something is missing for it; other errors where it did not succeed. `volume` may
+/// have been changed by then.
+pub fn replay(volume: &dyn WriteAt, kind: FileSystemKind, sector: SectorSize) -> Result<(), Error> {
+    if let Some(fact) = missing(kind) {
+        return Err(Error::unsupported(fact));
+    }
+    let (replayed, failure) = fuse::serve(volume, |file| {
+        let whole = ByteRange::new(0, volume.size_bytes());
+        let shown = LoopDevice::attach_file(file, "the volume to replay", whole, false, sector)?;
+        match kind {
+            FileSystemKind::Xfs => mount_once(shown.path())?,
+            _ => run_e2fsck(shown.path())?,
+        }
+        shown.detach()
+    })?;
+    // What kept the tool from its work says more than the tool.
+    match failure {
+        Some(source) => Err(Error::Io { doing: format!("replaying the journal of the {kind}"), source }),
+        None => replayed,
+    }
+}
+
+fn missing(kind: FileSystemKind) -> Option<String> {
+    if !can_replay(kind) {
+        return Some(format!("nothing here replays a journal of {kind}"));
+    }
+    if !is_root() {
+        return Some(
+            "replaying needs root, because the volume is shown to its tool as a loop device".to_owned(),
+        );
+    }
+    if let Err(error) = control_device() {
+        return Some(error.to_string());
+    }
+    if let Some(error) = fuse::missing() {
+        return Some(error.to_string());
+    }
+    match kind {
+        FileSystemKind::Xfs => {
+            (!kernel_has("xfs")).then(|| "replaying XFS needs a kernel that can mount it".to_owned())
+        }
+        _ => program::find("e2fsck")
+            .is_none()
+            .then(|| format!("replaying {kind} needs the program e2fsck; install the package e2fsprogs")),
+    }
+}
+
+fn run_e2fsck(device: &Path) -> Result<(), Error> {
+    let arguments = ["-E".as_ref(), "journal_only".as_ref(), "-p".as_ref(), device.as_os_str()];
+    let outcome = program::run("e2fsck", &arguments, LIMIT)?;
+    match outcome.code {
+        // 1 says that the file system was changed, as was asked.
+        Some(0 | 1) => Ok(()),
+        _ => Err(Error::refused(format!("e2fsck -E journal_only {}: {}", outcome.ending, outcome.output))),
+    }
+}
+
+fn mount_once(device: &Path) -> Result<(), Error> {
+    let place = tempfile::Builder::new()
+        .prefix("remint-replay-")
+        .tempdir()
+        .map_err(Error::io("making a directory to mount XFS at"))?;
+    Mounted::new(device, place.path(), "xfs", "nouuid")?.unmount()
+}
