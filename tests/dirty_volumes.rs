@@ -127,7 +127,8 @@ fn what_is_not_certain_is_refused_by_name_and_captured_whole_when_asked() {
     let before = lab::hash_of(&disk);
     let store = folder.path().join("store");
     let capture = ["capture", "lab", "--to", text(&store), "--disk", text(&disk), "--compress", "fast"];
-    let said = remint_ends(1, &capture);
+    let refuse = [capture.as_slice(), &["--when-dirty", "refuse"]].concat();
+    let said = remint_ends(1, &refuse);
     for (number, (_, _, parts)) in (1..).zip(VOLUMES) {
         let name = format!("d0-p{number} (");
         let about =
@@ -141,8 +142,14 @@ fn what_is_not_certain_is_refused_by_name_and_captured_whole_when_asked() {
     // Each of them is refused alone, too; the clean one is not.
     for number in 1..8 {
         let only = format!("d0-p{number}");
-        let said = remint_ends(1, &[capture.as_slice(), &["--only", &only]].concat());
+        let said = remint_ends(1, &[refuse.as_slice(), &["--only", &only]].concat());
         assert!(said.contains(&only), "{said}");
+    }
+    // Where nobody says, journals are replayed beside the disk; what is left is refused.
+    let said = remint_ends(1, &capture);
+    let refused = said.split_once("not captured").unwrap().1;
+    for number in 1..8 {
+        assert_eq!(refused.contains(&format!("d0-p{number} (")), number > 2, "{number}: {said}");
     }
     assert_eq!(lab::published(&store), 0);
     remint_ends(0, &[capture.as_slice(), &["--only", "d0-p8"]].concat());

@@ -2,7 +2,8 @@
 //!
 //! It counts as `resize2fs -M` does (e2fsprogs, `calculate_minimum_resize_size`): the data, the metadata of as
 //! many groups as hold it, one flex group of inode tables to move things in, and some blocks for extent
-//! trees that grow; in doubt it rounds up.
+//! trees that grow; in doubt it rounds up. Without `flex_bg` that is what is needed to the block (seen in tries with
+//! one hundredth less), so a reserve is added.
 
 use super::geometry::Geometry;
 use super::group;
@@ -12,6 +13,10 @@ use crate::blockio::ReadAt;
 use crate::filesystem::error::Error;
 use std::ops::Range;
 
+/// The part of the data that is added as a reserve.
+const RESERVE_DIVISOR: u64 = 128;
+/// What is added to it at least.
+const RESERVE_BLOCKS: u64 = 256;
 /// What `resize2fs` wants to be free for data in the last group.
 const LAST_GROUP_BLOCKS: u64 = 50;
 
@@ -41,7 +46,8 @@ pub(super) fn minimum_bytes(volume: &dyn ReadAt, geometry: &Geometry, usage: &Us
     let extents_in_block = (geometry.block_bytes / 12).saturating_sub(1).max(1);
     let worst_case = data.div_ceil(extents_in_block).max(inodes);
     let margin = (geometry.blocks_count.saturating_sub(needed) / 500).min(worst_case);
-    let blocks = needed.saturating_add(margin).saturating_add(LAST_GROUP_BLOCKS);
+    let reserve = (data / RESERVE_DIVISOR).saturating_add(RESERVE_BLOCKS);
+    let blocks = needed.saturating_add(margin).saturating_add(reserve).saturating_add(LAST_GROUP_BLOCKS);
     Ok(geometry.byte_of(blocks.min(geometry.blocks_count)))
 }
 
