@@ -105,7 +105,7 @@ fn what_cannot_be_kept_is_refused_with_the_reason() {
         deploy(&windows(), found, &options(layout, keep)).unwrap_err().to_string()
     };
     let dynamic = |found: Table, keep: Keep| refused(Some(found), Layout::Dynamic, keep);
-    let in_the_way = with_data(&[(5, 40 * GIB, 400 * GIB)]);
+    let in_the_way = with_data(&[(5, 10 * GIB, 470 * GIB)]);
     let mut same_guid = data();
     if let Table::Gpt(gpt) = &mut same_guid {
         gpt.partitions.retain(|entry| entry.number != 3);

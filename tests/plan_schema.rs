@@ -141,7 +141,7 @@ fn what_is_wrong_is_named_by_its_line() {
             said("\"size\": \"share\"", "\"size\": \"much\""),
             said("\"size\": \"share\"", "\"size\": 40"),
             said("\"size\": \"share\"", "\"size\": \"120%\""),
-            said("\"size\": \"share\"", "\"size\": \"40 GB\""),
+            said("\"size\": \"share\"", "\"size\": \"1 GB\""),
             said("\"size\": \"keep\"", "\"size\": \"40 GB\""),
             said("\"d0-p2\"", "\"d0-p9\""),
             said("\"d0-p2\"", "\"d0-p1\""),

@@ -125,6 +125,6 @@ pub(super) fn check_existing(plan: &DiskPlan, source: &Disk, found: &Table, faul
         if planned.action == VolumeAction::Write && has_bytes < needs_bytes {
             faults.push(Fault::TooSmall { part, has_bytes, needs_bytes });
         }
-        super::volumes::check_growth(planned, captured, faults);
+        super::volumes::check_resize(planned, captured, faults);
     }
 }

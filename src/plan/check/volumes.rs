@@ -73,11 +73,11 @@ fn check_volume(
     if !can_grow(&volume.content) && plan.place.length() > whole_sectors {
         faults.push(Fault::SizeChanged { volume: name() });
     }
-    check_growth(plan, volume, faults);
+    check_resize(plan, volume, faults);
 }
 
-/// A file system grows from its captured size to that of its place.
-pub(super) fn check_growth(plan: &VolumePlan, volume: &Volume, faults: &mut Vec<Fault>) {
+/// A file system grows or shrinks from its captured size to that of its place.
+pub(super) fn check_resize(plan: &VolumePlan, volume: &Volume, faults: &mut Vec<Fault>) {
     if let Some(Resize::Grow { kind, from_bytes, to_bytes }) = plan.resize {
         let grown = volume.content.file_system().filter(|_| can_grow(&volume.content));
         let matches = grown.is_some_and(|fs| fs.kind == kind && fs.size_bytes == from_bytes);
@@ -86,7 +86,7 @@ pub(super) fn check_growth(plan: &VolumePlan, volume: &Volume, faults: &mut Vec<
         }
     }
     if matches!(plan.resize, Some(Resize::Shrink { .. })) && !shrinks(plan, volume) {
-        faults.push(Fault::Shrinking { volume: name() });
+        faults.push(Fault::Shrinking { volume: volume.name.clone() });
     }
 }
 

@@ -1,7 +1,8 @@
 //! A layout around partitions of the target that stay at their place.
 //!
 //! What stays parts the disk into holes. The pieces go into them in disk order, each hole taking as many as fit with
-//! their smallest sizes; within its hole a group is laid out as on a disk of its own.
+//! their captured sizes, or with their smallest where the holes are too small for that; within its hole a group is
+//! laid out as on a disk of its own.
 //!
 //! ```text
 //!   |table| hole 0          | kept 4  | hole 1        |table|
@@ -20,6 +21,14 @@ pub(super) fn lay(ground: &Ground<'_>, layout: Layout, target: &MachineDisk) -> 
     if layout == Layout::Original {
         return lay_original(ground, target);
     }
+    let (least, end) = fill(ground, target)?;
+    // Nobody shrinks where nobody has to.
+    let filled = fill(&ground.unshrunk(), target).map_or(least, |(whole, _)| whole);
+    Ok(ground.finish(layout, filled, ground.minimum_disk_bytes(end), Vec::new()))
+}
+
+/// Fills the holes; also the end of everything at its smallest.
+fn fill(ground: &Ground<'_>, target: &MachineDisk) -> Result<(Arrangement, u64), Refusal> {
     let mut filled = Arrangement { places: Vec::new(), ebrs: Vec::new(), container: None };
     let mut end = kept_end(ground);
     let holes = holes(ground);
@@ -43,7 +52,7 @@ pub(super) fn lay(ground: &Ground<'_>, layout: Layout, target: &MachineDisk) -> 
         }
         done = taken;
     }
-    Ok(ground.finish(layout, filled, ground.minimum_disk_bytes(end), Vec::new()))
+    Ok((filled, end))
 }
 
 fn lay_original(ground: &Ground<'_>, target: &MachineDisk) -> Result<Laid, Refusal> {
