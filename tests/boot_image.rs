@@ -285,7 +285,7 @@ fn drivers_of_every_class_are_there_with_what_they_depend_on() {
         aacraid smartpqi usb_storage uas xhci_pci ehci_pci sdhci_pci mmc_block hv_storvsc vmw_pvscsi \
         e1000 e1000e igb igc ixgbe i40e ice r8169 tg3 bnx2 bnx2x bnxt_en mlx5_core atlantic alx sky2 forcedeth \
         virtio_net vmxnet3 hv_netvsc r8152 ax88179_178a asix cdc_ether cdc_ncm smsc95xx realtek 8021q bonding \
-        ext4 xfs btrfs vfat exfat fuse nfs nfsv3 nfsv4 cifs nls_utf8 nls_iso8859_1 isofs f2fs overlay efivarfs \
+        ext4 xfs btrfs vfat exfat ntfs3 fuse nfs nfsv3 nfsv4 cifs nls_utf8 nls_iso8859_1 isofs f2fs overlay efivarfs \
         dm_mod dm_snapshot dm_thin_pool dm_crypt raid1 raid456 md_mod loop crc32c_generic \
         usbhid hid_generic hid_logitech_dj hyperv_keyboard i2c_hid_acpi bochs virtio_gpu qxl ast mgag200 vmwgfx";
     for module in modules.split_whitespace() {
