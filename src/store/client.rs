@@ -1,5 +1,6 @@
 //! The HTTP client of every request: whom it trusts, what it shows, how long it waits.
 
+use super::retry::Failure;
 use super::{OpenOptions, io_error, tls};
 use crate::image::StoreError;
 use reqwest::blocking::{Client, ClientBuilder};
@@ -43,8 +44,21 @@ fn build(builder: ClientBuilder) -> Result<Client, StoreError> {
     builder.build().map_err(|error| io_error("preparing HTTP")(io::Error::other(error)))
 }
 
+/// Why a request to `url` has no answer: a URL that is none and a server that is not trusted are final. `way_out` says
+/// how to have the server trusted.
+pub(super) fn failure(url: &str, error: &reqwest::Error, way_out: &str) -> Failure {
+    let refused = |fact: String| Failure::Final(StoreError::Refused { fact });
+    if error.is_builder() {
+        return refused(format!("\"{url}\" is not a URL: {}", io_cause(error)));
+    }
+    match tls::certificate_problem(error) {
+        Some(problem) => refused(format!("{url} does not prove who it is: {problem}; {way_out}")),
+        None => Failure::Passing(io_cause(error)),
+    }
+}
+
 /// The cause at the bottom of an error of HTTP, and whether it was a timeout.
-pub(super) fn io_cause(error: &reqwest::Error) -> io::Error {
+fn io_cause(error: &reqwest::Error) -> io::Error {
     let mut cause: &dyn std::error::Error = error;
     while let Some(next) = cause.source() {
         cause = next;

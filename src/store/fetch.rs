@@ -1,8 +1,7 @@
 //! Small files from a server, and what time it is there.
 
-use super::client::{self, io_cause};
-use super::retry::Attempts;
-use super::{OpenOptions, tls};
+use super::retry::{self, Failure};
+use super::{OpenOptions, client};
 use crate::image::StoreError;
 use crate::units::u64_from;
 use reqwest::StatusCode;
@@ -18,6 +17,9 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 const HTTP_DATE: &[BorrowedFormatItem<'_>] =
     format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
 
+/// How to have a server trusted, in the words of the boot image.
+const WAY_OUT: &str = "give its fingerprint (remint.fingerprint=) or its authority (remint.ca=)";
+
 /// Fetches a file of at most `limit_bytes`.
 ///
 /// # Errors
@@ -26,31 +28,24 @@ const HTTP_DATE: &[BorrowedFormatItem<'_>] =
 pub fn fetch(url: &str, limit_bytes: u64, options: &OpenOptions) -> Result<Vec<u8>, StoreError> {
     let client = client::new(options)?;
     let doing = || format!("fetching {url}");
-    let mut attempts = Attempts::new(options.retry_for);
-    loop {
-        let failure = match client.get(url).send() {
-            Ok(response) if response.status().is_success() => match read(response, limit_bytes) {
-                Ok(Some(bytes)) => return Ok(bytes),
-                Ok(None) => {
-                    return Err(StoreError::Refused {
-                        fact: format!("{url} is longer than {limit_bytes} bytes"),
-                    });
-                }
-                Err(error) => error,
-            },
-            Ok(response) if response.status() == StatusCode::NOT_FOUND => {
-                return Err(StoreError::NotFound { what: url.to_owned() });
-            }
-            Ok(response) if response.status().is_server_error() => answered(&response),
-            Ok(response) => {
-                return Err(StoreError::Refused { fact: format!("{}: {}", doing(), answered(&response)) });
-            }
-            Err(error) => passing(url, &error)?,
-        };
-        if !attempts.wait(&options.stop) {
-            return Err(StoreError::Io { doing: doing(), source: failure });
-        }
+    retry::until_answered(options.retry_for, &options.stop, doing, |_| attempt(&client, url, limit_bytes))
+}
+
+fn attempt(client: &Client, url: &str, limit_bytes: u64) -> Result<Vec<u8>, Failure> {
+    let refused = |fact: String| Failure::Final(StoreError::Refused { fact });
+    let response = client.get(url).send().map_err(|error| client::failure(url, &error, WAY_OUT))?;
+    let status = response.status();
+    if status == StatusCode::NOT_FOUND {
+        return Err(Failure::Final(StoreError::NotFound { what: url.to_owned() }));
     }
+    if status.is_server_error() {
+        return Err(Failure::Passing(io::Error::other(format!("the server answered {status}"))));
+    }
+    if !status.is_success() {
+        return Err(refused(format!("fetching {url}: the server answered {status}")));
+    }
+    let bytes = read(response, limit_bytes).map_err(Failure::Passing)?;
+    bytes.ok_or_else(|| refused(format!("{url} is longer than {limit_bytes} bytes")))
 }
 
 /// What time it is at a server; `None` where it does not say. Any answer will do: this is also how to find out
@@ -74,36 +69,16 @@ pub fn unverified_server_time(url: &str) -> Result<Option<SystemTime>, StoreErro
 fn time_of(client: &Client, url: &str) -> Result<Option<SystemTime>, StoreError> {
     match client.head(url).send() {
         Ok(response) => Ok(response.headers().get(DATE).and_then(|value| parse_date(value.to_str().ok()?))),
-        Err(error) => {
-            let source = passing(url, &error)?;
-            Err(StoreError::Io { doing: format!("asking {url}"), source })
-        }
+        Err(error) => Err(match client::failure(url, &error, WAY_OUT) {
+            Failure::Final(error) => error,
+            Failure::Passing(source) => StoreError::Io { doing: format!("asking {url}"), source },
+        }),
     }
 }
 
 fn parse_date(text: &str) -> Option<SystemTime> {
     let date = PrimitiveDateTime::parse(text.trim(), HTTP_DATE).ok()?.assume_utc();
     (date >= OffsetDateTime::UNIX_EPOCH).then(|| SystemTime::from(date))
-}
-
-fn answered(response: &Response) -> io::Error {
-    io::Error::other(format!("the server answered {}", response.status()))
-}
-
-/// The cause of a failure that may pass; an error where it cannot.
-fn passing(url: &str, error: &reqwest::Error) -> Result<io::Error, StoreError> {
-    if error.is_builder() {
-        return Err(StoreError::Refused { fact: format!("\"{url}\" is not a URL: {}", io_cause(error)) });
-    }
-    match tls::certificate_problem(error) {
-        Some(problem) => Err(StoreError::Refused {
-            fact: format!(
-                "{url} does not prove who it is ({problem}); give its fingerprint (remint.fingerprint=) or its \
-                 authority (remint.ca=)"
-            ),
-        }),
-        None => Ok(io_cause(error)),
-    }
 }
 
 fn read(response: Response, limit_bytes: u64) -> io::Result<Option<Vec<u8>>> {

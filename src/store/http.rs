@@ -3,9 +3,9 @@
 //! Every request is bounded in time and size, and tried again where the network or the server failed. What a
 //! lost answer makes unclear is asked again: a request that did its work in vain is not a failure.
 
-use super::client::{self, STALL_TIMEOUT, io_cause};
-use super::retry::Attempts;
-use super::{OpenOptions, captures, directory, io_error, tls, wire};
+use super::client::{self, STALL_TIMEOUT};
+use super::retry::{self, Failure};
+use super::{OpenOptions, captures, directory, io_error, wire};
 use crate::image::{
     ChunkId, CollectOptions, CollectReport, ImageName, ImageVersion, MAX_MANIFEST_BYTES, Store, StoreError,
     VersionName, layout,
@@ -27,6 +27,8 @@ const LONG_TIMEOUT: Duration = Duration::from_secs(3600);
 const SLOWEST_BYTES_PER_SECOND: u64 = 64 << 10;
 const MAX_ANSWER_BYTES: u64 = MAX_MANIFEST_BYTES;
 const QUESTION: usize = 1024;
+/// How to have a server trusted.
+const WAY_OUT: &str = "give its authority (--ca-file) or its fingerprint (--fingerprint)";
 
 /// A store behind a URL.
 #[derive(Debug)]
@@ -106,20 +108,14 @@ impl Http {
         let url =
             self.base.join(&request.path).map_err(|error| StoreError::Refused { fact: error.to_string() })?;
         let doing = || format!("{} at {url}", request.doing);
-        let mut attempts = Attempts::new(self.retry_for);
-        loop {
-            let failure = match self.attempt(&url, request) {
-                Ok(answer) if !worth_repeating(answer.status) => {
-                    return Ok(Answer { repeated: !attempts.first(), ..answer });
+        retry::until_answered(self.retry_for, &self.stop, doing, |first| {
+            match self.attempt(&url, request)? {
+                answer if worth_repeating(answer.status) => {
+                    Err(Failure::Passing(io::Error::other(sentence(&answer))))
                 }
-                Ok(answer) => io::Error::other(sentence(&answer)),
-                Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Passing(error)) => error,
-            };
-            if !attempts.wait(&self.stop) {
-                return Err(StoreError::Io { doing: doing(), source: failure });
+                answer => Ok(Answer { repeated: !first, ..answer }),
             }
-        }
+        })
     }
 
     fn attempt(&self, url: &Url, request: &Request<'_>) -> Result<Answer, Failure> {
@@ -127,14 +123,7 @@ impl Http {
         if let Some(body) = request.body {
             builder = builder.body(body.to_vec());
         }
-        let response = builder.send().map_err(|error| match tls::certificate_problem(&error) {
-            Some(problem) => Failure::Final(StoreError::Refused {
-                fact: format!(
-                    "{url} does not prove who it is ({problem}); give its authority (--ca-file) or its fingerprint (--fingerprint)"
-                ),
-            }),
-            None => Failure::Passing(io_cause(&error)),
-        })?;
+        let response = builder.send().map_err(|error| client::failure(url.as_str(), &error, WAY_OUT))?;
         read_answer(response, request)
     }
 
@@ -199,14 +188,6 @@ impl Http {
         request.limit_bytes = limit_bytes;
         Ok(self.send(&request)?.body)
     }
-}
-
-/// Why an attempt has no answer.
-enum Failure {
-    /// Another attempt may succeed.
-    Passing(io::Error),
-    /// No other attempt can succeed.
-    Final(StoreError),
 }
 
 fn worth_repeating(status: StatusCode) -> bool {

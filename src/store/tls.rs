@@ -7,7 +7,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
+};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::io;
@@ -91,6 +93,13 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, StoreE
     }
 }
 
+/// Another certificate than the one that is trusted.
+#[derive(Debug, thiserror::Error)]
+#[error("its certificate is another one than the one to trust, with the fingerprint {shown}")]
+struct Stranger {
+    shown: Fingerprint,
+}
+
 /// Trusts one certificate, whoever signed it and whatever name it bears; or any, where none is named.
 #[derive(Debug)]
 struct PinnedCertificate {
@@ -107,10 +116,14 @@ impl ServerCertVerifier for PinnedCertificate {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if self.pin.is_none_or(|pin| pin == Fingerprint::of(end_entity)) {
-            return Ok(ServerCertVerified::assertion());
+        let shown = Fingerprint::of(end_entity);
+        match self.pin {
+            Some(expected) if expected != shown => {
+                let stranger = OtherError(Arc::new(Stranger { shown }));
+                Err(rustls::Error::InvalidCertificate(CertificateError::Other(stranger)))
+            }
+            _ => Ok(ServerCertVerified::assertion()),
         }
-        Err(rustls::Error::InvalidCertificate(rustls::CertificateError::ApplicationVerificationFailure))
     }
 
     fn verify_tls12_signature(
@@ -146,8 +159,8 @@ pub(super) fn certificate_problem(error: &(dyn std::error::Error + 'static)) -> 
         let found = cause
             .downcast_ref::<rustls::Error>()
             .or_else(|| inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()));
-        if let Some(problem @ rustls::Error::InvalidCertificate(_)) = found {
-            return Some(problem.to_string());
+        if let Some(rustls::Error::InvalidCertificate(problem)) = found {
+            return Some(in_words(problem));
         }
         // An io::Error hides its inner error from `source`.
         next = match inner {
@@ -156,4 +169,24 @@ pub(super) fn certificate_problem(error: &(dyn std::error::Error + 'static)) -> 
         };
     }
     None
+}
+
+fn in_words(problem: &CertificateError) -> String {
+    use CertificateError as Problem;
+    match problem {
+        Problem::Expired | Problem::ExpiredContext { .. } => {
+            format!("its certificate has expired, by the clock of this machine ({problem})")
+        }
+        Problem::NotValidYet | Problem::NotValidYetContext { .. } => {
+            format!("its certificate is not valid yet, by the clock of this machine ({problem})")
+        }
+        Problem::UnknownIssuer => "nobody who is trusted here signed its certificate".to_owned(),
+        Problem::NotValidForName | Problem::NotValidForNameContext { .. } => {
+            format!("its certificate is for another name ({problem})")
+        }
+        Problem::Revoked => "its certificate was revoked".to_owned(),
+        Problem::BadSignature | Problem::BadEncoding => "its certificate is damaged or forged".to_owned(),
+        Problem::Other(OtherError(other)) if other.is::<Stranger>() => other.to_string(),
+        other => format!("its certificate is not accepted ({other})"),
+    }
 }
