@@ -38,30 +38,40 @@ pub(super) fn load() {
     };
     let busy = Arc::new(AtomicBool::new(true));
     let seen = Arc::clone(&busy);
-    std::thread::spawn(move || {
-        loop {
-            match events.next(QUIET) {
-                None => seen.store(false, Ordering::Relaxed),
-                Some(first) => {
-                    seen.store(true, Ordering::Relaxed);
-                    let mut names = BTreeSet::new();
-                    // An announcement that was lost gives no name: everything is looked at again.
-                    let mut lost = first.action.is_empty();
-                    names.extend(first.modalias);
-                    while let Some(event) = events.next(Duration::ZERO) {
-                        lost |= event.action.is_empty();
-                        names.extend(event.modalias);
-                    }
-                    if lost {
-                        names.extend(drivers::device_names());
-                    }
-                    load_new(names, &mut known);
-                }
-            }
-        }
-    });
+    std::thread::spawn(move || follow(&events, known, |busy| seen.store(busy, Ordering::Relaxed)));
     wait(LONGEST_SETTLING, || !busy.load(Ordering::Relaxed) && !drivers::usb_disks_are_starting());
     say_step(&format!("drivers loaded, {}", disks_in_words(disk_count())));
+}
+
+/// Loads the drivers of devices that come, until the process is ended. What came while nobody listened gets its
+/// drivers first.
+pub(super) fn watch() -> u8 {
+    // Nobody reads what this process says.
+    let Ok(events) = DeviceEvents::listen() else { return 1 };
+    let mut known = BTreeSet::new();
+    load_new(drivers::device_names(), &mut known);
+    follow(&events, known, |_| {})
+}
+
+/// Goes on for ever. `busy` hears whether devices are being announced.
+fn follow(events: &DeviceEvents, mut known: BTreeSet<String>, busy: impl Fn(bool)) -> ! {
+    loop {
+        let first = events.next(QUIET);
+        busy(first.is_some());
+        let Some(first) = first else { continue };
+        let mut names = BTreeSet::new();
+        // An announcement that was lost gives no name: everything is looked at again.
+        let mut lost = first.action.is_empty();
+        names.extend(first.modalias);
+        while let Some(event) = events.next(Duration::ZERO) {
+            lost |= event.action.is_empty();
+            names.extend(event.modalias);
+        }
+        if lost {
+            names.extend(drivers::device_names());
+        }
+        load_new(names, &mut known);
+    }
 }
 
 fn load_new(names: BTreeSet<String>, known: &mut BTreeSet<String>) {

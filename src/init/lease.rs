@@ -3,7 +3,7 @@
 //! The script is this program. It sets the address, and keeps the rest for the process that waits for it.
 
 use super::address::mask_length;
-use super::paths;
+use super::{lease6, paths};
 use crate::linux::cards;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr};
@@ -76,19 +76,18 @@ impl Lease {
     }
 
     fn keep(&self, card: &str) -> std::io::Result<()> {
-        let file = Self::file(card);
-        std::fs::create_dir_all(paths::run("lease"))?;
-        // Whole or not at all: somebody is waiting for it.
-        let unfinished = file.with_extension("new");
-        std::fs::write(&unfinished, serde_json::to_vec(self)?)?;
-        std::fs::rename(unfinished, file)
+        paths::write_whole(&Self::file(card), &serde_json::to_vec(self)?)
     }
 }
 
-/// Does what the DHCP client's script has to do.
+/// Does what the script of the DHCP clients has to do.
 #[must_use]
 pub fn handle_event() -> u8 {
     let variable = |name: &str| std::env::var(name).ok();
+    // Only dhcpcd, which is for IPv6, tells by a variable what happened.
+    if let Some(reason) = variable("reason") {
+        return lease6::handle_event(&reason);
+    }
     let (Some(event), Some(card)) = (std::env::args().nth(1), variable("interface")) else { return 1 };
     match event.as_str() {
         "deconfig" => {
@@ -118,7 +117,7 @@ pub fn handle_event() -> u8 {
     0
 }
 
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
     !text.is_empty() && text.len() <= 253 && text.chars().all(fits) && !text.starts_with(['-', '.'])
 }

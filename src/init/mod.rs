@@ -1,9 +1,10 @@
 //! Being PID 1 of the boot image: from the kernel's first process to a clean end.
 //!
-//! One program, three processes. The **supervisor** (PID 1) mounts what everything needs, starts the boot process,
+//! One program, four processes. The **supervisor** (PID 1) mounts what everything needs, starts the boot process,
 //! shows and logs what it says, takes leave of orphans, and carries out what is to happen at the end. The **boot
 //! process** does everything that can fail: drivers, network, server, job, menu. The **lease script** is called by
-//! the DHCP client.
+//! the DHCP clients. The **driver process** loads drivers of new devices while a person is asked what to do after the
+//! boot process has ended.
 //!
 //! Invariants:
 //!
@@ -14,7 +15,7 @@
 //! ```text
 //! kernel ─► supervisor ─► boot process ─► drivers ─► network ─► server, clock ─► job │ script │ menu │ shell
 //!               │  ▲                                     ▲
-//!               │  └── how it ended                      └── lease script ◄─ udhcpc, one for each card
+//!               │  └── how it ended                      └── lease script ◄─ udhcpc and dhcpcd, one for each card
 //!               └─► reboot │ poweroff │ local │ shell │ wait
 //! ```
 
@@ -27,10 +28,13 @@ mod images;
 mod job;
 mod journal;
 mod lease;
+mod lease6;
 mod local_boot;
 mod menu;
 mod network;
+mod network6;
 mod network_report;
+mod network_requests;
 mod parameters;
 mod paths;
 mod secret;
@@ -53,12 +57,15 @@ pub enum Role {
     Supervisor,
     /// The process that does the work.
     Boot,
-    /// The DHCP client's script.
+    /// The script of the DHCP clients.
     Lease,
+    /// The process that loads drivers when the boot process has ended.
+    Drivers,
 }
 
 const BOOT: &str = "remint-boot";
 const LEASE: &str = "remint-lease";
+const DRIVERS: &str = "remint-drivers";
 
 /// What this process is, by its number and the name it was called by; `None` for the program that people call.
 #[must_use]
@@ -73,6 +80,7 @@ fn role_of(id: u32, name: &str) -> Option<Role> {
         "init" if id == 1 => Some(Role::Supervisor),
         BOOT => Some(Role::Boot),
         LEASE => Some(Role::Lease),
+        DRIVERS => Some(Role::Drivers),
         _ => None,
     }
 }
@@ -85,6 +93,7 @@ impl Role {
             Self::Supervisor => supervisor::main(),
             Self::Boot => boot::main().into(),
             Self::Lease => lease::handle_event().into(),
+            Self::Drivers => drivers::watch().into(),
         }
     }
 }
@@ -122,5 +131,6 @@ mod tests {
         assert_eq!(role_of(77, "init"), None);
         assert_eq!(role_of(77, "remint-boot"), Some(Role::Boot));
         assert_eq!(role_of(77, "remint-lease"), Some(Role::Lease));
+        assert_eq!(role_of(77, "remint-drivers"), Some(Role::Drivers));
     }
 }

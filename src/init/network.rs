@@ -1,11 +1,13 @@
 //! A network: all wired cards at once, the booted one preferred.
 //!
 //! Every card is brought up and watched. Where a cable answers, a DHCP client starts. The lease of the card that
-//! booted counts at once; another one's after [`BOOTED_GRACE`]. What was not chosen is put down again, so that
-//! there is one network with one way out.
+//! booted counts at once; another one's after [`BOOTED_GRACE`]. Where no DHCP server answers, IPv6 is asked for as well.
+//! What was not chosen is put down again, so that there is one network with one way out.
 
-use super::address::{AddressRequest, CardName, Device, Mac, Method};
+use super::address::{AddressRequest, CardName, Mac, Method};
 use super::lease::{Lease, SERVER_OPTION, VENDOR_CLASS};
+use super::network_requests::{automatic, requests};
+use super::network6::{Answer6, Clients6};
 use super::parameters::Parameters;
 use super::{LEASE, paths, say, say_step};
 use crate::linux::cards::{self, Card};
@@ -16,7 +18,9 @@ use std::time::{Duration, Instant};
 
 /// How long the card that booted is waited for once another one has its address.
 pub(super) const BOOTED_GRACE: Duration = Duration::from_secs(5);
-/// How long DHCP is waited for once a card has an address of version 6 from a router.
+/// How long a network without DHCP is asked before IPv6 is tried.
+const IPV6_DELAY: Duration = Duration::from_secs(2);
+/// How long DHCP is waited for once a card has an address of version 6.
 const ROUTER_GRACE: Duration = Duration::from_secs(8);
 const POLL: Duration = Duration::from_millis(100);
 /// After so long a person is told what is going on.
@@ -52,7 +56,7 @@ impl Network {
 
 fn stop_client(interface: &str, client: Option<Child>) {
     if let Some(mut client) = client {
-        let _ = client.kill().and_then(|()| client.wait());
+        cards::stop_client(&mut client);
     }
     Lease::forget(interface);
     cards::remove_addresses(interface);
@@ -77,10 +81,23 @@ pub(super) struct Attempt<'a> {
     requests: Vec<AddressRequest>,
     up: BTreeSet<String>,
     clients: BTreeMap<String, Child>,
+    clients6: Clients6,
     pub(super) tried: Tried,
     fixed: BTreeSet<String>,
+    first_asked: Option<Instant>,
     first_lease: Option<Instant>,
-    first_router: Option<Instant>,
+}
+
+/// What a network says about itself.
+#[derive(Default)]
+struct Told {
+    how: &'static str,
+    name_servers: Vec<IpAddr>,
+    domains: Vec<String>,
+    hostname: Option<String>,
+    server: Option<String>,
+    /// Renews it.
+    client: Option<Child>,
 }
 
 impl<'a> Attempt<'a> {
@@ -91,10 +108,11 @@ impl<'a> Attempt<'a> {
             requests: requests(parameters),
             up: BTreeSet::new(),
             clients: BTreeMap::new(),
+            clients6: Clients6::default(),
             tried: Tried::new(),
             fixed: BTreeSet::new(),
+            first_asked: None,
             first_lease: None,
-            first_router: None,
         }
     }
 
@@ -156,14 +174,16 @@ impl<'a> Attempt<'a> {
             }
             Method::Automatic6 => connected.iter().find_map(|card| {
                 let interface = self.interface(request, card)?;
-                let (address, prefix) = cards::global_address6(&interface)?;
-                Some(self.established(&interface, address, prefix, "router advertisement", None, request))
+                self.start_client6(&interface);
+                let answer = self.clients6.answer(&interface)?;
+                Some(self.use_answer6(&interface, answer, request))
             }),
             Method::Static { address, prefix, gateway } => {
                 let card = connected.first()?;
                 let interface = self.interface(request, card)?;
                 self.set_fixed(&interface, address, prefix, gateway)?;
-                Some(self.established(&interface, address, prefix, "fixed address", None, request))
+                let told = Told { how: "fixed address", ..Told::default() };
+                Some(self.established(&interface, address, prefix, told, request))
             }
         }
     }
@@ -218,11 +238,23 @@ impl<'a> Attempt<'a> {
                 say(&format!("debug: asking by DHCP on {interface}"));
                 self.tried.insert(interface.clone(), "asked by DHCP, no answer".to_owned());
                 self.clients.insert(interface, client);
+                self.first_asked.get_or_insert_with(Instant::now);
             }
             Err(said) => {
                 self.tried.insert(interface, said);
             }
         }
+    }
+
+    fn start_client6(&mut self, interface: &str) {
+        let said = match self.clients6.start(interface) {
+            Ok(()) if self.clients.contains_key(interface) => {
+                "asked by DHCP and for IPv6, no answer".to_owned()
+            }
+            Ok(()) => "asked for IPv6, no answer".to_owned(),
+            Err(said) => said,
+        };
+        self.tried.insert(interface.to_owned(), said);
     }
 
     /// The lease to use, where it is time to choose one.
@@ -238,14 +270,17 @@ impl<'a> Attempt<'a> {
             let wait = booted.is_some() && !of_booted(interface) && since.elapsed() < BOOTED_GRACE;
             return if wait { None } else { Some(self.use_lease(interface, lease)) };
         }
-        // Without an answer of DHCP, what a router announced is as good a network.
-        let by_router =
-            self.clients.keys().find_map(|name| Some((name.clone(), cards::global_address6(name)?)));
-        let (interface, (address, prefix)) = by_router?;
-        let since = *self.first_router.get_or_insert_with(Instant::now);
+        // Without an answer of DHCP, IPv6 is as good a network.
+        if self.first_asked.is_none_or(|since| since.elapsed() < IPV6_DELAY) {
+            return None;
+        }
+        let interfaces: Vec<String> = self.clients.keys().cloned().collect();
+        interfaces.iter().for_each(|interface| self.start_client6(interface));
         let request = self.requests.first().cloned()?;
-        (since.elapsed() >= ROUTER_GRACE)
-            .then(|| self.established(&interface, address, prefix, "router advertisement", None, &request))
+        let mut answers =
+            interfaces.into_iter().filter_map(|name| Some((self.clients6.answer(&name)?, name)));
+        let (answer, interface) = answers.next()?;
+        (answer.since.elapsed() >= ROUTER_GRACE).then(|| self.use_answer6(&interface, answer, &request))
     }
 
     fn use_lease(&mut self, interface: &str, lease: &Lease) -> Network {
@@ -257,7 +292,26 @@ impl<'a> Attempt<'a> {
             say(&format!("warning: {said}"));
         }
         let request = self.requests.first().cloned().unwrap_or_else(|| automatic(None));
-        self.established(interface, lease.address.into(), lease.prefix, "dhcp", Some(lease), &request)
+        let told = Told {
+            how: "dhcp",
+            name_servers: lease.name_servers.clone(),
+            domains: lease.domains.clone(),
+            hostname: lease.hostname.clone(),
+            server: lease.server.clone(),
+            client: self.clients.remove(interface),
+        };
+        self.established(interface, lease.address.into(), lease.prefix, told, &request)
+    }
+
+    fn use_answer6(&mut self, interface: &str, answer: Answer6, request: &AddressRequest) -> Network {
+        let told = Told {
+            how: answer.how(),
+            name_servers: answer.lease.name_servers(),
+            domains: answer.lease.domains(),
+            client: self.clients6.take(interface),
+            ..Told::default()
+        };
+        self.established(interface, answer.address, answer.prefix, told, request)
     }
 
     /// Puts down what was not chosen, and tells the system about what was.
@@ -266,35 +320,36 @@ impl<'a> Attempt<'a> {
         interface: &str,
         address: IpAddr,
         prefix: u8,
-        how: &str,
-        lease: Option<&Lease>,
+        told: Told,
         request: &AddressRequest,
     ) -> Network {
-        let kept = lease.and_then(|_| self.clients.remove(interface));
-        for (name, client) in std::mem::take(&mut self.clients) {
+        for (name, mut client) in std::mem::take(&mut self.clients) {
             // What was set by hand on a card stays there.
             if name != interface {
                 stop_client(&name, Some(client));
             } else {
-                let mut client = client;
-                let _ = client.kill().and_then(|()| client.wait());
+                cards::stop_client(&mut client);
             }
         }
+        drop(std::mem::take(&mut self.clients6));
         let mut servers = self.parameters.name_servers.clone();
         servers.extend(&request.name_servers);
-        servers.extend(lease.into_iter().flat_map(|lease| &lease.name_servers));
-        let domains = lease.map(|lease| lease.domains.clone()).unwrap_or_default();
-        if let Err(said) = cards::write_name_servers(&servers, &domains) {
+        servers.extend(told.name_servers);
+        if let Err(said) = cards::write_name_servers(&servers, &told.domains) {
             say(&format!("warning: {said}"));
         }
-        let named = request.hostname.as_deref().or(lease.and_then(|lease| lease.hostname.as_deref()));
-        if let Some(hostname) = named {
+        if let Some(hostname) = request.hostname.as_deref().or(told.hostname.as_deref()) {
             cards::set_hostname(hostname);
         }
+        let how = told.how;
         say_step(&format!("network {interface} {address}/{prefix} via {how}"));
-        let server = lease.and_then(|lease| lease.server.clone());
         self.tried.insert(interface.to_owned(), format!("{address}/{prefix} via {how}"));
-        Network { interface: interface.to_owned(), domains, server, client: kept }
+        Network {
+            interface: interface.to_owned(),
+            domains: told.domains,
+            server: told.server,
+            client: told.client,
+        }
     }
 
     fn fits(&self, request: &AddressRequest, card: &Card) -> bool {
@@ -315,56 +370,6 @@ impl<'a> Attempt<'a> {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         // Those of a network that came up were taken out: they go on renewing its lease.
-        for client in self.clients.values_mut() {
-            let _ = client.kill().and_then(|()| client.wait());
-        }
-    }
-}
-
-fn automatic(device: Option<Device>) -> AddressRequest {
-    AddressRequest { device, method: Method::Automatic, hostname: None, name_servers: Vec::new() }
-}
-
-/// What is asked for, with named VLANs put in: DHCP on every card where nobody asks for anything.
-fn requests(parameters: &Parameters) -> Vec<AddressRequest> {
-    let mut requests = parameters.addresses.clone();
-    if requests.is_empty() {
-        requests.push(automatic(None));
-    }
-    let named = |device: &Device| {
-        let CardName::Kernel(card) = &device.card else { return None };
-        let text = device.vlan.map_or(card.clone(), |vlan| format!("{card}.{vlan}"));
-        parameters.vlans.iter().find(|(name, _)| *name == text).map(|(_, vlan)| vlan.clone())
-    };
-    for request in &mut requests {
-        request.device = match &request.device {
-            Some(device) => Some(named(device).unwrap_or_else(|| device.clone())),
-            None => parameters.vlans.first().map(|(_, device)| device.clone()),
-        };
-    }
-    requests
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn devices(text: &str) -> Vec<Option<String>> {
-        let parameters = Parameters::read(text);
-        assert_eq!(parameters.errors, Vec::<String>::new());
-        requests(&parameters)
-            .into_iter()
-            .map(|request| request.device.map(|device| device.to_string()))
-            .collect()
-    }
-
-    #[test]
-    fn vlans_are_found_by_their_name_or_number() {
-        assert_eq!(devices(""), [None]);
-        assert_eq!(devices("vlan=vlan7:eth1"), [Some("eth1.7".to_owned())]);
-        assert_eq!(devices("vlan=vlan7:eth1 ip=vlan7:dhcp"), [Some("eth1.7".to_owned())]);
-        assert_eq!(devices("vlan=eth1.0007:eth1 ip=dhcp"), [Some("eth1.7".to_owned())]);
-        assert_eq!(devices("ip=10.0.0.5/24:::::eth0.9"), [Some("eth0.9".to_owned())]);
-        assert_eq!(devices("ip=eth0:dhcp ip=eth1:auto6"), [Some("eth0".to_owned()), Some("eth1".to_owned())]);
+        self.clients.values_mut().for_each(cards::stop_client);
     }
 }

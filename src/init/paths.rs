@@ -1,6 +1,6 @@
 //! Where the boot image keeps what it knows while it runs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The log of everything that was said, without secrets.
 pub(super) const LOG: &str = "/run/remint/log";
@@ -25,4 +25,14 @@ pub(super) fn write_private(name: &str, bytes: &[u8]) -> std::io::Result<PathBuf
     options.write(true).create(true).truncate(true).mode(0o600);
     options.open(&path)?.write_all(bytes)?;
     Ok(path)
+}
+
+/// Writes a file whole or not at all: somebody is waiting for it.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let unfinished = path.with_extension("new");
+    std::fs::write(&unfinished, bytes)?;
+    std::fs::rename(unfinished, path)
 }

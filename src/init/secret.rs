@@ -49,8 +49,27 @@ impl Blanker {
     #[must_use]
     pub fn blank(&self, text: &str) -> String {
         let text = blank_passwords(text);
-        self.secrets.iter().fold(text, |text, secret| text.replace(secret.reveal(), BLANK))
+        let text = self.secrets.iter().fold(text, |text, secret| text.replace(secret.reveal(), BLANK));
+        // What was cut off inside a secret is not known by its text.
+        blank_parameter(&text, "remint.token=")
     }
+}
+
+/// Blanks what stands behind a parameter's name, up to the next space or quote.
+fn blank_parameter(text: &str, name: &str) -> String {
+    let mut parts = text.split(name);
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (quote, value) = match part.strip_prefix('"') {
+            Some(value) => ("\"", value),
+            None => ("", part),
+        };
+        let ends = |c: char| if quote.is_empty() { c.is_whitespace() || c == '"' } else { c == '"' };
+        let (_, rest) = value.split_at(value.find(ends).unwrap_or(value.len()));
+        let hidden = if value.len() == rest.len() { "" } else { BLANK };
+        shown.push_str(&format!("{name}{quote}{hidden}{rest}"));
+    }
+    shown
 }
 
 /// Blanks `user:password@` behind every `://`.
@@ -92,5 +111,18 @@ mod tests {
             "get http://***@host:80/x@y and https://host/a@b ://***@r"
         );
         assert_eq!(format!("{:?}", Secret::new("abc")), "***");
+    }
+
+    #[test]
+    fn a_token_that_was_cut_off_is_known_by_its_place() {
+        let blanker = Blanker::new([Secret::new("abcdef")]);
+        for (text, shown) in [
+            ("quiet remint.token=abc", "quiet remint.token=***"),
+            ("remint.token=ab ip=dhcp remint.token=", "remint.token=*** ip=dhcp remint.token="),
+            ("remint.token=\"a b\" ip=dhcp", "remint.token=\"***\" ip=dhcp"),
+            ("give a token with remint.token= or a file", "give a token with remint.token= or a file"),
+        ] {
+            assert_eq!(blanker.blank(text), shown);
+        }
     }
 }

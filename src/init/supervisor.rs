@@ -5,15 +5,15 @@
 use super::ending::Ended;
 use super::journal::Journal;
 use super::parameters::{Action, LogLevel, Parameters};
-use super::{BOOT, LEASE, local_boot, paths};
+use super::{BOOT, DRIVERS, LEASE, local_boot, paths};
 use crate::agent::{self, DiskSettings};
 use crate::linux::power::{self, Ending, Stop, StopRequests};
 use crate::linux::terminal::{self, Consoles};
-use crate::linux::{clock, mounts};
+use crate::linux::{clock, kernel_log, mounts};
 use crate::parallel::lock;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -64,11 +64,12 @@ enum Next {
 
 fn run() {
     let requests = StopRequests::listen();
-    let problems = mounts::mount_basics();
+    let mut problems = mounts::mount_basics();
     power::restart_after_kernel_panic(KERNEL_PANIC);
     let text = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
     let parameters = Parameters::read(&text);
     let level = parameters.log_level.unwrap_or(LogLevel::Info);
+    problems.extend(hide_secrets_of_kernel_log(&text, &parameters));
     terminal::set_kernel_console_level(match level {
         LogLevel::Debug => 8,
         LogLevel::Info | LogLevel::Warning => 4,
@@ -93,6 +94,22 @@ fn run() {
         }
     });
     Supervisor { journal, parameters, asked }.supervise();
+}
+
+/// The kernel's log begins with the command line, and logs are what people send to each other.
+fn hide_secrets_of_kernel_log(text: &str, parameters: &Parameters) -> Option<String> {
+    let blanker = parameters.blanker();
+    if blanker.blank(text) == text {
+        return None;
+    }
+    // What is written anew was shown already.
+    terminal::set_kernel_console_level(1);
+    let hidden = kernel_log::rewrite(|text| blanker.blank(text));
+    let sentence = |error| {
+        let chain = super::server::chain(&error);
+        format!("the kernel's log (dmesg) holds secrets of the command line, do not send it: {chain}")
+    };
+    hidden.err().map(sentence)
 }
 
 /// Hands the command line to the boot process, hides it from everybody else, and lays out the names by which this
@@ -124,7 +141,11 @@ impl Supervisor {
                 (None, Err(fact)) => self.fail(Some(&fact)),
             };
             match next {
-                Next::Retry => self.journal.say("once more"),
+                Next::Retry => {
+                    // The process that loads drivers: the boot process does so itself.
+                    power::end_all_processes(PATIENCE);
+                    self.journal.say("once more");
+                }
                 Next::Stop(action) => self.stop(action),
             }
         }
@@ -136,7 +157,7 @@ impl Supervisor {
             let started = std::io::pipe().and_then(|(reader, writer)| {
                 let errors = writer.try_clone()?;
                 let mut command = Command::new("/proc/self/exe");
-                command.arg0(BOOT).stdin(std::process::Stdio::null()).stdout(writer).stderr(errors);
+                command.arg0(BOOT).stdin(Stdio::null()).stdout(writer).stderr(errors);
                 let child = power::spawn_hearing_signals(&mut command)?;
                 Ok((reader, child))
             });
@@ -168,17 +189,35 @@ impl Supervisor {
         self.journal.say(&format!("end: {}", action.name()));
         match action {
             Action::Shell => {
+                self.watch_devices();
                 self.shell(None);
                 self.ask()
             }
-            Action::Wait => self.ask(),
+            Action::Wait => {
+                self.watch_devices();
+                self.ask()
+            }
             other if failed => {
                 let seconds = COUNTDOWN.as_secs();
                 self.journal.say(&format!("{} in {seconds} s; press a key for a menu", other.name()));
                 self.journal.consoles.forget_input();
-                if self.journal.consoles.wait_for_key(COUNTDOWN) { self.ask() } else { Next::Stop(other) }
+                if !self.journal.consoles.wait_for_key(COUNTDOWN) {
+                    return Next::Stop(other);
+                }
+                self.watch_devices();
+                self.ask()
             }
             other => Next::Stop(other),
+        }
+    }
+
+    /// Whoever is asked may plug in a keyboard or a disk, which need drivers. The boot process, which loaded them, has
+    /// ended.
+    fn watch_devices(&self) {
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0(DRIVERS).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        if let Err(error) = power::spawn_hearing_signals(&mut command) {
+            self.journal.say(&format!("warning: devices that are plugged in now get no driver: {error}"));
         }
     }
 

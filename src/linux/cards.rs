@@ -6,7 +6,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const NETWORK: &str = "/sys/class/net";
 const LIMIT: Duration = Duration::from_secs(10);
@@ -214,10 +214,6 @@ pub fn start_dhcp(
     class: &str,
 ) -> Result<Child, String> {
     let (path, applet) = find_applet("udhcpc").ok_or("the program udhcpc is not installed")?;
-    let output = || {
-        let file = fs::OpenOptions::new().create(true).append(true).open(log);
-        file.map_or_else(|_| Stdio::null(), Stdio::from)
-    };
     let mut command = Command::new(path);
     command
         .args(applet)
@@ -229,8 +225,69 @@ pub fn start_dhcp(
     if let Some(hostname) = hostname {
         command.args(["-x", &format!("hostname:{hostname}")]);
     }
-    command.stdin(Stdio::null()).stdout(output()).stderr(output());
+    command.stdin(Stdio::null()).stdout(output(log)).stderr(output(log));
     command.spawn().map_err(|error| format!("starting udhcpc on {card}: {error}"))
+}
+
+/// Starts dhcpcd for IPv6 on a card: it sets the addresses and routes that routers and DHCPv6 servers give, until it
+/// is ended, and runs `script` at every event.
+///
+/// # Errors
+/// A sentence where it is not installed or cannot be started.
+pub fn start_dhcp6(card: &str, script: &Path, log: &Path) -> Result<Child, String> {
+    let path = program::find("dhcpcd").ok_or("the program dhcpcd is not installed")?;
+    // It keeps there by which identifier servers know this machine.
+    let _ = fs::create_dir_all("/var/lib/dhcpcd");
+    let mut command = Command::new(path);
+    // An identifier made of the hardware address is the same at every boot, so that servers can have a place for it.
+    command.args([
+        "-6",
+        "--nobackground",
+        "--config",
+        "/dev/null",
+        "--duid=ll",
+        "--timeout",
+        "0",
+        "--script",
+    ]);
+    command.arg(script);
+    for option in ["dhcp6_name_servers", "dhcp6_domain_search"] {
+        command.args(["--option", option]);
+    }
+    command.arg(card).stdin(Stdio::null()).stdout(output(log)).stderr(output(log));
+    command.spawn().map_err(|error| format!("starting dhcpcd on {card}: {error}"))
+}
+
+/// Ends a DHCP client, which may put down what it set up.
+pub fn stop_client(client: &mut Child) {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    const PAUSE: Duration = Duration::from_millis(20);
+    if let Ok(id) = i32::try_from(client.id()) {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::Signal::SIGTERM);
+    }
+    let begin = Instant::now();
+    while begin.elapsed() < PATIENCE {
+        if !matches!(client.try_wait(), Ok(None)) {
+            return;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    let _ = client.kill().and_then(|()| client.wait());
+}
+
+/// True where there is an interface of that name.
+#[must_use]
+pub fn is_interface(name: &str) -> bool {
+    !name.is_empty()
+        && !name.contains('/')
+        && !name.starts_with('.')
+        && Path::new(NETWORK).join(name).exists()
+}
+
+/// A log that programs write to, or none.
+fn output(log: &Path) -> Stdio {
+    let file = fs::OpenOptions::new().create(true).append(true).open(log);
+    file.map_or_else(|_| Stdio::null(), Stdio::from)
 }
 
 fn ip(words: &[&str]) -> Result<(), String> {

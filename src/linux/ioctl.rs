@@ -108,6 +108,15 @@ pub(super) fn become_io_flusher() {
     let _ = unsafe { libc::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) };
 }
 
+/// Has `dmesg` begin with what the kernel says from now on.
+pub(super) fn clear_kernel_log() -> nix::Result<()> {
+    /// `SYSLOG_ACTION_CLEAR` of linux/syslog.h.
+    const CLEAR: libc::c_int = 5;
+    // SAFETY: this action takes no buffer.
+    let result = unsafe { libc::klogctl(CLEAR, std::ptr::null_mut(), 0) };
+    Errno::result(result).map(drop)
+}
+
 /// Number of a loop device that is free at this moment.
 pub(super) fn free_loop_number(control: impl AsFd) -> nix::Result<u32> {
     // SAFETY: LOOP_CTL_GET_FREE takes no argument and returns a number.

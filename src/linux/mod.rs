@@ -18,6 +18,7 @@ pub mod fuse;
 mod holders;
 mod identity;
 mod ioctl;
+pub mod kernel_log;
 mod loop_device;
 mod memory;
 mod mounted;

@@ -8,7 +8,7 @@ pub mod site;
 
 use console::Missing;
 use qemu::{Machine, Media};
-use scenario::{Boot, Content, Ends, Firmware, Network, Scenario};
+use scenario::{Boot, Content, Ends, Firmware, Scenario};
 use site::Site;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -34,7 +34,8 @@ pub fn impossible(file: &Path) -> Option<&'static str> {
     let debian = |machine: &Scenario| machine.disk.iter().any(|disk| disk.content == Content::Debian);
     if own_kernel() && any(&|machine| machine.firmware == Firmware::UefiSecureBoot) {
         Some("nobody signed our own kernel")
-    } else if any(&|machine| machine.network == Network::ProxyDhcp) && !qemu::proxy_network_works() {
+    } else if any(&|machine| machine.network.script().is_some_and(|script| !qemu::own_network_works(script)))
+    {
         Some("a network of its own needs root, namespaces, bridges and taps")
     } else if any(&debian) && !nix::unistd::geteuid().is_root() {
         Some("installing a Debian needs root")

@@ -37,8 +37,8 @@ impl Machine {
         let socket = media.folder.join("qmp");
         let errors = std::fs::File::create(media.folder.join("qemu.log")).unwrap();
         let mut command = Command::new("qemu-system-x86_64");
-        if scenario.network == Network::ProxyDhcp {
-            command = in_proxy_network();
+        if let Some(script) = scenario.network.script() {
+            command = in_own_network(script);
             command.arg(media.folder).arg(env!("CARGO_BIN_EXE_remint")).arg("qemu-system-x86_64");
         }
         let mut emulator = command
@@ -167,7 +167,7 @@ fn options(scenario: &Scenario, media: &Media) -> Vec<String> {
                 "user,id=net{number},dhcpstart=10.0.2.{},tftp={tftp},bootfile={boot_file}",
                 15 + number
             ),
-            Network::ProxyDhcp => format!("tap,id=net{number},ifname=tap0,script=no,downscript=no"),
+            _ => format!("tap,id=net{number},ifname=tap0,script=no,downscript=no"),
         };
         let order =
             if scenario.boot == Boot::Network { format!(",bootindex={number}") } else { String::new() };
@@ -191,17 +191,17 @@ pub fn mac(number: usize) -> String {
     format!("52:54:00:00:00:{:02x}", number + 1)
 }
 
-/// `tests/machine/proxy-network`, in namespaces of its own, which end with it.
-fn in_proxy_network() -> Command {
+/// A script of `tests/machine`, in namespaces of its own, which end with it.
+fn in_own_network(script: &str) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--net", "--pid", "--fork", "--kill-child", "--mount-proc"]);
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/machine/proxy-network"));
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(script));
     command
 }
 
 /// Whether a network of its own can be made here: it needs root, namespaces, bridges and taps.
-pub fn proxy_network_works() -> bool {
-    let probe = in_proxy_network().arg("probe").stderr(Stdio::null()).status();
+pub fn own_network_works(script: &str) -> bool {
+    let probe = in_own_network(script).arg("probe").stderr(Stdio::null()).status();
     probe.is_ok_and(|status| status.success())
 }
 

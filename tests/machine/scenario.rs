@@ -85,6 +85,19 @@ pub enum Network {
     User,
     /// `tests/machine/proxy-network`.
     ProxyDhcp,
+    /// `tests/machine/ipv6-network`.
+    Ipv6Managed,
+}
+
+impl Network {
+    /// The script that makes it, where the emulator does not.
+    pub fn script(self) -> Option<&'static str> {
+        match self {
+            Self::User => None,
+            Self::ProxyDhcp => Some("tests/machine/proxy-network"),
+            Self::Ipv6Managed => Some("tests/machine/ipv6-network"),
+        }
+    }
 }
 
 /// How the machine ends.
@@ -230,8 +243,8 @@ impl Scenario {
         if scenario.boot == Boot::Network && scenario.card.is_empty() {
             return refuse("boot = \"network\" needs a card");
         }
-        if scenario.network == Network::ProxyDhcp && scenario.card.len() != 1 {
-            return refuse("the network proxy-dhcp has one card");
+        if scenario.network.script().is_some() && scenario.card.len() != 1 {
+            return refuse("a network of its own has one card");
         }
         if scenario.disk.iter().any(|disk| disk.sector != 512 && matches!(disk.bus, Bus::Ahci | Bus::Sd)) {
             return refuse("the emulator has 512-byte sectors only on ahci and sd");
