@@ -122,6 +122,9 @@ fn options(scenario: &Scenario, media: &Media) -> Vec<String> {
     // No screen, no keyboard, and nothing else that was not asked for; what resets ends.
     add(&["-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot", "-smp", "2", "-m", &memory]);
     add(&["-device", "virtio-rng-pci"]);
+    if let Some(clock) = &scenario.clock {
+        add(&["-rtc", &format!("base={clock}")]);
+    }
     match scenario.firmware {
         Firmware::Bios => add(&["-machine", "pc,graphics=off"]),
         Firmware::Uefi => add(&["-machine", "q35,graphics=off"]),

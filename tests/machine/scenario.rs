@@ -20,6 +20,8 @@ pub struct Scenario {
     /// What the boot medium or the network boot adds to the kernel's command line.
     #[serde(default)]
     pub command_line: String,
+    /// What the machine's clock says when it starts; the right time without it.
+    pub clock: Option<String>,
     #[serde(default = "gib")]
     pub memory_mib: u32,
     pub seconds: u64,
