@@ -14,6 +14,7 @@ mod bitmap;
 mod error;
 mod ext;
 mod fat;
+mod lvm;
 mod ntfs;
 mod signature;
 mod swap;
@@ -62,7 +63,8 @@ const READERS: &[Reader] = &[
 pub fn read(volume: &dyn ReadAt) -> Result<Option<Reading>, Error> {
     // What a container holds may begin where the container does, as in one half of a mirror.
     if let Some(reading) = signature::read_containers(volume)? {
-        return Ok(Some(reading));
+        let is_lvm = reading.file_system.kind == FileSystemKind::LvmPhysicalVolume;
+        return Ok(Some(if is_lvm { lvm::with_map(volume, reading) } else { reading }));
     }
     let mut claims = Vec::new();
     for reader in READERS {

@@ -144,7 +144,7 @@ fn content(reading: Reading) -> Understood {
         {
             Understood { content: Content::Swap(file_system), used: None, finding: None }
         }
-        Some(map) if kind.has_used_map() => {
+        Some(map) if kind.has_used_map() || kind == FileSystemKind::LvmPhysicalVolume => {
             Understood { content: Content::FileSystem(file_system), used: Some(map), finding: None }
         }
         _ if kind.has_used_map() => {
