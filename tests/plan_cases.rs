@@ -69,6 +69,49 @@ fn three_partitions_share_a_terabyte_in_proportion() {
     insta::assert_snapshot!(golden(&three_partitions(), 1_000_204_886_016));
 }
 
+/// A partition whose file system needs so much.
+fn needing(part: Part, gib: u64) -> Part {
+    let mut part = part;
+    if let remint::schema::Content::FileSystem(fs) = &mut part.content {
+        fs.minimum_bytes = gib * GIB;
+    }
+    part
+}
+
+#[test]
+fn three_partitions_that_need_70_gib_fit_on_75_and_80() {
+    let disk = mbr_disk(
+        0,
+        500_107_862_016,
+        SMALL,
+        &[
+            needing(part(1, MIB, 50 * GIB, 0x07, holds(Ntfs, 50 * GIB - 512)), 45),
+            needing(part(2, MIB + 50 * GIB, 20 * GIB, 0x07, holds(Ntfs, 20 * GIB - 512)), 15),
+            needing(part(3, MIB + 70 * GIB, 395 * GIB, 0x83, holds(Ext4, 395 * GIB)), 10),
+        ],
+        0,
+    );
+    insta::assert_snapshot!(golden(&disk, 75 * GIB) + "\n" + &golden(&disk, 80 * GIB));
+    assert!(on(&disk, 70 * GIB).is_err() && on(&disk, 70 * GIB + 4 * MIB).is_ok());
+}
+
+#[test]
+fn shares_below_a_minimum_are_balanced_again() {
+    // 400 million sectors: C needs 63 of them, D 105; their shares would be 320 and 80.
+    let gib = |million: u64| million * 512_000_000 / GIB;
+    let disk = mbr_disk(
+        0,
+        600_000_000 * 512,
+        SMALL,
+        &[
+            needing(part(1, MIB, gib(460) * GIB, 0x07, holds(Ntfs, gib(460) * GIB - 512)), gib(63)),
+            needing(part(2, GIB * 230, gib(115) * GIB, 0x07, holds(Ntfs, gib(115) * GIB - 512)), gib(105)),
+        ],
+        0,
+    );
+    insta::assert_snapshot!(golden(&disk, 400_000_000 * 512));
+}
+
 #[test]
 fn swap_does_not_grow_with_the_disk() {
     let disk = gpt_disk(
