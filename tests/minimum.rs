@@ -79,7 +79,7 @@ fn fragment(folder: &Path, bytes: u64, piece: usize) {
     for turn in 0..turns {
         for file in &files {
             let content = noise.bytes(piece);
-            if file.write_all_at(&content, turn * content.len() as u64).is_err() {
+            if file.write_all_at(&content, turn * u64::try_from(piece).unwrap()).is_err() {
                 return;
             }
         }
