@@ -171,11 +171,11 @@ fn a_partition_of_data_survives_a_deploy_and_a_deploy_that_fails() {
 }
 
 #[test]
-fn a_file_system_grows_in_a_partition_that_is_there() {
+fn a_file_system_grows_and_shrinks_into_partitions_that_are_there() {
     let folder = lab::folder();
     let (disk, target) = (folder.path().join("disk.img"), folder.path().join("target.img"));
     let place =
-        lab::partitioned_disk(&disk, 60 * MIB, 512, &format!("label: gpt\nsize=50MiB, type={LINUX}"))[0];
+        lab::partitioned_disk(&disk, 402 * MIB, 512, &format!("label: gpt\nsize=400MiB, type={LINUX}"))[0];
     let part = folder.path().join("part.img");
     let files = folder.path().join("files");
     fs::create_dir_all(files.join("deep")).unwrap();
@@ -189,7 +189,7 @@ fn a_file_system_grows_in_a_partition_that_is_there() {
         &target,
         GIB,
         512,
-        "label: dos\nsize=20MiB, type=7\nsize=600MiB, type=83\ntype=83\n",
+        "label: dos\nsize=200MiB, type=7\nsize=600MiB, type=83\ntype=83\n",
     );
     lab::overwrite(&target, places[0].start, &lab::Noise::new(7).bytes(20 << 20));
     lab::overwrite(&target, places[2].start, &lab::Noise::new(8).bytes(20 << 20));
@@ -216,5 +216,27 @@ fn a_file_system_grows_in_a_partition_that_is_there() {
     assert_eq!(
         grown["content"]["size_bytes"].as_u64().or(grown["size_bytes"].as_u64()).unwrap(),
         places[1].length
+    );
+
+    // The first partition has 200 MiB, and the captured one 400.
+    let before = others(&target, places[0]);
+    let arguments = [
+        "deploy",
+        "lab",
+        "--from",
+        &store,
+        "--disk",
+        text(&target),
+        "--yes",
+        "--keep-table",
+        "--only",
+        "d0-p1=1",
+    ];
+    remint_ends(0, &arguments);
+    assert!(others(&target, places[0]) == before, "a byte outside the partition changed");
+    EXT4.check(&target, places[0].start, places[0].length);
+    assert_eq!(
+        EXT4.files(&target, places[0].start, places[0].length),
+        EXT4.files(&disk, place.start, place.length)
     );
 }

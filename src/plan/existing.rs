@@ -5,6 +5,7 @@ use super::keep::{Stays, Target, places};
 use super::layout::{Piece, Tie};
 use super::refusal::{Part, Refusal};
 use super::sectors::{self, Verdict};
+use super::sizing::Sizing;
 use super::{place, sizing};
 use crate::schema::{ChosenVolume, Content, Disk, Layout, Role, Table, Volume};
 use crate::units::{ByteRange, Guid, RangeSet};
@@ -146,8 +147,12 @@ fn judge(
     target: &Target,
     warnings: &mut Vec<String>,
 ) -> Result<(), Refusal> {
-    // Swap is made anew with the size that is there.
-    let needs_bytes = if let Content::Swap(_) = volume.content { 0 } else { volume.size_bytes };
+    let needs_bytes = match (&volume.content, sizing::of_content(Some(volume))) {
+        // It is made anew with the size that is there.
+        (Content::Swap(_), _) => 0,
+        (_, Sizing::Shared { minimum_bytes }) => minimum_bytes,
+        _ => volume.size_bytes,
+    };
     let has_bytes = place.length();
     if has_bytes < needs_bytes {
         let (volume, target) = (volume.name.clone(), target.disk.path.clone());
@@ -185,7 +190,8 @@ fn volume_plan(
         volume: Some(volume),
         sizing: sizing::of_content(Some(volume)),
     };
-    let resize = if expand { place::grow(&piece, volume, place, warnings) } else { None };
+    let grown = |warnings| if expand { place::grow(&piece, volume, place, warnings) } else { None };
+    let resize = place::shrink(volume, place).or_else(|| grown(warnings));
     let clause = place::file_system_clause(resize, &piece, place);
     let action = place::action(&volume.content);
     debug_assert!(action != VolumeAction::LeaveEmpty);

@@ -64,7 +64,7 @@ pub(super) fn action(content: &Content) -> VolumeAction {
 }
 
 /// A file system shrinks where its volume did.
-fn shrink(volume: &Volume, place: ByteRange) -> Option<Resize> {
+pub(super) fn shrink(volume: &Volume, place: ByteRange) -> Option<Resize> {
     let Content::FileSystem(fs) = &volume.content else { return None };
     let (from_bytes, to_bytes) = (volume.size_bytes, place.length());
     (to_bytes < from_bytes).then_some(Resize::Shrink { kind: fs.kind, from_bytes, to_bytes })

@@ -122,7 +122,8 @@ pub(super) fn check_existing(plan: &DiskPlan, source: &Disk, found: &Table, faul
             faults.push(Fault::Action { volume: name() });
         }
         let (has_bytes, needs_bytes) = (planned.place.length(), captured.size_bytes);
-        if planned.action == VolumeAction::Write && has_bytes < needs_bytes {
+        let shrinks = super::volumes::shrinks(planned, captured);
+        if planned.action == VolumeAction::Write && has_bytes < needs_bytes && !shrinks {
             faults.push(Fault::TooSmall { part, has_bytes, needs_bytes });
         }
         super::volumes::check_resize(planned, captured, faults);
