@@ -277,6 +277,56 @@ fn a_smaller_disk_does_when_only_free_space_is_missing() {
 }
 
 #[test]
+fn file_systems_are_shrunk_for_a_smaller_disk() {
+    insta::assert_snapshot!(text(&[windows()], &[target("/dev/sda", 256_060_514_304, SMALL)], DYNAMIC));
+}
+
+/// A partition of Windows that needs so much.
+fn needing(number: u32, start: u64, size: u64, needed: u64) -> Part {
+    let mut fs = file_system(Ntfs, size - 512);
+    fs.minimum_bytes = needed;
+    part(number, start, size, BASIC_DATA, Content::FileSystem(fs))
+}
+
+#[test]
+fn every_disk_from_the_minimum_on_is_accepted() {
+    // CloneDeploy erased targets of 75 and 80 GiB and refused them then; 70 are enough.
+    let parts = [
+        needing(1, MIB, 50 * GIB, 45 * GIB),
+        needing(2, MIB + 50 * GIB, 20 * GIB, 15 * GIB),
+        needing(3, MIB + 70 * GIB, 395 * GIB, 10 * GIB),
+    ];
+    let disk = gpt_disk(0, DISK_500_GB, SMALL, &parts);
+    let minimum = 70 * GIB + MIB + 33 * 512;
+    for size in [minimum, 71 * GIB, 75 * GIB, 80 * GIB] {
+        let plan = deploy(std::slice::from_ref(&disk), &[target("/dev/sda", size, SMALL)], DYNAMIC).unwrap();
+        assert_eq!(plan.disks[0].minimum_disk_bytes, minimum);
+    }
+    insta::assert_snapshot!(text(
+        std::slice::from_ref(&disk),
+        &[target("/dev/sda", 75 * GIB, SMALL)],
+        DYNAMIC
+    ));
+    insta::assert_snapshot!(refusal(disk, target("/dev/sda", minimum - 512, SMALL), DYNAMIC).to_string());
+}
+
+#[test]
+fn shares_are_balanced_again_where_a_minimum_binds() {
+    // FOG: a disk of 400 million sectors, C needs 63 and D 105 of them; shares of 320 and 80 were clamped and D was
+    // left below its minimum.
+    let sectors = |millions: u64| millions * 1_000_000 * 512 / MIB * MIB;
+    let parts = [
+        needing(1, MIB, sectors(640), sectors(63)),
+        needing(2, MIB + sectors(640), sectors(160), sectors(105)),
+    ];
+    let disk = gpt_disk(0, sectors(800) + 2 * MIB, SMALL, &parts);
+    let plan = deploy(&[disk], &[target("/dev/sda", sectors(400), SMALL)], DYNAMIC).unwrap();
+    let sizes: Vec<u64> = plan.disks[0].volumes.iter().skip(1).map(|volume| volume.place.length()).collect();
+    assert!((sectors(105)..sectors(105) + MIB).contains(&sizes[1]), "{sizes:?}");
+    assert!(sizes[0] > sectors(400) - sectors(105) - 4 * MIB, "{sizes:?}");
+}
+
+#[test]
 fn an_image_of_two_disks() {
     let second = Disk { number: 1, ..bare_disk(1, 500 * GIB, SMALL, holds(Xfs, 500 * GIB)) };
     let targets = [target("/dev/sda", 160 * GIB, SMALL), target("/dev/sdb", TIB, SMALL)];

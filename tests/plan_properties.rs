@@ -355,7 +355,7 @@ proptest! {
     #[test]
     fn a_damaged_plan_is_found(
         disk in image(),
-        damage in 0usize..10,
+        damage in 0usize..11,
         which in any::<prop::sample::Index>(),
     ) {
         let options = DeployOptions { layout: Layout::Dynamic, free_space: FreeSpace::Keep, expand: true, wishes: Vec::new(), keep: Keep::Nothing, without: Vec::new() };
@@ -379,6 +379,9 @@ proptest! {
             }
             7 => of.volumes[volume].resize =
                 Some(Resize::Grow { kind: FileSystemKind::Btrfs, from_bytes: 1, to_bytes: 2 }),
+            // What did not become smaller is not shrunk.
+            10 => of.volumes[volume].resize =
+                Some(Resize::Shrink { kind: Ext4, from_bytes: 2, to_bytes: 1 }),
             8 => match &mut of.table {
                 Table::Gpt(gpt) => gpt.partitions[0].first_lba.0 += 1,
                 Table::Mbr(mbr) => mbr.partitions[0].first_lba.0 += 1,

@@ -4,8 +4,10 @@
 
 mod lab;
 
-use lab::running::Watched;
+use lab::running::{Running, Watched};
 use lab::{GIB, Kind, MIB, Mount, Noise, text};
+use nix::sys::signal::Signal;
+use remint::progress::{Event, Phase};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -199,10 +201,26 @@ fn what_cannot_shrink_is_refused_with_the_smallest_disk_before_anything_is_writt
     assert_eq!(lab::traces(&target), before);
 }
 
+/// Stopped, killed, and with an image that fails: each time while the file system is being shrunk.
 #[test]
-fn a_deploy_whose_image_fails_while_it_shrinks_leaves_no_table() {
-    let (captured, _) = with_data_at_the_end(&EXT4, LINUX, 6 * GIB);
-    let target = captured.target(2 * GIB);
+fn a_deploy_that_ends_while_it_shrinks_leaves_no_table_and_nothing_behind() {
+    let (captured, files) = with_data_at_the_end(&EXT4, LINUX, 6 * GIB);
+    let store = captured.store();
+    for signal in [Signal::SIGINT, Signal::SIGKILL] {
+        let target = captured.target(2 * GIB);
+        let deploy = ["deploy", "lab", "--from", &store, "--disk", text(&target), "--yes"];
+        let mut running = Running::start(&[&deploy, captured.share()].concat());
+        running.wait_for(|event| matches!(event, Event::VolumeStarted { phase: Phase::Resize, .. }));
+        running.signal(signal);
+        let ended = running.end();
+        if signal == Signal::SIGINT {
+            assert_eq!(ended.code, Some(4), "{:?}", ended.events);
+            assert!(ended.failure().0.contains("stopped on request"), "{:?}", ended.events);
+        }
+        nothing_is_recognised(&target);
+        nothing_stays();
+    }
+
     // The chunk with the last large file: it is needed only when its blocks are moved.
     let store = captured.folder.path().join("store");
     let index = lab::run("find", &[text(&store), "-name", "d0-p1.caibx"]);
@@ -212,17 +230,46 @@ fn a_deploy_whose_image_fails_while_it_shrinks_leaves_no_table() {
     let id = id.to_string();
     let folder: String = id.chars().take(4).collect();
     let chunk = store.join("chunks").join(folder).join(format!("{id}.cacnk"));
-    let mut frame = fs::read(&chunk).unwrap();
+    let whole = fs::read(&chunk).unwrap();
+    let mut frame = whole.clone();
     let middle = frame.len() / 2;
     frame[middle] ^= 0xFF;
     fs::write(&chunk, frame).unwrap();
-    let said =
-        lab::remint_ends(4, &["deploy", "lab", "--from", text(&store), "--disk", text(&target), "--yes"]);
+    let target = captured.target(2 * GIB);
+    let deploy = ["deploy", "lab", "--from", text(&store), "--disk", text(&target), "--yes"];
+    let deploy = [&deploy, captured.share()].concat();
+    let said = lab::remint_ends(4, &deploy);
     assert!(said.contains("shrinking") && said.contains(&id), "{said}");
-    let whole = lab::Loop::new(&target, 0, 2 * GIB, true);
+    nothing_is_recognised(&target);
+    nothing_stays();
+
+    fs::write(&chunk, whole).unwrap();
+    lab::remint_ends(0, &deploy);
+    let place = lab::partitions(&target, 512)[0];
+    assert!(EXT4.files(&target, place.start, place.length) == files, "not every file is the same");
+}
+
+fn nothing_is_recognised(target: &Path) {
+    let whole = lab::Loop::new(target, 0, 2 * GIB, true);
     assert_eq!(lab::run_allowing("blkid", &["-p", &whole.0], &[2]), "", "something is recognised");
     drop(whole);
-    assert!(is_zero(&target, 0) && is_zero(&target, 2 * GIB - MIB));
+    assert!(is_zero(target, 0) && is_zero(target, 2 * GIB - MIB));
+}
+
+/// Waits until no device stands on a file of ours and nothing of ours is mounted.
+fn nothing_stays() {
+    for _ in 0..300 {
+        let devices = lab::run("losetup", &["--list", "--noheadings", "--output", "SIZELIMIT,BACK-FILE"]);
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        // What has no place in the tree of files shows the name that it had in its own; other tests have other sizes.
+        let size = (6 * GIB).to_string();
+        let ours = devices.lines().any(|line| line.contains("/volume") && line.contains(&size));
+        if !ours && !mounts.contains("fuse remint ") {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("{}", lab::run("losetup", &["--list"]));
 }
 
 fn is_zero(disk: &Path, start: u64) -> bool {

@@ -8,7 +8,9 @@ use crate::units::ByteRange;
 use nix::errno::Errno;
 use nix::libc;
 use nix::request_code_none;
-use std::os::fd::{AsFd, AsRawFd};
+use std::ffi::CString;
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 /// `LO_FLAGS_READ_ONLY`.
 pub(super) const LOOP_READ_ONLY: u32 = 1;
@@ -98,6 +100,71 @@ pub(super) fn start_write_back(file: impl AsFd) -> nix::Result<()> {
     // SAFETY: sync_file_range takes no pointers; length 0 means up to the end of the file.
     let result = unsafe { libc::sync_file_range(file.as_fd().as_raw_fd(), 0, 0, flags) };
     Errno::result(result).map(drop)
+}
+
+/// Mounts a FUSE connection, with a folder at its root, where no path leads: the mount is gone when it is closed, and
+/// with it when this process ends. Linux 5.5 and later (`linux/mount.h`).
+pub(super) fn mount_fuse(connection: impl AsFd) -> nix::Result<OwnedFd> {
+    const FSOPEN_CLOEXEC: libc::c_uint = 1;
+    const FSCONFIG_SET_STRING: libc::c_uint = 1;
+    const FSCONFIG_CMD_CREATE: libc::c_uint = 6;
+    const FSMOUNT_CLOEXEC: libc::c_uint = 1;
+    // MOUNT_ATTR_NOSUID, _NODEV, _NOEXEC and _NOATIME.
+    const ATTRIBUTES: libc::c_uint = 2 | 4 | 8 | 0x10;
+    // SAFETY: fsopen reads one string that ends with a zero.
+    let context = unsafe { libc::syscall(libc::SYS_fsopen, c"fuse".as_ptr(), FSOPEN_CLOEXEC) };
+    let context = new_descriptor(context)?;
+    let number = CString::new(connection.as_fd().as_raw_fd().to_string()).map_err(|_| Errno::EINVAL)?;
+    let settings = [
+        (c"source", c"remint"),
+        (c"fd", number.as_c_str()),
+        (c"rootmode", c"40000"),
+        (c"user_id", c"0"),
+        (c"group_id", c"0"),
+    ];
+    for (key, value) in settings {
+        // SAFETY: fsconfig reads two strings that end with a zero and live during the call.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_fsconfig,
+                context.as_raw_fd(),
+                FSCONFIG_SET_STRING,
+                key.as_ptr(),
+                value.as_ptr(),
+                0,
+            )
+        };
+        Errno::result(result)?;
+    }
+    let nothing = std::ptr::null::<libc::c_char>();
+    // SAFETY: this command takes no strings.
+    let result = unsafe {
+        libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), FSCONFIG_CMD_CREATE, nothing, nothing, 0)
+    };
+    Errno::result(result)?;
+    // SAFETY: fsmount takes numbers only.
+    let mounted =
+        unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), FSMOUNT_CLOEXEC, ATTRIBUTES) };
+    new_descriptor(mounted)
+}
+
+/// Moves an open file to a descriptor with a high number.
+///
+/// When a process is killed, its descriptors are closed from the lowest on, and what that leads to is done in the
+/// opposite order: what has the highest number is over first.
+pub(super) fn to_high_descriptor(file: File) -> File {
+    const LOWEST: libc::c_int = 512;
+    // SAFETY: this command takes numbers only.
+    let high = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD_CLOEXEC, LOWEST) };
+    // Where so many descriptors are not allowed, the file stays where it is.
+    new_descriptor(high.into()).map_or(file, File::from)
+}
+
+/// Takes over the descriptor that a system call returned.
+fn new_descriptor(result: libc::c_long) -> nix::Result<OwnedFd> {
+    let number = i32::try_from(Errno::result(result)?).map_err(|_| Errno::EBADF)?;
+    // SAFETY: the kernel has just made this descriptor for this process, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// Tells the kernel that this thread is on the way of pages to a disk, so that it never waits for such pages to be

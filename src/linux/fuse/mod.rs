@@ -3,8 +3,8 @@
 //! Invariants:
 //!
 //! - The file has the size of the disk, and only its bytes can be changed.
-//! - Nothing stays: the place where it is mounted is gone before any other program sees the file, which is handed
-//!   on as an open descriptor. When this program ends, however, the kernel ends every request with an error.
+//! - Nothing stays: it is mounted where no path leads, and handed on as an open descriptor. When this program ends,
+//!   however, the mount is gone and the kernel ends every request with an error.
 //! - A program that dies, hangs or keeps the file open cannot keep this one: serving ends with the work, at the
 //!   latest after [`LAST_REQUESTS`].
 //!
@@ -17,14 +17,14 @@ use super::{Error, ioctl, program};
 use crate::blockio::WriteAt;
 use crate::units::{ByteRange, u64_from, usize_from};
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
 use nix::libc;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use protocol::{FILE, NAME, Operation, ROOT, Reply, Request};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -46,15 +46,14 @@ const LOADING: Duration = Duration::from_secs(60);
 /// # Errors
 /// [`Error::Unsupported`] where the kernel has no FUSE or this process may not mount.
 pub fn serve<T>(disk: &dyn WriteAt, work: impl FnOnce(&File) -> T) -> Result<(T, Option<io::Error>), Error> {
-    let connection = open_device()?;
-    let at = tempfile::Builder::new()
-        .prefix("remint-volume-")
-        .tempdir()
-        .map_err(Error::io("making a directory for a file of our own"))?;
-    let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", connection.as_raw_fd());
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
-    mount(Some("remint"), at.path(), Some("fuse"), flags, Some(options.as_str()))
-        .map_err(Error::io("mounting a file of our own with FUSE"))?;
+    // Where this process is killed, the connection has to end before the devices that stand on the file are closed.
+    let connection = ioctl::to_high_descriptor(open_device()?);
+    let root = ioctl::mount_fuse(&connection).map_err(|error| match error {
+        Errno::ENOSYS | Errno::EINVAL => Error::unsupported(format!(
+            "this kernel does not mount a file of our own ({error}); use Linux 5.5 or later"
+        )),
+        error => Error::io("mounting a file of our own with FUSE")(error),
+    })?;
     let done = AtomicBool::new(false);
     let failure = Mutex::new(None);
     let result = thread::scope(|scope| {
@@ -63,11 +62,9 @@ pub fn serve<T>(disk: &dyn WriteAt, work: impl FnOnce(&File) -> T) -> Result<(T,
         let server = Server { disk, done: &done, failure: &failure };
         // The thread owns the connection: where it ends, requests end.
         scope.spawn(move || server.run(&connection));
-        let opened = OpenOptions::new().read(true).write(true).open(at.path().join(NAME));
-        let unmounted = umount2(at.path(), MntFlags::MNT_DETACH);
-        let file = opened.map_err(Error::io("opening a file of our own"))?;
-        unmounted.map_err(Error::io("hiding a file of our own"))?;
-        drop(at);
+        let file = openat(&root, NAME, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty());
+        drop(root);
+        let file = File::from(file.map_err(Error::io("opening a file of our own"))?);
         Ok(work(&file))
     })?;
     Ok((result, failure.into_inner().unwrap_or_else(PoisonError::into_inner)))

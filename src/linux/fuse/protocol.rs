@@ -61,7 +61,7 @@ pub(super) enum Operation<'a> {
         range: Option<ByteRange>,
     },
     Synchronise,
-    /// Needs an answer that says nothing: release, flush of a descriptor, statistics, access.
+    /// Needs an answer that says nothing: release, access.
     Acknowledge,
     /// Gets no answer: forget and interrupt.
     Silent,
@@ -105,8 +105,8 @@ fn operation(opcode: u32, arguments: &[u8]) -> Result<Operation<'_>, OutOfBounds
             let length = usize_from(read_u32le(arguments, 16)?.into());
             Operation::Write { offset: read_u64le(arguments, 8)?, bytes: read_slice(arguments, 40, length)? }
         }
-        // Release, flush, access.
-        18 | 25 | 34 => Operation::Acknowledge,
+        // Release, access. That nothing answers the flush of a descriptor (25) is what keeps one from being asked for.
+        18 | 34 => Operation::Acknowledge,
         20 => Operation::Synchronise,
         26 => Operation::Init {
             major: read_u32le(arguments, 0)?,
@@ -194,10 +194,12 @@ impl Reply {
         self.u32(mode).u32(links).bytes(&[0; 12]).u32(PAGE_BYTES).u32(0)
     }
 
-    /// `struct fuse_open_out`: no handle; what is in the kernel's cache stays true.
+    /// `struct fuse_open_out`: no handle; what is in the kernel's cache stays true, and closing a descriptor asks for
+    /// nothing. A process that is killed closes its descriptors when nobody is left in it to answer.
     pub(super) fn opened(&mut self) -> &mut Self {
         const FOPEN_KEEP_CACHE: u32 = 2;
-        self.u64(0).u32(FOPEN_KEEP_CACHE).u32(0)
+        const FOPEN_NOFLUSH: u32 = 32;
+        self.u64(0).u32(FOPEN_KEEP_CACHE | FOPEN_NOFLUSH).u32(0)
     }
 
     /// `struct fuse_write_out`.
