@@ -120,6 +120,12 @@ fn reason(piece: &Piece<'_>, place: ByteRange, layout: Layout, resize: Option<Re
         Sizing::Shared { .. } if piece.part == Part::WholeDisk => {
             format!("{name} has {new} instead of {old}, because it is alone on the disk")
         }
+        Sizing::Shared { minimum_bytes }
+            if place.length() < piece.old.length()
+                && place.length() < minimum_bytes.saturating_add(ALIGNMENT_BYTES) =>
+        {
+            format!("{name} has {new} instead of {old}, the least that its content needs")
+        }
         Sizing::Shared { .. } => {
             format!(
                 "{name} has {new} instead of {old}, its share of the disk in proportion to its original size"
