@@ -22,7 +22,7 @@ use crate::units::{ByteRange, MIB};
 use std::io;
 
 /// For what a tool writes behind the new end: copies of superblocks, and a bitmap before it is moved.
-const KEPT_BYTES: u64 = 64 * MIB;
+const KEPT_BYTES: u64 = 192 * MIB;
 
 /// Shrinks the file system of a volume whose lower part is written.
 pub(super) fn shrink(
