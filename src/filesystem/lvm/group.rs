@@ -1,5 +1,6 @@
 //! A volume group whose only physical volume is at hand: which of its extents belong to whom.
 
+use super::label::Labelled;
 use super::text::{self, Node, Section};
 use crate::units::ByteRange;
 use std::collections::BTreeSet;
@@ -34,10 +35,10 @@ pub(super) struct LogicalVolume {
     pub is_plain: bool,
 }
 
-/// Understands the metadata of a group for the physical volume with this UUID; `None` where there is any doubt, or
+/// Understands the metadata of a group for the physical volume that they were found on; `None` where there is any doubt, or
 /// where the group has more than this one.
-pub(super) fn read(metadata: &str, uuid: &str, size_bytes: u64) -> Option<Group> {
-    let root = text::parse(metadata)?;
+pub(super) fn read(found: &Labelled, size_bytes: u64) -> Option<Group> {
+    let root = text::parse(&found.text)?;
     let mut sections = root.iter().filter_map(|(name, node)| match node {
         Node::Section(section) => Some((name, section)),
         _ => None,
@@ -49,14 +50,17 @@ pub(super) fn read(metadata: &str, uuid: &str, size_bytes: u64) -> Option<Group>
     let (Some((member, Node::Section(physical))), None) = (members.next(), members.next()) else {
         return None;
     };
-    if text::text(physical, "id")?.replace('-', "") != uuid {
+    if text::text(physical, "id")?.replace('-', "") != found.uuid {
         return None;
     }
     let start = text::number(physical, "pe_start")?.checked_mul(SECTOR_BYTES)?;
     let count = text::number(physical, "pe_count").filter(|count| *count <= MOST_EXTENTS)?;
     let data = ByteRange::at(start, count.checked_mul(extent_bytes)?)?;
-    // The label stands in front.
-    if start < 4 * SECTOR_BYTES || data.end() > size_bytes {
+    // The label stands in front, and extents do not lie on what describes them.
+    if start < 4 * SECTOR_BYTES
+        || data.end() > size_bytes
+        || found.areas.iter().any(|area| area.overlaps(data))
+    {
         return None;
     }
     let space = Space { member, data, extent_bytes };
@@ -202,6 +206,10 @@ mod tests {
     const UUID: &str = "abcdef0000";
     const SIZE: u64 = 1 << 30;
 
+    fn labelled(text: &str, uuid: &str) -> Labelled {
+        Labelled { uuid: uuid.to_owned(), text: text.to_owned(), areas: vec![ByteRange::new(4096, 1 << 20)] }
+    }
+
     fn metadata(volumes: &str) -> String {
         format!(
             "vg {{ id = \"x\" seqno = 7 extent_size = 2048 physical_volumes {{ pv0 {{ id = \"abc-def-0000\" pe_start = 2048 \
@@ -220,7 +228,7 @@ mod tests {
     }
 
     fn plain(volumes: &[String]) -> Option<Vec<(String, bool, u64)>> {
-        let group = read(&metadata(&volumes.concat()), UUID, SIZE)?;
+        let group = read(&labelled(&metadata(&volumes.concat()), UUID), SIZE)?;
         let bytes =
             |volume: &LogicalVolume| volume.places.iter().map(|place| place.length()).sum::<u64>() >> 20;
         Some(group.volumes.iter().map(|v| (v.name.clone(), v.is_plain, bytes(v))).collect())
@@ -277,13 +285,17 @@ mod tests {
         let overlapping = [volume("a", VISIBLE, &striped(0, 10)), volume("b", VISIBLE, &striped(9, 1))];
         assert_eq!(plain(&overlapping), None);
         let good = metadata("");
-        assert!(read(&good, UUID, SIZE).is_some());
-        assert_eq!(read(&good, "another", SIZE), None);
-        assert_eq!(read(&good, UUID, 50 << 20), None, "extents beyond the end");
-        for (from, to) in [("pe_start = 2048", "pe_start = 0"), ("extent_size = 2048", "extent_size = 0")] {
-            assert_eq!(read(&good.replace(from, to), UUID, SIZE), None, "{to}");
+        assert!(read(&labelled(&good, UUID), SIZE).is_some());
+        assert_eq!(read(&labelled(&good, "another"), SIZE), None);
+        assert_eq!(read(&labelled(&good, UUID), 50 << 20), None, "extents beyond the end");
+        for (from, to) in [
+            ("pe_start = 2048", "pe_start = 0"),
+            ("pe_start = 2048", "pe_start = 2047"),
+            ("extent_size = 2048", "extent_size = 0"),
+        ] {
+            assert_eq!(read(&labelled(&good.replace(from, to), UUID), SIZE), None, "{to}");
         }
         let two = good.replace("pv0 {", "pv1 { id = \"y\" pe_start = 2048 pe_count = 1 } pv0 {");
-        assert_eq!(read(&two, UUID, SIZE), None, "a group of two");
+        assert_eq!(read(&labelled(&two, UUID), SIZE), None, "a group of two");
     }
 }

@@ -18,7 +18,7 @@
 
 use crate::blockio::{ReadAt, read_vec};
 use crate::units::checksum::crc32;
-use crate::units::{read_slice, read_u32le, read_u64le, u64_from, usize_from};
+use crate::units::{ByteRange, read_slice, read_u32le, read_u64le, u64_from, usize_from};
 
 const SECTOR: usize = 512;
 const CRC_SEED: u32 = 0xF597_A6CF;
@@ -34,6 +34,8 @@ pub(super) struct Labelled {
     pub uuid: String,
     /// The metadata of the group.
     pub text: String,
+    /// Where metadata stand on the volume, also areas that are not in use.
+    pub areas: Vec<ByteRange>,
 }
 
 /// Reads the label and the text. `None` where there is none, or any doubt: several labels or texts, a checksum that is
@@ -46,15 +48,17 @@ pub(super) fn read(volume: &dyn ReadAt) -> Option<Labelled> {
     let mut at = header.checked_add(40)?;
     let _data = areas(label, &mut at)?;
     let metadata = areas(label, &mut at)?;
-    let mut texts = Vec::new();
+    let (mut texts, mut areas) = (Vec::new(), Vec::new());
     for (start, size) in metadata {
+        areas.push(ByteRange::at(start, size)?);
         match text(volume, start, size)? {
             Area::Text(text) => texts.push(text),
             Area::Ignored => {}
         }
     }
     let (first, others) = texts.split_first()?;
-    others.iter().all(|other| other == first).then(|| Labelled { uuid: uuid.to_owned(), text: first.clone() })
+    let agree = others.iter().all(|other| other == first);
+    agree.then(|| Labelled { uuid: uuid.to_owned(), text: first.clone(), areas })
 }
 
 fn label(volume: &dyn ReadAt, sector: u64) -> Option<Vec<u8>> {

@@ -26,7 +26,7 @@ use mapped::Mapped;
 /// Adds the map to what the signature says about a physical volume, where there can be one.
 pub(super) fn with_map(volume: &dyn ReadAt, mut reading: Reading) -> Reading {
     let size_bytes = volume.size_bytes();
-    let group = label::read(volume).and_then(|found| group::read(&found.text, &found.uuid, size_bytes));
+    let group = label::read(volume).and_then(|found| group::read(&found, size_bytes));
     let Some(group) = group else { return reading };
     let mut used = RangeSet::of(ByteRange::new(0, size_bytes));
     used.remove(group.data);
