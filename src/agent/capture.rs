@@ -9,7 +9,7 @@ use crate::image::{ImageName, ImageVersion, Manifest, Store, StoreError, Version
 use crate::linux::DiskReader;
 use crate::plan::{self, CaptureOptions};
 use crate::progress::{Event, Monitor, Phase};
-use crate::schema::{Compression, OnReadError};
+use crate::schema::{Compression, Destination, OnReadError};
 use anyhow::{Context, Result, bail};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ pub struct CaptureRequest {
     /// Where it goes.
     pub store: StoreSettings,
     /// The disks; empty for the only one.
-    pub disks: Vec<String>,
+    pub disks: Vec<Destination>,
     /// How the disks are looked at.
     pub disk_settings: DiskSettings,
     /// What is captured.

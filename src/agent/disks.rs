@@ -6,9 +6,10 @@ use crate::linux::{self, DiskReader};
 use crate::machine::{DiskKind, Holder, MachineDisk};
 use crate::partition::{self, Trust};
 use crate::progress::{Event, Monitor, Silent};
-use crate::schema::Table;
+use crate::schema::{Destination, Table};
 use crate::units::SectorSize;
 use anyhow::{Context, Result, bail};
+use std::path::Path;
 
 /// How disks are looked at.
 #[derive(Debug, Clone, Copy, Default)]
@@ -39,13 +40,13 @@ pub struct Inspected {
 
 /// Inspects the named disks, or every disk of the machine. A named disk that cannot be read is an error; one among
 /// all does not keep the others from being shown.
-pub fn inspect(paths: &[String], settings: DiskSettings) -> Result<Inspected> {
-    let machine = if paths.is_empty() { linux::disks()? } else { named(paths, settings)? };
+pub fn inspect(wanted: &[Destination], settings: DiskSettings) -> Result<Inspected> {
+    let machine = if wanted.is_empty() { linux::disks()? } else { named(wanted, settings)? };
     let mut inspected = Inspected { disks: Vec::new(), problems: Vec::new() };
     for (number, disk) in (0u32..).zip(machine) {
         match read(number, disk, settings, &Silent) {
             Ok(disk) => inspected.disks.push(disk),
-            Err(error) if paths.is_empty() => inspected.problems.push(format!("{error:#}")),
+            Err(error) if wanted.is_empty() => inspected.problems.push(format!("{error:#}")),
             Err(error) => return Err(error),
         }
     }
@@ -64,11 +65,51 @@ pub fn partition_guids(disks: &[InspectedDisk]) -> Vec<String> {
     partitions.map(|partition| partition.partition_guid.to_string().to_lowercase()).collect()
 }
 
+/// True where the device, file or disk is there, and there is one of it.
+#[must_use]
+pub fn is_there(wanted: &Destination) -> bool {
+    path_of(wanted).is_ok_and(|path| Path::new(&path).exists())
+}
+
+/// The path of the disk that a person means.
+pub(super) fn path_of(wanted: &Destination) -> Result<String> {
+    match wanted {
+        Destination::Path(path) => Ok(path.clone()),
+        Destination::Serial(_) | Destination::Wwn(_) => {
+            the_one(wanted, &linux::disks()?).map(|disk| disk.path.clone())
+        }
+    }
+}
+
+/// The one disk of `all` that has a serial number or a WWN.
+fn the_one<'a>(wanted: &Destination, all: &'a [MachineDisk]) -> Result<&'a MachineDisk> {
+    let fits = |disk: &&MachineDisk| match wanted {
+        Destination::Path(path) => disk.path == *path,
+        Destination::Serial(serial) => {
+            disk.serial.as_deref().is_some_and(|found| found.trim() == serial.trim())
+        }
+        Destination::Wwn(wwn) => {
+            disk.wwn.as_deref().is_some_and(|found| found.eq_ignore_ascii_case(wwn.trim()))
+        }
+    };
+    let mut fitting = all.iter().filter(fits);
+    match (fitting.next(), fitting.next()) {
+        (Some(disk), None) => Ok(disk),
+        (Some(one), Some(other)) => {
+            bail!("{wanted} is both {} and {}; name it by its path", one.path, other.path)
+        }
+        (None, _) => {
+            let found: Vec<String> = all.iter().map(|disk| disk.path.clone()).collect();
+            bail!("this machine does not have {wanted} (found: {}); name another disk", found.join(", "))
+        }
+    }
+}
+
 /// The disks that a person named.
-pub(super) fn named(paths: &[String], settings: DiskSettings) -> Result<Vec<MachineDisk>> {
+pub(super) fn named(wanted: &[Destination], settings: DiskSettings) -> Result<Vec<MachineDisk>> {
     let mut disks: Vec<MachineDisk> = Vec::new();
-    for path in paths {
-        let disk = with_its_sectors(linux::disk(path, settings.sector_size)?, settings)?;
+    for path in wanted {
+        let disk = with_its_sectors(linux::disk(&path_of(path)?, settings.sector_size)?, settings)?;
         if disks.iter().any(|other| other.path == disk.path) {
             bail!("{path} is named twice");
         }
@@ -153,4 +194,48 @@ pub(super) fn read_source(
 pub(super) fn held(disk: &MachineDisk) -> Option<String> {
     let holders: Vec<String> = disk.holders.iter().map(Holder::to_string).collect();
     (!holders.is_empty()).then(|| holders.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::MIB;
+
+    fn disk(path: &str, serial: &str, wwn: Option<&str>) -> MachineDisk {
+        MachineDisk {
+            path: path.to_owned(),
+            kind: DiskKind::Device,
+            size_bytes: MIB,
+            logical_sector_bytes: SectorSize::B512,
+            physical_sector_bytes: SectorSize::B512,
+            model: None,
+            serial: Some(serial.to_owned()),
+            wwn: wwn.map(str::to_owned),
+            transport: None,
+            removable: false,
+            read_only: false,
+            can_discard: false,
+            boot_medium: false,
+            holders: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_serial_number_or_a_wwn_names_one_disk_or_none() {
+        let all = [
+            disk("/dev/sda", " WD-1", Some("naa.5000C500")),
+            disk("/dev/sdb", "0", None),
+            disk("/dev/sdc", "0", None),
+        ];
+        let found = |wanted: &str| {
+            let Ok(wanted) = wanted.parse::<Destination>();
+            the_one(&wanted, &all).map(|disk| disk.path.as_str()).map_err(|error| error.to_string())
+        };
+        assert_eq!(found("serial:WD-1"), Ok("/dev/sda"));
+        assert_eq!(found("wwn:naa.5000c500"), Ok("/dev/sda"));
+        let twice = found("serial:0").unwrap_err();
+        assert!(twice.contains("both /dev/sdb and /dev/sdc"), "{twice}");
+        let missing = found("serial:WD").unwrap_err();
+        assert!(missing.contains("(found: /dev/sda, /dev/sdb, /dev/sdc)"), "{missing}");
+    }
 }

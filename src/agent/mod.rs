@@ -14,7 +14,7 @@ mod targets;
 
 pub use capture::{CaptureOutcome, CaptureRequest, capture};
 pub use deploy::{DeployRequest, PreparedDeploy, export_schema, prepare_deploy};
-pub use disks::{DiskSettings, Inspected, InspectedDisk, inspect, partition_guids};
+pub use disks::{DiskSettings, Inspected, InspectedDisk, inspect, is_there, partition_guids};
 pub use images::{
     ImageReference, ImageSummary, StoreSettings, list_images, load_manifest, open_store, resolve, verify,
 };

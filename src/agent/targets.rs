@@ -1,6 +1,7 @@
 //! Which disks of this machine a deploy is for, and what is to be known about them.
 
 use super::deploy::DeployRequest;
+use super::disks;
 use crate::image::{ImageVersion, Manifest};
 use crate::linux::{self, DiskReader};
 use crate::machine::{DiskKind, MachineDisk};
@@ -15,13 +16,9 @@ use std::path::Path;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PlanTarget {
     /// A disk of this machine, or a plain file.
-    Disk(String),
+    Disk(Destination),
     /// A disk that is not there, of so many bytes.
     Size(u64),
-    /// The disk of this machine with this serial number.
-    Serial(String),
-    /// The disk of this machine with this world wide name.
-    Wwn(String),
 }
 
 /// A disk to plan for, and what is meant for it.
@@ -83,11 +80,7 @@ fn requested_targets(request: &DeployRequest, choices: &Choices) -> Result<Vec<T
     }
     let target = |(number, destination): &(u32, Destination)| TargetRequest {
         receives: Some(*number),
-        disk: match destination.clone() {
-            Destination::Path(path) => PlanTarget::Disk(path),
-            Destination::Serial(serial) => PlanTarget::Serial(serial),
-            Destination::Wwn(wwn) => PlanTarget::Wwn(wwn),
-        },
+        disk: PlanTarget::Disk(destination.clone()),
     };
     let targets: Vec<TargetRequest> = choices.destinations.iter().map(target).collect();
     match &request.schema {
@@ -105,39 +98,9 @@ fn find_disk(
     captured: Option<SectorSize>,
 ) -> Result<MachineDisk> {
     match target {
-        PlanTarget::Disk(path) if keeps => kept_disk(path, chosen, captured),
-        PlanTarget::Disk(path) => target_disk(path, chosen, captured),
+        PlanTarget::Disk(disk) if keeps => kept_disk(&disks::path_of(disk)?, chosen, captured),
+        PlanTarget::Disk(disk) => target_disk(&disks::path_of(disk)?, chosen, captured),
         PlanTarget::Size(bytes) => Ok(imagined(*bytes, chosen.or(captured))),
-        PlanTarget::Serial(serial) => only_disk(&Destination::Serial(serial.clone())),
-        PlanTarget::Wwn(wwn) => only_disk(&Destination::Wwn(wwn.clone())),
-    }
-}
-
-/// The one disk of this machine that has a serial number or a WWN.
-fn only_disk(wanted: &Destination) -> Result<MachineDisk> {
-    let fits = |disk: &MachineDisk| match wanted {
-        Destination::Path(path) => disk.path == *path,
-        Destination::Serial(serial) => {
-            disk.serial.as_deref().is_some_and(|found| found.trim() == serial.trim())
-        }
-        Destination::Wwn(wwn) => {
-            disk.wwn.as_deref().is_some_and(|found| found.eq_ignore_ascii_case(wwn.trim()))
-        }
-    };
-    let all = linux::disks()?;
-    let mut fitting = all.iter().filter(|disk| fits(disk));
-    match (fitting.next(), fitting.next()) {
-        (Some(disk), None) => Ok(disk.clone()),
-        (Some(one), Some(other)) => {
-            bail!("{wanted} is both {} and {}; name its path with --disk", one.path, other.path)
-        }
-        (None, _) => {
-            let found: Vec<String> = all.iter().map(|disk| disk.path.clone()).collect();
-            bail!(
-                "this machine does not have {wanted} (found: {}); name a disk with --disk",
-                found.join(", ")
-            )
-        }
     }
 }
 
@@ -195,7 +158,8 @@ fn with_real_paths(
 ) -> DeployOptions {
     let Keep::Partitions(kept) = &mut options.keep else { return options };
     for name in kept.iter_mut().filter_map(|kept| kept.disk.as_mut()) {
-        let named = |target: &TargetRequest| target.disk == PlanTarget::Disk(name.clone());
+        let Ok(disk) = name.parse::<Destination>();
+        let named = |target: &TargetRequest| target.disk == PlanTarget::Disk(disk.clone());
         if let Some((_, found)) = requested.iter().zip(offered).find(|(target, _)| named(target)) {
             name.clone_from(&found.disk.path);
         }

@@ -5,7 +5,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use remint::agent::{ImageReference, StoreSettings};
 use remint::image::{ImageName, VersionName};
 use remint::partition::Trust;
-use remint::schema::{Compression, NamedTarget, OnReadError, WhenDirty};
+use remint::schema::{Compression, Destination, NamedTarget, OnReadError, WhenDirty};
 use remint::store::Fingerprint;
 use remint::units::{SectorSize, parse_size};
 use std::num::NonZeroUsize;
@@ -16,8 +16,9 @@ use std::time::Duration;
 
 /// Captures the used blocks of a machine's disks into an image, and mints other machines from it.
 ///
-/// DISK is a block device or a plain file that holds a raw disk. STORE is a directory or a URL. IMAGE is
-/// NAME, which means its newest version, or NAME@VERSION.
+/// DISK is a block device or a plain file that holds a raw disk, or serial:NUMBER or wwn:NAME as `inspect` shows them,
+/// which mean the same disk at every start. STORE is a directory or a URL. IMAGE is NAME, which means its newest
+/// version, or NAME@VERSION.
 ///
 /// Exit codes: 0 done, 1 failed and nothing was changed, 2 wrong usage, 3 finished with problems, 4 failed
 /// after the target was changed.
@@ -78,7 +79,7 @@ pub enum Command {
 pub struct Inspect {
     /// The disks; all of this machine where none is named
     #[arg(value_name = "DISK")]
-    pub disks: Vec<String>,
+    pub disks: Vec<Destination>,
     /// Print JSON, as docs/schema/inspect.schema.json describes it
     #[arg(long)]
     pub json: bool,
@@ -136,7 +137,7 @@ pub struct Capture {
     pub to: String,
     /// A disk to capture; may be given several times. The machine's only fixed disk where none is named
     #[arg(long = "disk", value_name = "DISK")]
-    pub disks: Vec<String>,
+    pub disks: Vec<Destination>,
     /// A volume to capture, by its name in `remint inspect` (d0-p2); may be given several times
     #[arg(long, value_name = "VOLUME", value_delimiter = ',')]
     pub only: Vec<String>,

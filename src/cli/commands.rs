@@ -106,7 +106,7 @@ fn capture(arguments: &Capture, listener: &Listener) -> Result<ExitCode> {
 fn named(disks: &[NamedTarget]) -> Vec<TargetRequest> {
     let request = |disk: &NamedTarget| TargetRequest {
         receives: disk.receives,
-        disk: PlanTarget::Disk(disk.path.clone()),
+        disk: PlanTarget::Disk(disk.disk.clone()),
     };
     disks.iter().map(request).collect()
 }

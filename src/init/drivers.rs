@@ -1,10 +1,11 @@
 //! Drivers for what is there, and for what comes later.
 
 use super::{say, say_step};
+use crate::agent;
 use crate::linux;
 use crate::linux::drivers::{self, DeviceEvents};
+use crate::schema::Destination;
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
@@ -83,11 +84,11 @@ fn load_new(names: BTreeSet<String>, known: &mut BTreeSet<String>) {
 }
 
 /// Waits for the disks that a job names, or for any where it needs one and names none.
-pub(super) fn wait_for_disks(named: &[String], any: bool) {
+pub(super) fn wait_for_disks(named: &[Destination], any: bool) {
     for device in named {
-        if !Path::new(device).exists() {
+        if !agent::is_there(device) {
             say_step(&format!("waiting for {device}"));
-            if !wait(DISK_WAIT, || Path::new(device).exists()) {
+            if !wait(DISK_WAIT, || agent::is_there(device)) {
                 say(&format!("warning: {device} did not appear within {} seconds", DISK_WAIT.as_secs()));
             }
         }

@@ -4,6 +4,8 @@
 //! keep a word together, a backslash takes the next character as it is. `&&` and `;` part commands. `@` at the
 //! beginning of a word is the server's URL.
 
+use crate::schema::Destination;
+
 /// The arguments of one command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
@@ -94,12 +96,23 @@ pub fn needs_server(commands: &[Command]) -> bool {
     commands.iter().flat_map(|command| &command.arguments).any(|word| is_server(word))
 }
 
-/// The disks that the job names.
+/// The devices and disks that the job names.
 #[must_use]
-pub fn devices(commands: &[Command]) -> Vec<String> {
+pub fn devices(commands: &[Command]) -> Vec<Destination> {
     let words = commands.iter().flat_map(|command| &command.arguments);
-    let values = words.filter_map(|word| Some(word.get(word.find("/dev/")?..)?.to_owned()));
-    values.filter(|device| device.len() > "/dev/".len()).collect()
+    words.filter_map(|word| device_in(word)).collect()
+}
+
+fn device_in(word: &str) -> Option<Destination> {
+    let value = word.rsplit('=').next().unwrap_or(word);
+    let Ok(disk) = value.parse::<Destination>();
+    match disk {
+        Destination::Serial(_) | Destination::Wwn(_) => Some(disk),
+        Destination::Path(_) => {
+            let device = word.get(word.find("/dev/")?..)?;
+            (device.len() > "/dev/".len()).then(|| Destination::Path(device.to_owned()))
+        }
+    }
 }
 
 /// A word with the server's URL put in for `@`, also behind `--option=`.
@@ -169,7 +182,12 @@ mod tests {
         assert_eq!(with("a=@/x"), "a=@/x");
         let job = parse("capture x --to /mnt --disk /dev/sda --disk=/dev/sdb").unwrap();
         assert!(!needs_network(&job) && !needs_server(&job));
-        assert_eq!(devices(&job), ["/dev/sda", "/dev/sdb"]);
+        assert_eq!(devices(&job), ["/dev/sda", "/dev/sdb"].map(|path| Destination::Path(path.to_owned())));
+        let job = parse("deploy x --from /mnt --disk serial:WD --disk=d1=wwn:naa.5 --comment /dev/").unwrap();
+        assert_eq!(
+            devices(&job),
+            [Destination::Serial("WD".to_owned()), Destination::Wwn("naa.5".to_owned())]
+        );
         assert!(needs_network(&parse("images http://s/store").unwrap()));
         assert!(needs_server(&parse("images @/store").unwrap()));
     }

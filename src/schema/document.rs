@@ -80,7 +80,8 @@ const fn yes() -> bool {
     true
 }
 
-/// By what a disk of the machine is named.
+/// By what a disk of the machine is named. As text: a path, `serial:` or `wwn:` with what stands in `remint inspect`.
+/// A device's path may be another one at the next start, which serial number and world wide name are not.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Destination {
@@ -102,14 +103,26 @@ impl fmt::Display for Destination {
     }
 }
 
+impl FromStr for Destination {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text.split_once(':') {
+            Some(("serial", serial)) => Self::Serial(serial.to_owned()),
+            Some(("wwn", wwn)) => Self::Wwn(wwn.to_owned()),
+            _ => Self::Path(text.to_owned()),
+        })
+    }
+}
+
 /// A disk of the machine as a person names it, and the disk of the image that is meant for it: `/dev/sda`, or
 /// `d1=/dev/sda`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedTarget {
     /// Number of the image's disk; `None` where the matching rule decides.
     pub receives: Option<u32>,
-    /// Path of a device or file.
-    pub path: String,
+    /// The disk of the machine.
+    pub disk: Destination,
 }
 
 impl FromStr for NamedTarget {
@@ -121,10 +134,8 @@ impl FromStr for NamedTarget {
                 disk.strip_prefix('d').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
             Some((digits.parse().ok()?, path))
         });
-        Ok(match named {
-            Some((number, path)) => Self { receives: Some(number), path: path.to_owned() },
-            None => Self { receives: None, path: text.to_owned() },
-        })
+        let (receives, disk) = named.map_or((None, text), |(number, disk)| (Some(number), disk));
+        Ok(Self { receives, disk: disk.parse()? })
     }
 }
 
@@ -135,12 +146,18 @@ mod tests {
     #[test]
     fn a_target_may_say_which_disk_it_is_for() {
         let read = |text: &str| text.parse::<NamedTarget>().unwrap();
-        let target = |receives, path: &str| NamedTarget { receives, path: path.to_owned() };
+        let target =
+            |receives, path: &str| NamedTarget { receives, disk: Destination::Path(path.to_owned()) };
         assert_eq!(read("/dev/sda"), target(None, "/dev/sda"));
         assert_eq!(read("d12=/dev/sda"), target(Some(12), "/dev/sda"));
         assert_eq!(read("d0=a=b"), target(Some(0), "a=b"));
         for path in ["d=x", "dx=y", "/srv/d0=x", "d-1=x", "d99999999999=x"] {
             assert_eq!(read(path), target(None, path));
         }
+        let serial = Destination::Serial("WD:1".to_owned());
+        assert_eq!(read("serial:WD:1"), NamedTarget { receives: None, disk: serial });
+        let wwn = Destination::Wwn("naa.5000".to_owned());
+        assert_eq!(read("d1=wwn:naa.5000"), NamedTarget { receives: Some(1), disk: wwn });
+        assert_eq!(read("./serial:WD"), target(None, "./serial:WD"));
     }
 }
