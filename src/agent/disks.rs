@@ -108,10 +108,10 @@ fn the_one<'a>(wanted: &Destination, all: &'a [MachineDisk]) -> Result<&'a Machi
 /// The disks that a person named.
 pub(super) fn named(wanted: &[Destination], settings: DiskSettings) -> Result<Vec<MachineDisk>> {
     let mut disks: Vec<MachineDisk> = Vec::new();
-    for path in wanted {
-        let disk = with_its_sectors(linux::disk(&path_of(path)?, settings.sector_size)?, settings)?;
+    for name in wanted {
+        let disk = with_its_sectors(linux::disk(&path_of(name)?, settings.sector_size)?, settings)?;
         if disks.iter().any(|other| other.path == disk.path) {
-            bail!("{path} is named twice");
+            bail!("{} is named twice; name it once", disk.path);
         }
         disks.push(disk);
     }
@@ -203,20 +203,9 @@ mod tests {
 
     fn disk(path: &str, serial: &str, wwn: Option<&str>) -> MachineDisk {
         MachineDisk {
-            path: path.to_owned(),
-            kind: DiskKind::Device,
-            size_bytes: MIB,
-            logical_sector_bytes: SectorSize::B512,
-            physical_sector_bytes: SectorSize::B512,
-            model: None,
             serial: Some(serial.to_owned()),
             wwn: wwn.map(str::to_owned),
-            transport: None,
-            removable: false,
-            read_only: false,
-            can_discard: false,
-            boot_medium: false,
-            holders: Vec::new(),
+            ..MachineDisk::new(path, MIB, SectorSize::B512)
         }
     }
 

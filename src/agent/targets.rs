@@ -169,21 +169,6 @@ fn with_real_paths(
 
 /// A disk that is only planned for.
 fn imagined(size_bytes: u64, sector_size: Option<SectorSize>) -> MachineDisk {
-    let sector = sector_size.unwrap_or(SectorSize::B512);
-    MachineDisk {
-        path: format!("a disk of {}", crate::units::format_size(size_bytes)),
-        kind: DiskKind::Device,
-        size_bytes,
-        logical_sector_bytes: sector,
-        physical_sector_bytes: sector,
-        model: None,
-        serial: None,
-        wwn: None,
-        transport: None,
-        removable: false,
-        read_only: false,
-        can_discard: false,
-        boot_medium: false,
-        holders: Vec::new(),
-    }
+    let name = format!("a disk of {}", crate::units::format_size(size_bytes));
+    MachineDisk::new(name, size_bytes, sector_size.unwrap_or(SectorSize::B512))
 }

@@ -131,20 +131,13 @@ fn file(path: &Path, metadata: &Metadata, sector: SectorSize, users: &Users) -> 
     }
     let Use { holders, boot_medium } = users.of_file(path);
     Ok(MachineDisk {
-        path: name,
         kind: DiskKind::File,
-        size_bytes,
-        logical_sector_bytes: sector,
-        physical_sector_bytes: sector,
-        model: None,
-        serial: None,
-        wwn: None,
         transport: Some("file".to_owned()),
-        removable: false,
         read_only: nix::unistd::access(path, nix::unistd::AccessFlags::W_OK).is_err(),
         can_discard: true,
         boot_medium,
         holders,
+        ..MachineDisk::new(name, size_bytes, sector)
     })
 }
 

@@ -39,6 +39,29 @@ pub struct MachineDisk {
     pub holders: Vec<Holder>,
 }
 
+impl MachineDisk {
+    /// A device of which nothing more is known than this, and that nobody uses.
+    #[must_use]
+    pub fn new(path: impl Into<String>, size_bytes: u64, sector: SectorSize) -> Self {
+        Self {
+            path: path.into(),
+            kind: DiskKind::Device,
+            size_bytes,
+            logical_sector_bytes: sector,
+            physical_sector_bytes: sector,
+            model: None,
+            serial: None,
+            wwn: None,
+            transport: None,
+            removable: false,
+            read_only: false,
+            can_discard: false,
+            boot_medium: false,
+            holders: Vec::new(),
+        }
+    }
+}
+
 /// The two things that can be a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -101,7 +101,6 @@ fn pair_in_order<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::DiskKind;
     use crate::schema::Table;
     use crate::units::SectorSize;
 
@@ -121,20 +120,8 @@ mod tests {
 
     fn target(path: &str, size_bytes: u64, serial: Option<&str>) -> MachineDisk {
         MachineDisk {
-            path: path.to_owned(),
-            kind: DiskKind::Device,
-            size_bytes,
-            logical_sector_bytes: SectorSize::B512,
-            physical_sector_bytes: SectorSize::B512,
-            model: None,
             serial: serial.map(str::to_owned),
-            wwn: None,
-            transport: None,
-            removable: false,
-            read_only: false,
-            can_discard: false,
-            boot_medium: false,
-            holders: vec![],
+            ..MachineDisk::new(path, size_bytes, SectorSize::B512)
         }
     }
 

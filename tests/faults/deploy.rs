@@ -7,7 +7,7 @@ use super::trigger::Trigger;
 use remint::blockio::{MemoryDisk, ReadAt, WriteAt};
 use remint::filesystem;
 use remint::image::Store;
-use remint::machine::{DiskKind, MachineDisk};
+use remint::machine::MachineDisk;
 use remint::partition::{self, Trust};
 use remint::plan::{self, Clearing, DeployOptions, DeployPlan, DiskPlan, VolumeAction, VolumePlan};
 use remint::progress::Monitor;
@@ -229,22 +229,8 @@ impl Resizer for Marker<'_> {
 }
 
 pub fn machine_disk(number: u32, size: usize) -> MachineDisk {
-    MachineDisk {
-        path: format!("/dev/target{number}"),
-        kind: DiskKind::Device,
-        size_bytes: size as u64,
-        logical_sector_bytes: SECTOR,
-        physical_sector_bytes: SECTOR,
-        model: None,
-        serial: None,
-        wwn: None,
-        transport: None,
-        removable: false,
-        read_only: false,
-        can_discard: true,
-        boot_medium: false,
-        holders: Vec::new(),
-    }
+    let disk = MachineDisk::new(format!("/dev/target{number}"), size as u64, SECTOR);
+    MachineDisk { can_discard: true, ..disk }
 }
 
 /// Noise, and in front of it and behind it a GPT of another disk.

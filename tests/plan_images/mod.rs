@@ -1,7 +1,7 @@
 //! Images and targets for the tests of the planner. Each test file uses its part of them.
 #![allow(dead_code)]
 
-use remint::machine::{DiskKind, MachineDisk};
+use remint::machine::MachineDisk;
 use remint::schema::{
     Content, Disk, FileSystem, FileSystemKind, Gpt, GptPartition, Mbr, MbrPartition, MbrRole, Role, State,
     Table, Volume,
@@ -190,19 +190,11 @@ pub fn bare_disk(number: u32, size_bytes: u64, sector: SectorSize, content: Cont
 
 pub fn target(path: &str, size_bytes: u64, sector: SectorSize) -> MachineDisk {
     MachineDisk {
-        path: path.into(),
-        kind: DiskKind::Device,
-        size_bytes,
-        logical_sector_bytes: sector,
         physical_sector_bytes: SectorSize::B4096,
         model: Some("Example disk".into()),
         serial: Some("S1".into()),
-        wwn: None,
         transport: Some("sata".into()),
-        removable: false,
-        read_only: false,
         can_discard: true,
-        boot_medium: false,
-        holders: vec![],
+        ..MachineDisk::new(path, size_bytes, sector)
     }
 }
