@@ -51,7 +51,8 @@ struct Totals {
 /// Carries out a prepared plan on `targets`, one disk for each of the plan's, in its order.
 ///
 /// # Errors
-/// A [`Failure`] says what went wrong and whether a target was changed. A changed target has no table.
+/// A [`Failure`] says what went wrong and whether a target was changed. A changed target has no table, or one of what
+/// stays alone.
 pub fn run(
     prepared: &Prepared<'_>,
     targets: &[&dyn WriteAt],

@@ -21,7 +21,7 @@ use crate::schema::{FileSystemKind, State};
 use crate::units::{ByteRange, MIB};
 use std::io;
 
-/// For what a tool writes behind the new end: copies of superblocks, and a bitmap before it is moved.
+/// For what a tool writes behind the new end: copies of superblocks, and the bitmaps of the groups that go.
 const KEPT_BYTES: u64 = 192 * MIB;
 
 /// Shrinks the file system of a volume whose lower part is written.
