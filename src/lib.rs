@@ -21,6 +21,7 @@ pub mod machine;
 pub mod plan;
 // Ring 5
 pub mod capture;
+pub mod customize;
 pub mod resize;
 pub mod restore;
 pub mod verify;

@@ -21,6 +21,8 @@ pub enum Phase {
     Write,
     /// Changing the size of file systems.
     Resize,
+    /// Changing files of what was deployed.
+    Customize,
     /// Writing the partition table and what makes the disk bootable.
     Commit,
     /// Checking a stored image.
@@ -81,6 +83,13 @@ pub enum Event {
         /// What it is about: a volume, a disk, a file.
         subject: String,
         /// The sentence.
+        message: String,
+    },
+    /// Something in a deployed file system is now another than was captured.
+    Changed {
+        /// Name of the volume.
+        volume: String,
+        /// What was changed, with the path of the file: a sentence.
         message: String,
     },
     /// The work is done. The sentence says what was made.

@@ -35,6 +35,7 @@ fn every_tag() -> BTreeSet<String> {
         Event::VolumeFinished { phase, volume },
         Event::PhaseFinished { phase },
         Event::Warning { subject: text.clone(), message: text.clone() },
+        Event::Changed { volume: text.clone(), message: text.clone() },
         Event::Finished { message: text.clone(), problems: false },
         Event::Failed { message: text, target_changed: false },
     ];
@@ -46,6 +47,7 @@ fn every_tag() -> BTreeSet<String> {
             | Event::VolumeFinished { .. }
             | Event::PhaseFinished { .. }
             | Event::Warning { .. }
+            | Event::Changed { .. }
             | Event::Finished { .. }
             | Event::Failed { .. }
             | Event::Unknown => {}
@@ -78,6 +80,7 @@ fn every_event_is_described_with_its_fields_and_an_example() {
         Phase::Clear,
         Phase::Write,
         Phase::Resize,
+        Phase::Customize,
         Phase::Commit,
         Phase::Verify,
         Phase::Collect,

@@ -15,6 +15,8 @@
 mod captures;
 #[path = "faults/checks.rs"]
 mod checks;
+#[path = "faults/customize.rs"]
+mod customize;
 #[path = "faults/deploy.rs"]
 mod deploy;
 #[path = "faults/disk.rs"]

@@ -23,6 +23,7 @@ fn on(disk: &Disk, size_bytes: u64) -> Result<DeployPlan, Refusal> {
         wishes: Vec::new(),
         keep: Keep::Nothing,
         without: Vec::new(),
+        seed: None,
     };
     let disks = std::slice::from_ref(disk);
     let targets = [Target::new(0, target("/dev/sda", size_bytes, SMALL))];

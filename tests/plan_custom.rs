@@ -33,6 +33,7 @@ fn plan(size_bytes: u64, layout: Layout, wishes: &[&str]) -> Result<DeployPlan, 
         wishes,
         keep: Keep::Nothing,
         without: Vec::new(),
+        seed: None,
     };
     let targets = [Target::new(0, target("/dev/sda", size_bytes, SectorSize::B512))];
     let plan = plan::deploy("example", "1", &[disk()], &targets, &options)?;

@@ -23,6 +23,7 @@ const DYNAMIC: DeployOptions = DeployOptions {
     wishes: Vec::new(),
     keep: Keep::Nothing,
     without: Vec::new(),
+    seed: None,
 };
 const ORIGINAL: DeployOptions = DeployOptions {
     layout: Layout::Original,
@@ -31,6 +32,7 @@ const ORIGINAL: DeployOptions = DeployOptions {
     wishes: Vec::new(),
     keep: Keep::Nothing,
     without: Vec::new(),
+    seed: None,
 };
 
 fn deploy(disks: &[Disk], targets: &[MachineDisk], options: DeployOptions) -> Result<DeployPlan, Refusal> {

@@ -50,7 +50,15 @@ fn with_data(data: &[(u32, u64, u64)]) -> Table {
 }
 
 fn options(layout: Layout, keep: Keep) -> DeployOptions {
-    DeployOptions { layout, free_space: FreeSpace::Keep, expand: true, wishes: vec![], keep, without: vec![] }
+    DeployOptions {
+        layout,
+        free_space: FreeSpace::Keep,
+        expand: true,
+        wishes: vec![],
+        keep,
+        without: vec![],
+        seed: None,
+    }
 }
 
 fn deploy(disk: &Disk, found: Option<Table>, options: &DeployOptions) -> Result<DeployPlan, Refusal> {
@@ -147,6 +155,7 @@ fn what_cannot_be_kept_is_refused_with_the_reason() {
 fn parts_of_an_image_can_be_left_out() {
     let without = |names: &[&str]| DeployOptions {
         without: names.iter().map(|name| (*name).to_owned()).collect(),
+        seed: None,
         ..options(Layout::Dynamic, Keep::Nothing)
     };
     let plan = deploy(&windows(), None, &without(&["d0-p4", "d0-p2"])).unwrap();

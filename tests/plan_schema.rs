@@ -47,7 +47,15 @@ fn targets() -> Vec<Target> {
 
 fn options(layout: Layout) -> DeployOptions {
     let (wishes, without) = (Vec::new(), Vec::new());
-    DeployOptions { layout, free_space: FreeSpace::Keep, expand: true, wishes, keep: Keep::Nothing, without }
+    DeployOptions {
+        layout,
+        free_space: FreeSpace::Keep,
+        expand: true,
+        wishes,
+        keep: Keep::Nothing,
+        without,
+        seed: None,
+    }
 }
 
 fn exported(options: &DeployOptions) -> String {

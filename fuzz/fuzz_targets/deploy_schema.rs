@@ -37,6 +37,7 @@ fn file_of(disk: &[u8]) -> Option<(Disk, Value)> {
         wishes: Vec::new(),
         keep: Keep::Nothing,
         without: Vec::new(),
+        seed: None,
     };
     let schema = plan::export("fuzz", std::slice::from_ref(&disk), &[], &options).ok()?;
     Some((disk, serde_json::to_value(schema).ok()?))

@@ -5,8 +5,8 @@ use super::images::{ImageReference, StoreSettings, load_manifest, open_store, re
 use super::targets::{SchemaFile, TargetRequest, decide_targets};
 use crate::blockio::WriteAt;
 use crate::image::{ImageVersion, Manifest, Store};
-use crate::linux::{self, DiskWriter, Tools};
-use crate::plan::{self, DeployOptions, DeployPlan, Refusal};
+use crate::linux::{self, Customizations, DiskWriter, Tools};
+use crate::plan::{self, DeployOptions, DeployPlan, Refusal, Seed};
 use crate::progress::{Event, Monitor, Phase};
 use crate::restore::{self, Failure, Surroundings};
 use crate::schema::DeploySchema;
@@ -46,7 +46,8 @@ pub fn prepare_deploy(request: &DeployRequest) -> Result<PreparedDeploy> {
     let store = open_store(&request.store, false)?;
     let version = resolve(store.as_ref(), &request.image)?;
     let manifest = load_manifest(store.as_ref(), &version)?;
-    let (options, targets) = decide_targets(request, &version, &manifest)?;
+    let (mut options, targets) = decide_targets(request, &version, &manifest)?;
+    options.seed = Some(options.seed.map_or_else(|| linux::random_bits().map(Seed::from_bytes), Ok)?);
     let plan =
         plan::deploy(version.image.as_ref(), version.version.as_ref(), &manifest.disks, &targets, &options);
     let plan = plan.map_err(|refusal| match &request.schema {
@@ -96,19 +97,21 @@ impl PreparedDeploy {
     pub fn carry_out(&self, workers: NonZeroUsize, monitor: &dyn Monitor) -> Result<Vec<String>> {
         monitor.event(Event::PhaseStarted { phase: Phase::Preflight, total_bytes: None });
         self.refuse_unwritable()?;
-        let resizer = Tools::default();
+        let (resizer, customizer) = (Tools::default(), Customizations);
         let version = self.version.clone();
-        let prepared = restore::prepare(&self.plan, &self.manifest, self.store.as_ref(), version, &resizer)
+        let store = self.store.as_ref();
+        let prepared = restore::prepare(&self.plan, &self.manifest, store, version, &resizer, &customizer)
             .map_err(Failure::from)?;
         let writers = self.plan.disks.iter().map(|disk| DiskWriter::open(&disk.target));
         let writers: Vec<DiskWriter> = writers.collect::<Result<_, _>>().context("opening the target")?;
         monitor.event(Event::PhaseFinished { phase: Phase::Preflight });
         let targets: Vec<&dyn WriteAt> = writers.iter().map(|writer| -> &dyn WriteAt { writer }).collect();
-        let result = restore::run(&prepared, &targets, &Surroundings { resizer: &resizer, workers, monitor });
+        let around = Surroundings { resizer: &resizer, customizer: &customizer, workers, monitor };
+        let result = restore::run(&prepared, &targets, &around);
         drop(writers);
         // After a failure too: the kernel shall not go on showing partitions that are gone.
-        let problems = self.tell_the_kernel();
-        result.map(|()| problems).map_err(Into::into)
+        let not_reread = self.tell_the_kernel();
+        result.map(|problems| [problems, not_reread].concat()).map_err(Into::into)
     }
 
     /// Has the kernel read the new tables.

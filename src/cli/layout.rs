@@ -87,6 +87,7 @@ impl LayoutArguments {
                 Keep::Partitions(self.keep.clone())
             },
             without: self.without.clone(),
+            seed: None,
         }
     }
 

@@ -185,7 +185,11 @@ fn style() -> ProgressStyle {
 fn line(event: &Event) {
     match event {
         Event::Warning { subject, message } => say(&format!("warning: {subject}: {message}")),
+        Event::Changed { volume, message } => say(&format!("{volume}: {message}")),
         Event::Failed { message, .. } => say(&format!("remint: {message}")),
+        Event::VolumeStarted { phase: Phase::Customize, volume, content, .. } => {
+            say(&format!("{} {volume}: {content}", phase_name(Phase::Customize)));
+        }
         Event::VolumeStarted { phase, volume, content, total_bytes } => {
             say(&format!("{} {volume} ({content}), {}", phase_name(*phase), format_size(*total_bytes)));
         }
@@ -208,6 +212,7 @@ fn phase_name(phase: Phase) -> &'static str {
         Phase::Clear => "clearing the target",
         Phase::Write => "writing",
         Phase::Resize => "resizing",
+        Phase::Customize => "customizing",
         Phase::Commit => "writing the partition table",
         Phase::Verify => "verifying",
         Phase::Collect => "collecting",

@@ -11,6 +11,7 @@
 
 pub mod cards;
 pub mod clock;
+mod customize;
 mod discover;
 pub mod drivers;
 mod error;
@@ -25,6 +26,7 @@ mod mounted;
 pub mod mounts;
 pub mod power;
 mod program;
+mod randomness;
 mod reader;
 mod replay;
 mod reread;
@@ -35,10 +37,12 @@ pub mod terminal;
 pub mod volumes;
 mod writer;
 
+pub use customize::Customizations;
 pub use discover::{disk, disks};
 pub use error::Error;
 pub use loop_device::LoopDevice;
 pub use memory::peak_rss_bytes;
+pub use randomness::random_bits;
 pub use reader::DiskReader;
 pub use replay::{can_replay, replay};
 pub use reread::reread_table;

@@ -4,6 +4,8 @@ use super::keep::{self, Kept, Stays, Target};
 use super::layout::{Ground, Laid};
 use super::refusal::Refusal;
 use super::sectors::{self, Verdict};
+use super::seed::Seed;
+use super::step::Step;
 use super::{choice, existing, identity, place};
 use crate::machine::MachineDisk;
 use crate::schema::{Disk, FileSystemKind, FreeSpace, Keep, Layout, PartitionWish, Table};
@@ -25,6 +27,8 @@ pub struct DeployOptions {
     pub keep: Keep,
     /// Partitions (`d0-p4`) and disks (`d1`) of the image that are not deployed.
     pub without: Vec<String>,
+    /// What new GUIDs and signatures are derived from; needed where the layout has new partitions.
+    pub seed: Option<Seed>,
 }
 
 /// Everything that a deploy will do.
@@ -39,6 +43,9 @@ pub struct DeployPlan {
     /// Numbers of the image's disks that are not deployed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<u32>,
+    /// What is done to the file systems before the tables are written, in this order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
 }
 
 /// What is done to one target disk.
@@ -179,7 +186,13 @@ pub fn deploy(
             plans.push(plan);
         }
     }
-    Ok(DeployPlan { image: image.to_owned(), version: version.to_owned(), disks: plans, without })
+    Ok(DeployPlan {
+        image: image.to_owned(),
+        version: version.to_owned(),
+        disks: plans,
+        without,
+        steps: Vec::new(),
+    })
 }
 
 fn deploy_disk(

@@ -20,9 +20,11 @@ mod picture;
 mod place;
 mod refusal;
 mod sectors;
+mod seed;
 mod sharing;
 mod sizing;
 mod special;
+mod step;
 
 pub use capture::{CaptureOptions, CaptureRefusal, DiskCapture, Untrusted, capture, describe};
 pub use check::{Fault, check};
@@ -34,3 +36,5 @@ pub use explain::explain;
 pub use keep::{Stays, Target};
 pub use matching::match_disks;
 pub use refusal::{Part, Refusal, preflight_refusals};
+pub use seed::{ParseSeedError, Seed};
+pub use step::Step;

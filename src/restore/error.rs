@@ -1,5 +1,6 @@
 //! Why a deploy failed, and whether the target was changed by then.
 
+use crate::customize::CustomizeError;
 use crate::filesystem;
 use crate::image::{ChunkError, StoreError};
 use crate::partition;
@@ -104,6 +105,26 @@ pub enum Error {
         range: ByteRange,
         /// The cause.
         source: io::Error,
+    },
+    /// A program or a privilege is missing for a step.
+    #[error("{step} ({volume}): {missing}")]
+    MissingForStep {
+        /// Name of the volume.
+        volume: String,
+        /// The step.
+        step: String,
+        /// What is missing, and the way out.
+        missing: String,
+    },
+    /// A step was not taken.
+    #[error("making {step} ({volume})")]
+    Customize {
+        /// Name of the volume.
+        volume: String,
+        /// The step.
+        step: String,
+        /// The cause.
+        source: Box<CustomizeError>,
     },
     /// A file system could not change its size.
     #[error("{change} the file system of {volume}")]

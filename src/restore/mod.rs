@@ -1,4 +1,4 @@
-//! Carry out a restore plan through traits: preflight, clear, write, grow or shrink, commit, abandon.
+//! Carry out a restore plan through traits: preflight, clear, write, grow or shrink, customize, commit, abandon.
 //!
 //! Invariants:
 //!
@@ -12,6 +12,7 @@
 
 mod clear;
 mod commit;
+mod customize;
 mod error;
 mod guard;
 mod preflight;
@@ -22,6 +23,7 @@ pub use error::{Error, Failure, Left};
 pub use preflight::{Prepared, prepare};
 
 use crate::blockio::WriteAt;
+use crate::customize::Customizer;
 use crate::partition::{self, Trust};
 use crate::plan::{DiskPlan, Resize, VolumeAction, VolumePlan};
 use crate::progress::{Event, Monitor, Phase};
@@ -35,6 +37,8 @@ use std::sync::atomic::AtomicU64;
 pub struct Surroundings<'a> {
     /// What changes the size of file systems.
     pub resizer: &'a dyn Resizer,
+    /// What takes the steps of the plan.
+    pub customizer: &'a dyn Customizer,
     /// Number of threads that fetch, decompress, verify and write.
     pub workers: NonZeroUsize,
     /// Who listens.
@@ -48,7 +52,8 @@ struct Totals {
     fetched_bytes: AtomicU64,
 }
 
-/// Carries out a prepared plan on `targets`, one disk for each of the plan's, in its order.
+/// Carries out a prepared plan on `targets`, one disk for each of the plan's, in its order. Returns a sentence for each
+/// thing that needs attention although the deploy is done.
 ///
 /// # Errors
 /// A [`Failure`] says what went wrong and whether a target was changed. A changed target has no table, or one of what
@@ -57,7 +62,7 @@ pub fn run(
     prepared: &Prepared<'_>,
     targets: &[&dyn WriteAt],
     around: &Surroundings<'_>,
-) -> Result<(), Failure> {
+) -> Result<Vec<String>, Failure> {
     let totals = Totals {
         total_bytes: prepared.total_bytes(),
         done_bytes: AtomicU64::new(0),
@@ -118,7 +123,7 @@ fn carry_out(
     totals: &Totals,
     around: &Surroundings<'_>,
     begun: &mut usize,
-) -> Result<(), Error> {
+) -> Result<Vec<String>, Error> {
     for (disk, target) in prepared.plan.disks.iter().zip(targets) {
         if around.monitor.cancelled() {
             return Err(Error::Cancelled);
@@ -134,12 +139,13 @@ fn carry_out(
     for (disk, target) in prepared.plan.disks.iter().zip(targets) {
         resize(prepared, disk, *target, around)?;
     }
+    let problems = customize::customize(prepared, targets, around)?;
     start(Phase::Commit, None, around.monitor);
     for (disk, target) in prepared.plan.disks.iter().zip(targets) {
         commit::write_table(disk, prepared.table_of(disk), *target)?;
     }
     finish(Phase::Commit, around.monitor);
-    Ok(())
+    Ok(problems)
 }
 
 /// Leaves every target that was begun plainly unbootable after a failure, with what stays. One that was not begun

@@ -1,6 +1,7 @@
 //! Everything that can be known before the first write.
 
 use super::{Error, commit};
+use crate::customize::Customizer;
 use crate::image::{ChunkId, ImageVersion, Index, Manifest, Store};
 use crate::partition::{self, Piece};
 use crate::plan::{self, DeployPlan, DiskPlan, Resize, Stays, VolumeAction, VolumePlan};
@@ -46,12 +47,19 @@ pub fn prepare<'a>(
     store: &'a dyn Store,
     version: ImageVersion,
     resizer: &dyn Resizer,
+    customizer: &dyn Customizer,
 ) -> Result<Prepared<'a>, Error> {
     plan::check(plan, &manifest.disks).map_err(Error::Plan)?;
     let mut tables = Vec::new();
     for disk in &plan.disks {
         check_tools(disk, resizer)?;
         tables.push(encode_tables(disk)?);
+    }
+    for step in &plan.steps {
+        if let Some(missing) = customizer.missing(step, plan) {
+            let (volume, step) = (step.volume().to_owned(), step.to_string());
+            return Err(Error::MissingForStep { volume, step, missing });
+        }
     }
     let mut prepared = Prepared { plan, manifest, store, version, tables, total_bytes: 0 };
     for disk in &plan.disks {

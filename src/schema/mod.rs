@@ -17,6 +17,6 @@ pub use document::{
 };
 pub use file_system::{FileSystem, FileSystemKind, State};
 pub use keep::{ChosenVolume, Keep, KeptPartition, ParseKeepError};
-pub use options::{Compression, FreeSpace, Layout, OnReadError, ParseCompressionError, WhenDirty};
+pub use options::{Compression, Firmware, FreeSpace, Layout, OnReadError, ParseCompressionError, WhenDirty};
 pub use table::{Gpt, GptPartition, Mbr, MbrPartition, MbrRole, Table};
 pub use wish::{ParseWishError, PartitionWish, WantedSize};

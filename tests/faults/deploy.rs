@@ -1,5 +1,6 @@
 //! Deploys of an image, and what a target must hold afterwards: every byte of it.
 
+use super::customize::{STAMP, STAMP_AT, Stamp};
 use super::disk::{DISCARDED, Op, Target, Tear};
 use super::image::{Image, ONE_WORKER, part, version};
 use super::source::noise;
@@ -9,7 +10,7 @@ use remint::filesystem;
 use remint::image::Store;
 use remint::machine::MachineDisk;
 use remint::partition::{self, Trust};
-use remint::plan::{self, Clearing, DeployOptions, DeployPlan, DiskPlan, VolumeAction, VolumePlan};
+use remint::plan::{self, Clearing, DeployOptions, DeployPlan, DiskPlan, Step, VolumeAction, VolumePlan};
 use remint::progress::Monitor;
 use remint::resize::{Change, ResizeError, Resizer};
 use remint::restore::{self, Error, Failure, Surroundings};
@@ -28,6 +29,7 @@ const GROWN_BEFORE_END: u64 = 4096;
 pub enum Outcome {
     Refused(Error),
     Failed(Failure),
+    Problems(Vec<String>),
     Done,
 }
 
@@ -39,6 +41,7 @@ pub struct Deploy<'a> {
     /// What stands on the targets: noise, and the table of another disk.
     pub before: Vec<Vec<u8>>,
     expected: Vec<Vec<u8>>,
+    stamp: Stamp,
 }
 
 impl<'a> Deploy<'a> {
@@ -54,12 +57,24 @@ impl<'a> Deploy<'a> {
             wishes: Vec::new(),
             keep: Keep::Nothing,
             without: Vec::new(),
+            seed: None,
         };
         let plan = plan::deploy("machine", "1", disks, &targets, &options).unwrap();
         let before: Vec<Vec<u8>> = sizes.iter().map(|size| used_disk(*size)).collect();
         let expected =
             plan.disks.iter().zip(&before).map(|(plan, before)| expected(image, plan, before)).collect();
-        Self { image, plan, workers: ONE_WORKER, before, expected }
+        Self { image, plan, workers: ONE_WORKER, before, expected, stamp: Stamp::default() }
+    }
+
+    /// Adds a step to the plan.
+    pub fn take(&mut self, step: Step, stamp: Stamp) {
+        for (disk, expected) in self.plan.disks.iter().zip(&mut self.expected) {
+            let volume = disk.volumes.iter().find(|planned| planned.volume == step.volume()).unwrap();
+            let at = (volume.place.start() + STAMP_AT) as usize;
+            expected[at..at + STAMP.len()].copy_from_slice(&STAMP);
+        }
+        self.plan.steps.push(step);
+        self.stamp = stamp;
     }
 
     /// Targets of which the one with this number fails.
@@ -75,15 +90,18 @@ impl<'a> Deploy<'a> {
 
     pub fn run(&self, targets: &[Target], store: &dyn Store, monitor: &dyn Monitor) -> Outcome {
         let resizer = Marker { plan: &self.plan, targets };
-        let prepared = restore::prepare(&self.plan, &self.image.manifest, store, version("1"), &resizer);
+        let (manifest, version) = (&self.image.manifest, version("1"));
+        let prepared = restore::prepare(&self.plan, manifest, store, version, &resizer, &self.stamp);
         let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(error) => return Outcome::Refused(error),
         };
         let targets: Vec<&dyn WriteAt> = targets.iter().map(|target| -> &dyn WriteAt { target }).collect();
-        let around = Surroundings { resizer: &resizer, workers: self.workers, monitor };
+        let (customizer, workers) = (&self.stamp, self.workers);
+        let around = Surroundings { resizer: &resizer, customizer, workers, monitor };
         match restore::run(&prepared, &targets, &around) {
-            Ok(()) => Outcome::Done,
+            Ok(problems) if problems.is_empty() => Outcome::Done,
+            Ok(problems) => Outcome::Problems(problems),
             Err(failure) => Outcome::Failed(failure),
         }
     }
@@ -91,7 +109,7 @@ impl<'a> Deploy<'a> {
     /// Holds the targets to what the outcome says.
     pub fn judge(&self, targets: &[Target], outcome: &Outcome, what: &str) {
         let not_cleared = match outcome {
-            Outcome::Done => return self.judge_done(targets, what),
+            Outcome::Done | Outcome::Problems(_) => return self.judge_done(targets, what),
             Outcome::Refused(_) => &[] as &[String],
             Outcome::Failed(failure) => failure.not_cleared.as_slice(),
         };

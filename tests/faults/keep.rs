@@ -1,5 +1,6 @@
 //! Deploys that keep something of the target: whatever fails, not a byte of it changes, and a table leads to it.
 
+use super::customize::Stamp;
 use super::deploy::{Marker, machine_disk};
 use super::disk::{Op, Target, Tear};
 use super::image::{Image, ONE_WORKER, version};
@@ -55,8 +56,15 @@ impl Keeping {
         let mut targets = plan::match_disks(disks, &[machine_disk(0, TARGET_BYTES)]).unwrap();
         targets[0].found = Some(found);
         let layout = Layout::Dynamic;
-        let options =
-            DeployOptions { layout, free_space, expand: true, wishes: Vec::new(), keep, without: Vec::new() };
+        let options = DeployOptions {
+            layout,
+            free_space,
+            expand: true,
+            wishes: Vec::new(),
+            keep,
+            without: Vec::new(),
+            seed: None,
+        };
         let plan = plan::deploy("machine", "1", disks, &targets, &options).unwrap();
         Self { image, plan, before }
     }
@@ -73,10 +81,12 @@ impl Keeping {
     fn run(&self, target: &Target, store: &dyn Store) -> Result<(), Failure> {
         let targets = std::slice::from_ref(target);
         let resizer = Marker { plan: &self.plan, targets };
-        let prepared = restore::prepare(&self.plan, &self.image.manifest, store, version("1"), &resizer)
+        let (manifest, customizer) = (&self.image.manifest, Stamp::default());
+        let prepared = restore::prepare(&self.plan, manifest, store, version("1"), &resizer, &customizer)
             .map_err(Failure::from)?;
-        let around = Surroundings { resizer: &resizer, workers: ONE_WORKER, monitor: &Silent };
-        restore::run(&prepared, &[target], &around)
+        let (workers, monitor) = (ONE_WORKER, &Silent);
+        let around = Surroundings { resizer: &resizer, customizer: &customizer, workers, monitor };
+        restore::run(&prepared, &[target], &around).map(drop)
     }
 
     /// Every byte that is to stay is what it was.

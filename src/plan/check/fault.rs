@@ -78,6 +78,9 @@ pub enum Fault {
     /// A partition that stays has another entry in a new table than it had.
     #[error("the entry of partition {number}, which stays, is another one in the new table")]
     KeptChanged { number: u32 },
+    /// A step names what the plan does not have.
+    #[error("a step ({step}) is about a volume that the plan does not deploy, {volume}")]
+    Step { step: String, volume: String },
     /// An old table would survive.
     #[error("{range} are not cleared, so that an old table may survive there")]
     NotCleared { range: ByteRange },

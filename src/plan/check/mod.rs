@@ -49,6 +49,9 @@ pub fn check(plan: &DeployPlan, disks: &[Disk]) -> Result<(), Vec<Fault>> {
             faults.push(Fault::Forgotten { disk: disk.number });
         }
     }
+    for step in plan.steps.iter().filter(|step| !step.is_in(plan)) {
+        faults.push(Fault::Step { step: step.to_string(), volume: step.volume().to_owned() });
+    }
     if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 

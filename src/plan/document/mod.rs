@@ -154,6 +154,7 @@ fn choices(schema: DeploySchema) -> Result<Choices, Misplaced> {
         wishes: Vec::new(),
         keep: Keep::Nothing,
         without: Vec::new(),
+        seed: None,
     };
     let (mut destinations, mut keep) = (Vec::new(), Vec::new());
     for (index, disk) in schema.disks.into_iter().enumerate() {

@@ -1,0 +1,79 @@
+//! Change what was deployed before anything can start from it, through a trait.
+//!
+//! The steps stand in the plan. They are taken when every volume has its content and its size, and before the table
+//! is written: what makes a disk bootable stays last. A step that fails fails the deploy, and the target is left
+//! plainly unbootable, because a system without its boot files, or with references to partitions that are gone, would
+//! be bootable but wrong. What a step can do without is no failure but a problem: a sentence, and exit code 3.
+//!
+//! `linux` implements it with the kernel's file systems and with programs.
+
+use crate::blockio::WriteAt;
+use crate::plan::{DeployPlan, Step};
+use crate::progress::Monitor;
+use std::io;
+
+/// What stands on the targets.
+#[derive(Clone, Copy)]
+pub struct Deployed<'a> {
+    /// What was done, with the places of the volumes.
+    pub plan: &'a DeployPlan,
+    /// The targets, in the order of the plan's disks. Everything written is flushed.
+    pub targets: &'a [&'a dyn WriteAt],
+}
+
+/// What can take the steps of a plan.
+pub trait Customizer: Send + Sync {
+    /// What is missing to take a step: a sentence with its way out; `None` where nothing is. Asked before a deploy
+    /// writes anything.
+    fn missing(&self, step: &Step, plan: &DeployPlan) -> Option<String>;
+
+    /// Takes a step. Everything written before is seen, and everything is flushed to the disks when this returns. Not
+    /// a byte outside the places of the plan's volumes is changed. Taking the same step again changes nothing.
+    ///
+    /// Tells of everything that it changes as [`Event::Changed`](crate::progress::Event::Changed). Returns a sentence
+    /// for each thing that needs attention although the step was taken.
+    ///
+    /// # Errors
+    /// Where the step was not taken. The target is not to be used then.
+    fn take(
+        &self,
+        step: &Step,
+        deployed: Deployed<'_>,
+        monitor: &dyn Monitor,
+    ) -> Result<Vec<String>, CustomizeError>;
+}
+
+/// Why a step was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum CustomizeError {
+    /// A disk, file system or file could not be read or written.
+    #[error("{doing}")]
+    Io {
+        /// What was being done, with its object.
+        doing: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// This machine, or what was deployed, cannot do it.
+    #[error("{fact}")]
+    Unsupported {
+        /// What is missing, and the way out.
+        fact: String,
+    },
+    /// It could be done but must not be.
+    #[error("{fact}")]
+    Refused {
+        /// Why, and the way out.
+        fact: String,
+    },
+    /// A program says that it failed, or did not end.
+    #[error("{program} {outcome}: {output}")]
+    Failed {
+        /// The program.
+        program: String,
+        /// How it ended: `ended with exit code 1`.
+        outcome: String,
+        /// The end of what it printed.
+        output: String,
+    },
+}

@@ -1,0 +1,121 @@
+//! Deploys with a step between the last volume and the table: whatever fails, nothing can start from the target.
+
+use super::deploy::{Deploy, Outcome};
+use super::disk::{Target, Tear};
+use super::trigger::{StopAt, Trigger};
+use super::{GPT_TARGET, for_every_call, gpt};
+use remint::blockio::WriteAt;
+use remint::customize::{CustomizeError, Customizer, Deployed};
+use remint::plan::{DeployPlan, Step};
+use remint::progress::{Event, Monitor, Silent};
+use remint::restore;
+use remint::schema::{Firmware, FreeSpace};
+use std::io;
+
+/// What the test's step writes at this place of its volume.
+pub const STAMP: [u8; 512] = [0x5B; 512];
+pub const STAMP_AT: u64 = 8192;
+
+/// A step of which a sector comes to stand in its volume.
+#[derive(Default)]
+pub struct Stamp {
+    pub missing: Option<String>,
+    pub fails: bool,
+    pub problem: Option<String>,
+}
+
+impl Customizer for Stamp {
+    fn missing(&self, _: &Step, _: &DeployPlan) -> Option<String> {
+        self.missing.clone()
+    }
+    fn take(
+        &self,
+        step: &Step,
+        deployed: Deployed<'_>,
+        monitor: &dyn Monitor,
+    ) -> Result<Vec<String>, CustomizeError> {
+        if self.fails {
+            return Err(CustomizeError::Unsupported { fact: "no loader is there".to_owned() });
+        }
+        let failed = |source: io::Error| CustomizeError::Io { doing: "stamping".to_owned(), source };
+        for (disk, target) in deployed.plan.disks.iter().zip(deployed.targets) {
+            let volume = disk.volumes.iter().find(|planned| planned.volume == step.volume()).unwrap();
+            target.write_at(volume.place.start() + STAMP_AT, &STAMP).map_err(failed)?;
+            target.flush().map_err(failed)?;
+            let (volume, message) = (step.volume().to_owned(), "it has a stamp".to_owned());
+            monitor.event(Event::Changed { volume, message });
+        }
+        Ok(self.problem.iter().cloned().collect())
+    }
+}
+
+/// A deploy with a step for the second partition.
+fn stamped(stamp: Stamp) -> Deploy<'static> {
+    let mut deploy = Deploy::new(gpt(), &GPT_TARGET, FreeSpace::Keep);
+    let target = deploy.plan.disks[0].target.path.clone();
+    let step = Step::BootFiles { target, volume: "d0-p2".to_owned(), firmware: Firmware::Uefi };
+    deploy.take(step, stamp);
+    deploy
+}
+
+#[test]
+fn a_step_is_taken_before_the_table_is_there_and_its_problem_is_told() {
+    let deploy = stamped(Stamp { problem: Some("look at it".to_owned()), ..Stamp::default() });
+    let targets: Vec<Target> = deploy.before.iter().map(|before| Target::recording(before)).collect();
+    let outcome = deploy.run(&targets, &deploy.image.store, &Silent);
+    assert!(matches!(&outcome, Outcome::Problems(problems) if problems == &["look at it"]), "{outcome:?}");
+    deploy.judge(&targets, &outcome, "stamped");
+    deploy.judge_power_cuts(&targets);
+}
+
+#[test]
+fn a_target_call_that_fails_beside_a_step_ends_in_a_plain_target_or_a_good_one() {
+    let deploy = stamped(Stamp::default());
+    for tear in [Tear::Before, Tear::Half] {
+        for_every_call(|n| {
+            let targets = deploy.targets(0, || Trigger::once(n), tear);
+            let outcome = deploy.run(&targets, &deploy.image.store, &Silent);
+            deploy.judge(&targets, &outcome, &format!("{tear:?}, call {n}"));
+            targets[0].fired()
+        });
+    }
+}
+
+#[test]
+fn a_step_that_fails_leaves_a_plain_target_and_says_which_it_was() {
+    let deploy = stamped(Stamp { fails: true, ..Stamp::default() });
+    let targets = deploy.sound_targets();
+    let outcome = deploy.run(&targets, &deploy.image.store, &Silent);
+    deploy.judge(&targets, &outcome, "a step that fails");
+    let Outcome::Failed(failure) = outcome else { panic!("{outcome:?}") };
+    assert!(failure.target_changed && failure.not_cleared.is_empty());
+    assert_eq!(failure.error.to_string(), "making boot files for UEFI (d0-p2)");
+}
+
+#[test]
+fn a_deploy_with_a_step_stops_on_request_at_any_moment() {
+    let deploy = stamped(Stamp::default());
+    for_every_call(|n| {
+        let stop = StopAt(Trigger::once(n));
+        let targets = deploy.sound_targets();
+        let outcome = deploy.run(&targets, &deploy.image.store, &stop);
+        deploy.judge(&targets, &outcome, &format!("event {n}"));
+        stop.0.fired()
+    });
+}
+
+#[test]
+fn what_a_step_lacks_and_a_step_about_nothing_are_refused_before_anything_is_written() {
+    let lacking = stamped(Stamp { missing: Some("install it".to_owned()), ..Stamp::default() });
+    let mut wrong = stamped(Stamp::default());
+    let Step::BootFiles { volume, .. } = &mut wrong.plan.steps[0];
+    "d0-p77".clone_into(volume);
+    for (deploy, says) in [(lacking, "install it"), (wrong, "d0-p77")] {
+        let targets = deploy.sound_targets();
+        let outcome = deploy.run(&targets, &deploy.image.store, &Silent);
+        deploy.judge(&targets, &outcome, says);
+        let Outcome::Refused(error) = outcome else { panic!("{outcome:?}") };
+        assert!(error.to_string().contains(says), "{error}");
+        assert!(matches!(error, restore::Error::MissingForStep { .. } | restore::Error::Plan(_)));
+    }
+}
