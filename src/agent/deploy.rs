@@ -2,6 +2,7 @@
 
 use super::disks::DiskSettings;
 use super::images::{ImageReference, StoreSettings, load_manifest, open_store, resolve};
+use super::script::ScriptFile;
 use super::targets::{SchemaFile, TargetRequest, decide_targets};
 use crate::blockio::WriteAt;
 use crate::image::{ImageVersion, Manifest, Store};
@@ -29,6 +30,8 @@ pub struct DeployRequest {
     pub options: DeployOptions,
     /// The schema.
     pub schema: Option<SchemaFile>,
+    /// The script that partitions, for the layout of that name.
+    pub script: Option<ScriptFile>,
 }
 
 /// A deploy that was planned, and not begun.

@@ -10,6 +10,7 @@ mod images;
 mod outcome;
 mod replay;
 mod report;
+mod script;
 mod targets;
 
 pub use capture::{CaptureOutcome, CaptureRequest, capture};
@@ -20,6 +21,7 @@ pub use images::{
 };
 pub use outcome::{ExitCode, exit_code};
 pub use report::{InspectionJson, inspection_json, inspection_text, listing_text, manifest_text};
+pub use script::ScriptFile;
 pub use targets::{PlanTarget, SchemaFile, TargetRequest};
 
 use std::num::NonZeroUsize;

@@ -1,13 +1,13 @@
 //! Which disks of this machine a deploy is for, and what is to be known about them.
 
 use super::deploy::DeployRequest;
-use super::disks;
+use super::{disks, script};
 use crate::image::{ImageVersion, Manifest};
 use crate::linux::{self, DiskReader};
 use crate::machine::{DiskKind, MachineDisk};
 use crate::partition::{self, Severity, Trust};
 use crate::plan::{self, Choices, DeployOptions, Offered, Target};
-use crate::schema::{Destination, Keep, KeptPartition, Table};
+use crate::schema::{Destination, Keep, KeptPartition, Layout, Table};
 use crate::units::SectorSize;
 use anyhow::{Context, Result, anyhow, bail};
 use std::path::Path;
@@ -70,7 +70,27 @@ pub(super) fn decide_targets(
             target.found = Some(found_table(&target.disk)?);
         }
     }
+    have_partitioned(request, manifest, &options, &mut targets)?;
     Ok((options, targets))
+}
+
+/// Has the script partition a blank disk for each target, where the layout is that of a script.
+fn have_partitioned(
+    request: &DeployRequest,
+    manifest: &Manifest,
+    options: &DeployOptions,
+    targets: &mut [Target],
+) -> Result<()> {
+    let Some(file) = &request.script else { return Ok(()) };
+    if options.layout != Layout::Script {
+        bail!("{} partitions only for the layout script; add --layout script", file.name);
+    }
+    for target in targets {
+        if let Some(disk) = manifest.disks.iter().find(|disk| disk.number == target.number) {
+            target.made = Some(script::rehearse(file, &request.image, disk, &target.disk, options)?);
+        }
+    }
+    Ok(())
 }
 
 /// The targets that were named, else those of the schema.

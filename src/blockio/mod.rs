@@ -3,11 +3,13 @@
 //! Everything above this ring sees disks through [`ReadAt`] and [`WriteAt`] only, so that a whole capture
 //! and deploy runs on a [`MemoryDisk`] in a test. A reader that was given a [`ReadAt`] cannot write.
 
+mod blank;
 mod joined;
 mod memory;
 mod overlay;
 mod window;
 
+pub use blank::BlankDisk;
 pub use joined::Joined;
 pub use memory::MemoryDisk;
 pub use overlay::Overlay;

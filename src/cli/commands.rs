@@ -121,6 +121,7 @@ fn plan(arguments: &Plan, listener: &Listener) -> Result<ExitCode> {
         disk_settings: disk_settings(&arguments.disk, Trust::Undecided),
         options: arguments.layout.options(),
         schema: arguments.layout.schema_file()?,
+        script: arguments.layout.script_file()?,
     };
     if let Some(file) = &arguments.export {
         return export(&request, file);
@@ -157,6 +158,7 @@ fn deploy(arguments: &Deploy, listener: &Listener) -> Result<ExitCode> {
         disk_settings: disk_settings(&arguments.disk, Trust::Undecided),
         options: arguments.layout.options(),
         schema: arguments.layout.schema_file()?,
+        script: arguments.layout.script_file()?,
     };
     let prepared = agent::prepare_deploy(&request)?;
     if !arguments.yes {

@@ -3,13 +3,16 @@
 use super::arguments::same_variants;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use remint::agent::SchemaFile;
+use remint::agent::{SchemaFile, ScriptFile};
 use remint::plan::DeployOptions;
 use remint::schema::{ChosenVolume, FreeSpace, Keep, KeptPartition, Layout, PartitionWish};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Nobody writes a larger schema.
 const MOST_SCHEMA_BYTES: u64 = 16 << 20;
+/// Nor a larger script.
+const MOST_SCRIPT_BYTES: u64 = 1 << 20;
 
 #[derive(Debug, Args)]
 pub struct LayoutArguments {
@@ -22,6 +25,13 @@ pub struct LayoutArguments {
     /// How partitions are laid out
     #[arg(long, value_enum, value_name = "METHOD", default_value = "dynamic")]
     pub layout: LayoutArgument,
+    /// The script that partitions with --layout script. /bin/sh runs it on a blank disk as large as the target, whose
+    /// table is then checked, shown and written (docs/layouts.md names its variables)
+    #[arg(long, value_name = "FILE")]
+    pub script: Option<PathBuf>,
+    /// How long the script may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "script")]
+    pub script_limit: u32,
     /// What happens to space that no used block occupies
     #[arg(long, value_enum, value_name = "POLICY", default_value = "discard")]
     pub free_space: FreeSpaceArgument,
@@ -56,6 +66,8 @@ pub enum LayoutArgument {
     Dynamic,
     /// As dynamic, with the sizes of --partition
     Custom,
+    /// The partitions that --script makes
+    Script,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -68,7 +80,7 @@ pub enum FreeSpaceArgument {
     Zero,
 }
 
-same_variants!(LayoutArgument => Layout { Original, Dynamic, Custom });
+same_variants!(LayoutArgument => Layout { Original, Dynamic, Custom, Script });
 same_variants!(FreeSpaceArgument => FreeSpace { Discard, Keep, Zero });
 
 impl LayoutArguments {
@@ -93,16 +105,29 @@ impl LayoutArguments {
 
     /// The choices that stand in a file.
     pub fn schema_file(&self) -> Result<Option<SchemaFile>> {
-        self.schema.as_deref().map(read_schema).transpose()
+        let read = |path: &PathBuf| {
+            read_text(path, "schema", MOST_SCHEMA_BYTES).map(|(name, text)| SchemaFile { name, text })
+        };
+        self.schema.as_ref().map(read).transpose()
+    }
+
+    /// The script that partitions.
+    pub fn script_file(&self) -> Result<Option<ScriptFile>> {
+        let limit = Duration::from_secs(self.script_limit.into());
+        let read = |path: &PathBuf| {
+            read_text(path, "script", MOST_SCRIPT_BYTES).map(|(name, text)| ScriptFile { name, text, limit })
+        };
+        self.script.as_ref().map(read).transpose()
     }
 }
 
-fn read_schema(path: &Path) -> Result<SchemaFile> {
+/// Name and text of a file.
+fn read_text(path: &Path, what: &str, most_bytes: u64) -> Result<(String, String)> {
     let name = path.display().to_string();
-    let size = std::fs::metadata(path).with_context(|| format!("reading the schema {name}"))?.len();
-    if size > MOST_SCHEMA_BYTES {
-        bail!("{name} has {size} bytes and is no schema");
+    let size = std::fs::metadata(path).with_context(|| format!("reading the {what} {name}"))?.len();
+    if size > most_bytes {
+        bail!("{name} has {size} bytes and is no {what}");
     }
-    let text = std::fs::read_to_string(path).with_context(|| format!("reading the schema {name}"))?;
-    Ok(SchemaFile { name, text })
+    let text = std::fs::read_to_string(path).with_context(|| format!("reading the {what} {name}"))?;
+    Ok((name, text))
 }

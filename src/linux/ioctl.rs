@@ -16,6 +16,8 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 pub(super) const LOOP_READ_ONLY: u32 = 1;
 /// `LO_FLAGS_AUTOCLEAR`: the loop device detaches itself when nobody has it open.
 pub(super) const LOOP_AUTOCLEAR: u32 = 4;
+/// `LO_FLAGS_PARTSCAN`: the loop device may have partitions.
+pub(super) const LOOP_PARTITIONS: u32 = 8;
 
 /// `struct loop_info64` of `linux/loop.h`.
 #[repr(C)]

@@ -56,8 +56,32 @@ impl LoopDevice {
         read_only: bool,
         sector_size: SectorSize,
     ) -> Result<Self, Error> {
+        let flags = if read_only { ioctl::LOOP_READ_ONLY } else { 0 };
+        Self::attach_with(backing, name, range, flags, sector_size)
+    }
+
+    /// Attaches all of an open file of this size as a disk that can be partitioned: the kernel takes the table
+    /// that is written, and the tools that tell it of partitions are not refused.
+    pub(super) fn attach_disk(
+        backing: &File,
+        name: &str,
+        size_bytes: u64,
+        sector_size: SectorSize,
+    ) -> Result<Self, Error> {
+        let whole = ByteRange::new(0, size_bytes);
+        Self::attach_with(backing, name, whole, ioctl::LOOP_PARTITIONS, sector_size)
+    }
+
+    fn attach_with(
+        backing: &File,
+        name: &str,
+        range: ByteRange,
+        flags: u32,
+        sector_size: SectorSize,
+    ) -> Result<Self, Error> {
         let control = control_device()?;
-        let flags = ioctl::LOOP_AUTOCLEAR | if read_only { ioctl::LOOP_READ_ONLY } else { 0 };
+        let read_only = flags & ioctl::LOOP_READ_ONLY != 0;
+        let flags = ioctl::LOOP_AUTOCLEAR | flags;
         for attempt in 0..ATTEMPTS {
             let number =
                 ioctl::free_loop_number(&control).map_err(Error::io("asking for a free loop device"))?;

@@ -4,7 +4,7 @@ use super::Error;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::collections::VecDeque;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -44,6 +44,20 @@ pub(super) fn find(name: &str) -> Option<PathBuf> {
 /// # Errors
 /// [`Error::Unsupported`] where it is not installed.
 pub(super) fn run<A: AsRef<OsStr>>(name: &str, arguments: &[A], limit: Duration) -> Result<Outcome, Error> {
+    run_in(Path::new("/"), &[], name, arguments, limit)
+}
+
+/// The same in a directory, with variables in its environment.
+///
+/// # Errors
+/// [`Error::Unsupported`] where it is not installed.
+pub(super) fn run_in<A: AsRef<OsStr>>(
+    directory: &Path,
+    variables: &[(&str, OsString)],
+    name: &str,
+    arguments: &[A],
+    limit: Duration,
+) -> Result<Outcome, Error> {
     let path =
         find(name).ok_or_else(|| Error::unsupported(format!("the program {name} is not installed")))?;
     let doing = || format!("running {}", path.display());
@@ -52,7 +66,8 @@ pub(super) fn run<A: AsRef<OsStr>>(name: &str, arguments: &[A], limit: Duration)
     let mut command = Command::new(&path);
     command.args(arguments).stdin(Stdio::null()).stdout(writer).stderr(both);
     // A setting of the caller's environment must not change what a tool does to a disk.
-    command.env_clear().env("PATH", DIRECTORIES).env("LC_ALL", "C").current_dir("/");
+    command.env_clear().env("PATH", DIRECTORIES).env("LC_ALL", "C").current_dir(directory);
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
     // Its own group: a Ctrl-C that stops this program must not stop a tool in the middle of its work.
     command.process_group(0);
     let mut child = command.spawn().map_err(Error::io(doing()))?;

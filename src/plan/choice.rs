@@ -17,6 +17,7 @@ pub(super) fn refuse_contradictions(
     refuse_left_out(disks, options)?;
     match &options.keep {
         Keep::Nothing => Ok(()),
+        _ if options.layout == Layout::Script => Err(Refusal::ScriptKeeps),
         Keep::Partitions(kept) => refuse_kept(kept, targets),
         Keep::Table(chosen) => refuse_chosen(disks, chosen),
     }

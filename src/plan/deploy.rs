@@ -6,7 +6,7 @@ use super::refusal::Refusal;
 use super::sectors::{self, Verdict};
 use super::seed::Seed;
 use super::step::Step;
-use super::{choice, existing, identity, place};
+use super::{choice, existing, identity, place, scripted};
 use crate::machine::MachineDisk;
 use crate::schema::{Disk, FileSystemKind, FreeSpace, Keep, Layout, PartitionWish, Table};
 use crate::units::{ByteRange, format_size};
@@ -75,6 +75,9 @@ pub struct DiskPlan {
     /// Numbers of the image's partitions that the target does not get.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<u32>,
+    /// What the script printed that made the table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub script_output: Option<String>,
     /// What a person should know before confirming.
     pub warnings: Vec<String>,
 }
@@ -174,15 +177,19 @@ pub fn deploy(
         }
         for (position, target) in mine.iter().enumerate() {
             let mut plan = match &options.keep {
+                _ if options.layout == Layout::Script => scripted::deploy_disk(disk, target, options)?,
                 Keep::Nothing => deploy_disk(disk, target, Vec::new(), options)?,
                 Keep::Partitions(wanted) => {
                     deploy_disk(disk, target, keep::find(target, wanted, disk)?, options)?
                 }
                 Keep::Table(chosen) => existing::restore_into(disk, target, chosen, options)?,
             };
-            plan.warnings.extend(identity::warnings(disk, disks));
-            let copies = mine.iter().take(position).map(|copy| copy.disk.path.as_str());
-            plan.warnings.extend(copies.filter_map(|copy| identity::copy_warning(disk, copy)));
+            // A script gives disks identifiers of its own.
+            if options.layout != Layout::Script {
+                plan.warnings.extend(identity::warnings(disk, disks));
+                let copies = mine.iter().take(position).map(|copy| copy.disk.path.as_str());
+                plan.warnings.extend(copies.filter_map(|copy| identity::copy_warning(disk, copy)));
+            }
             plans.push(plan);
         }
     }
@@ -234,6 +241,7 @@ fn deploy_disk(
         stays: stays(&ground.kept, target, &table),
         table,
         without,
+        script_output: None,
         warnings,
     })
 }

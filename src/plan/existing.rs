@@ -6,6 +6,7 @@ use super::layout::{Piece, Tie};
 use super::refusal::{Part, Refusal};
 use super::sectors::{self, Verdict};
 use super::sizing::Sizing;
+use super::special::Special;
 use super::{place, sizing};
 use crate::schema::{ChosenVolume, Content, Disk, Layout, Role, Table, Volume};
 use crate::units::{ByteRange, Guid, RangeSet};
@@ -59,6 +60,7 @@ pub(super) fn restore_into(
         table: found.clone(),
         stays: Stays::Table { found: found.clone() },
         without: Vec::new(),
+        script_output: None,
         warnings,
     })
 }
@@ -125,8 +127,17 @@ fn kind_of(table: &Table, number: u32) -> Option<Kind> {
     }
 }
 
+/// What the image's table says about a volume by its type.
+fn special(table: &Table, role: Role) -> Option<Special> {
+    let Role::Partition { number } = role else { return None };
+    match kind_of(table, number)? {
+        Kind::Gpt(guid) => Special::of_gpt(guid),
+        Kind::Mbr(code) => Special::of_mbr(code),
+    }
+}
+
 /// Warns where the entry of the target says something else about its content than the image's did.
-fn other_type(image: &Table, role: Role, found: &Table, number: u32) -> Option<String> {
+pub(super) fn other_type(image: &Table, role: Role, found: &Table, number: u32) -> Option<String> {
     let Role::Partition { number: was } = role else { return None };
     let (old, new) = (kind_of(image, was)?, kind_of(found, number)?);
     let same_table = matches!((&old, &new), (Kind::Gpt(_), Kind::Gpt(_)) | (Kind::Mbr(_), Kind::Mbr(_)));
@@ -139,7 +150,7 @@ fn other_type(image: &Table, role: Role, found: &Table, number: u32) -> Option<S
 }
 
 /// Refuses a partition that is too small, or whose sectors the content cannot live on.
-fn judge(
+pub(super) fn judge(
     disk: &Disk,
     volume: &Volume,
     number: u32,
@@ -163,7 +174,7 @@ fn judge(
         Role::Partition { number } => Part::Partition(number),
         Role::WholeDisk | Role::BootArea => Part::WholeDisk,
     };
-    match sectors::judge(volume, None, from_bytes, to_bytes) {
+    match sectors::judge(volume, special(&disk.table, volume.role), from_bytes, to_bytes) {
         Verdict::Fine => Ok(()),
         Verdict::Warn(what) => {
             warnings.push(format!("Of {part}: {what}."));

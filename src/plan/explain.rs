@@ -41,9 +41,15 @@ fn explain_disk(plan: &DiskPlan, source: Option<&Disk>, text: &mut String) {
         );
     } else {
         wrap(text, "  ", &format!("Layout: {}; {}", method(plan.layout), free_space(plan.free_space)));
+    }
+    // What a script makes of a disk of another size, only the script knows.
+    if plan.layout != Layout::Script && !matches!(plan.stays, Stays::Table { .. }) {
         let minimum = plan.minimum_disk_bytes;
         let minimum = format!("Smallest disk that this fits on: {} ({minimum} bytes)", format_size(minimum));
         wrap(text, "  ", &minimum);
+    }
+    for line in plan.script_output.iter().flat_map(|output| output.lines()) {
+        wrap(text, "  | ", line);
     }
     let before = source.map(|source| {
         let rows = rows(&source.table, source.logical_sector_bytes, source.size_bytes, &captured(source));
@@ -95,6 +101,7 @@ const fn method(layout: Layout) -> &'static str {
         Layout::Original => "original",
         Layout::Dynamic => "dynamic",
         Layout::Custom => "custom",
+        Layout::Script => "that of the script",
     }
 }
 
@@ -146,7 +153,14 @@ fn planned(plan: &DiskPlan, source: &Disk, staying: &[u32]) -> Contents {
     let of = |name: &str| source.volumes.iter().find(|volume| volume.name == name).map_or("unknown", content);
     let volumes = plan.volumes.iter().filter(|volume| is_no_gap(volume));
     let written = volumes.map(|volume| (volume.partition, of(&volume.volume)));
-    written.chain(staying.iter().map(|number| (Some(*number), "stays"))).collect()
+    let mut contents: Contents =
+        written.chain(staying.iter().map(|number| (Some(*number), "stays"))).collect();
+    if plan.layout == Layout::Script {
+        // Behind the others, so that what is written is found first.
+        let places = super::keep::places(&plan.table, plan.target.logical_sector_bytes);
+        contents.extend(places.into_iter().map(|(number, _)| (Some(number), "empty")));
+    }
+    contents
 }
 
 fn is_no_gap(volume: &VolumePlan) -> bool {

@@ -3,7 +3,9 @@
 use super::deploy::DiskPlan;
 use super::refusal::Refusal;
 use crate::machine::MachineDisk;
-use crate::schema::{Disk, Gpt, GptPartition, KeptPartition, Mbr, MbrPartition, MbrRole, Role, Table};
+use crate::schema::{
+    ChosenVolume, Disk, Gpt, GptPartition, KeptPartition, Mbr, MbrPartition, MbrRole, Role, Table,
+};
 use crate::units::{ByteRange, Hex, Lba, RangeSet, SectorSize};
 use serde::Serialize;
 
@@ -16,13 +18,26 @@ pub struct Target {
     pub disk: MachineDisk,
     /// The table that stands on it, where something of it is to stay.
     pub found: Option<Table>,
+    /// What a script made of a blank disk of its size, for [`Layout::Script`](crate::schema::Layout::Script).
+    pub made: Option<Made>,
+}
+
+/// What a script made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// The table.
+    pub table: Table,
+    /// The partitions that it named for volumes.
+    pub places: Vec<ChosenVolume>,
+    /// What it printed.
+    pub output: String,
 }
 
 impl Target {
     /// A target of which nothing stays.
     #[must_use]
     pub fn new(number: u32, disk: MachineDisk) -> Self {
-        Self { number, disk, found: None }
+        Self { number, disk, found: None, made: None }
     }
 }
 

@@ -19,6 +19,7 @@ mod matching;
 mod picture;
 mod place;
 mod refusal;
+mod scripted;
 mod sectors;
 mod seed;
 mod sharing;
@@ -33,8 +34,9 @@ pub use deploy::{Clearing, DeployOptions, DeployPlan, DiskPlan, Resize, VolumeAc
 pub use destination::{Offered, assign};
 pub use document::{Choices, SchemaFault, export, place_of_volume, read_choices};
 pub use explain::explain;
-pub use keep::{Stays, Target};
+pub use keep::{Made, Stays, Target};
 pub use matching::match_disks;
 pub use refusal::{Part, Refusal, preflight_refusals};
+pub use scripted::partitions_for_a_script;
 pub use seed::{ParseSeedError, Seed};
 pub use step::Step;

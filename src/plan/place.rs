@@ -9,7 +9,7 @@ use crate::units::{ByteRange, MIB, RangeSet, format_size};
 
 /// What is cleared at either end of the disk and of every partition: there stand the signatures of tables,
 /// file systems, arrays and volume groups.
-const CLEARED_BYTES: u64 = MIB;
+pub(super) const CLEARED_BYTES: u64 = MIB;
 
 /// The plan of every volume, in disk order.
 pub(super) fn volumes(
@@ -167,8 +167,17 @@ fn boot_area(
     warnings: &mut Vec<String>,
 ) -> Option<VolumePlan> {
     let (new_table_end, old_table_end) = ground.table_ends();
-    let start = new_table_end.max(old_table_end);
     let new_end = ground.first_start(arrangement).unwrap_or_else(|| ground.usable_end());
+    gap(volume, new_table_end.max(old_table_end), new_end, warnings)
+}
+
+/// Of a captured boot area, what lies behind the tables and in front of the first partition.
+pub(super) fn gap(
+    volume: &Volume,
+    start: u64,
+    new_end: u64,
+    warnings: &mut Vec<String>,
+) -> Option<VolumePlan> {
     let gap = ByteRange::new(start, volume.size_bytes.min(new_end));
     if new_end < volume.size_bytes {
         warnings.push(format!(

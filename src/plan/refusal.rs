@@ -350,6 +350,37 @@ pub enum Refusal {
         /// A clause with the way out.
         reason: String,
     },
+    /// The layout script without what a script made.
+    #[error("the layout script needs a script that partitions {target}; name it with --script FILE")]
+    NoScript {
+        /// Path of the target.
+        target: String,
+    },
+    /// A script made no table.
+    #[error(
+        "the script made no partition table for {target}; have it make a GPT or an MBR, with sgdisk or sfdisk"
+    )]
+    NothingMade {
+        /// Path of the target.
+        target: String,
+    },
+    /// Something is to stay on a disk that a script partitions.
+    #[error("a script partitions a blank disk, so nothing of the target can be kept; choose another layout")]
+    ScriptKeeps,
+    /// A script made no place for a volume.
+    #[error(
+        "the script made no partition for {volume} on {target} ({}); have it make one with the same number, \
+         write the line {volume}=NUMBER into $REMINT_PLACES, or leave the volume out with --without {volume}",
+        numbered(numbers)
+    )]
+    NotPlaced {
+        /// Name of the volume.
+        volume: String,
+        /// Path of the target.
+        target: String,
+        /// Numbers of the partitions that it made.
+        numbers: Vec<u32>,
+    },
     /// The target cannot be written.
     #[error("{target} is read-only; remove its write protection or choose another disk")]
     ReadOnly {

@@ -101,6 +101,8 @@ pub enum Layout {
     Dynamic,
     /// As dynamic, with sizes that a person wants for some partitions.
     Custom,
+    /// The table that a person's script makes.
+    Script,
 }
 
 /// What starts a machine.

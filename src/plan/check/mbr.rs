@@ -21,7 +21,7 @@ pub(super) fn entries(mbr: &Mbr, sector: SectorSize, faults: &mut Vec<Fault>) ->
     entries
 }
 
-/// What stays, what an MBR can describe, and how logical partitions lie in their container.
+/// What stays, and the same as of every table.
 pub(super) fn check(new: &Mbr, old: &Mbr, plan: &DiskPlan, faults: &mut Vec<Fault>) {
     if (new.disk_signature, &new.boot_code, new.reserved)
         != (old.disk_signature, &old.boot_code, old.reserved)
@@ -39,6 +39,11 @@ pub(super) fn check(new: &Mbr, old: &Mbr, plan: &DiskPlan, faults: &mut Vec<Faul
             faults.push(Fault::TableChanged { what: "a partition's number, type, active flag or kind" });
         }
     }
+    check_frame(new, plan, faults);
+}
+
+/// What an MBR can describe, and how logical partitions lie in their container.
+pub(super) fn check_frame(new: &Mbr, plan: &DiskPlan, faults: &mut Vec<Fault>) {
     for partition in &new.partitions {
         let behind = partition.first_lba.0.saturating_add(partition.sectors);
         if behind > 1 << 32 {

@@ -7,6 +7,7 @@
 mod fault;
 mod gpt;
 mod mbr;
+mod scripted;
 mod stays;
 mod volumes;
 
@@ -33,6 +34,10 @@ pub fn check(plan: &DeployPlan, disks: &[Disk]) -> Result<(), Vec<Fault>> {
         match disks.iter().find(|disk| disk.number == number) {
             Some(_) if plan.without.contains(&number) => faults.push(Fault::Unknown { disk: number }),
             Some(source) => match &disk_plan.stays {
+                _ if disk_plan.layout == Layout::Script => {
+                    scripted::check(disk_plan, &keep::without(source, &disk_plan.without), &mut faults);
+                    check_cleared(disk_plan, &mut faults);
+                }
                 Stays::Table { found } => {
                     stays::check_existing(disk_plan, source, found, &mut faults);
                     check_cleared(disk_plan, &mut faults);

@@ -1,10 +1,10 @@
 //! Judge what a plan leaves of the target: nothing that stays is touched, and what stays is what was found.
 
 use super::{Entry, Fault, entries_of};
-use crate::plan::deploy::{DiskPlan, VolumeAction};
+use crate::plan::deploy::{DiskPlan, VolumeAction, VolumePlan};
 use crate::plan::keep::Stays;
 use crate::plan::refusal::Part;
-use crate::schema::{Content, Disk, Gpt, Mbr, Role, Table};
+use crate::schema::{Content, Disk, Gpt, Mbr, Role, Table, Volume};
 use crate::units::ByteRange;
 
 /// No stretch that is cleared and no place of a volume touches what stays.
@@ -89,11 +89,26 @@ pub(super) fn check_existing(plan: &DiskPlan, source: &Disk, found: &Table, faul
     if plan.table != *found {
         faults.push(Fault::TableChanged { what: "a table that is kept" });
     }
-    let disk = ByteRange::new(0, plan.target.size_bytes);
     let entries = entries_of(found, plan.target.logical_sector_bytes, faults);
-    for (index, planned) in plan.volumes.iter().enumerate() {
+    for planned in &plan.volumes {
+        let left_out = |volume: &&Volume| volume.name == planned.volume && volume.content == Content::LeftOut;
+        if planned.action == VolumeAction::LeaveEmpty || source.volumes.iter().any(|volume| left_out(&volume))
+        {
+            faults.push(Fault::Action { volume: planned.volume.clone() });
+        }
+    }
+    check_placed(plan, source, &entries, faults);
+}
+
+/// Each volume that goes into a partition, whatever the table of the image said of it, lies in one that is there and
+/// large enough, and alone in it.
+pub(super) fn check_placed(plan: &DiskPlan, source: &Disk, entries: &[Entry], faults: &mut Vec<Fault>) {
+    let disk = ByteRange::new(0, plan.target.size_bytes);
+    let in_partition = |planned: &&VolumePlan| !matches!(planned.action, VolumeAction::WriteGap { .. });
+    let placed: Vec<&VolumePlan> = plan.volumes.iter().filter(in_partition).collect();
+    for (index, planned) in placed.iter().enumerate() {
         let name = || planned.volume.clone();
-        let earlier = || plan.volumes.iter().take(index);
+        let earlier = || placed.iter().take(index);
         let captured = source.volumes.iter().find(|volume| volume.name == planned.volume);
         let Some(captured) = captured.filter(|_| earlier().all(|other| other.volume != planned.volume))
         else {
@@ -114,11 +129,11 @@ pub(super) fn check_existing(plan: &DiskPlan, source: &Disk, found: &Table, faul
             faults.push(Fault::Overlap { one: other, other: part });
         }
         let expected = match captured.content {
-            Content::FileSystem(_) | Content::Raw { .. } => Some(VolumeAction::Write),
-            Content::Swap(_) => Some(VolumeAction::RecreateSwap),
-            Content::LeftOut => None,
+            Content::FileSystem(_) | Content::Raw { .. } => VolumeAction::Write,
+            Content::Swap(_) => VolumeAction::RecreateSwap,
+            Content::LeftOut => VolumeAction::LeaveEmpty,
         };
-        if expected != Some(planned.action) || captured.role == Role::BootArea {
+        if expected != planned.action || captured.role == Role::BootArea {
             faults.push(Fault::Action { volume: name() });
         }
         let (has_bytes, needs_bytes) = (planned.place.length(), captured.size_bytes);

@@ -117,7 +117,7 @@ fn can_grow(content: &Content) -> bool {
 }
 
 /// A boot area is written only between the table and the first partition, and only what was captured.
-fn check_gap(
+pub(super) fn check_gap(
     disk: &DiskPlan,
     plan: &VolumePlan,
     volume: &Volume,

@@ -45,6 +45,7 @@ pub fn export(
         image: image.to_owned(),
         layout: match options.layout {
             Layout::Original => Layout::Original,
+            Layout::Script => Layout::Script,
             Layout::Dynamic | Layout::Custom => Layout::Custom,
         },
         free_space: options.free_space,
@@ -96,7 +97,8 @@ fn partitions(disk: &Disk, options: &DeployOptions) -> Result<Vec<PartitionChoic
             volume: volume.name.clone(),
             about: Some(about.join(", ")),
             deploy: !options.without.contains(&volume.name),
-            size: Some(wish.unwrap_or(by_rule).to_string()).filter(|_| options.layout != Layout::Original),
+            size: Some(wish.unwrap_or(by_rule).to_string())
+                .filter(|_| !matches!(options.layout, Layout::Original | Layout::Script)),
         }
     };
     Ok(volumes.map(choice).collect())

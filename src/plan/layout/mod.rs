@@ -234,6 +234,8 @@ impl<'a> Ground<'a> {
             Layout::Original => self.lay_original(target),
             Layout::Dynamic => self.lay_dynamic(target),
             Layout::Custom => self.lay_custom(target),
+            // Its places are not decided here: `plan::scripted`.
+            Layout::Script => Err(Refusal::NoScript { target: target.path.clone() }),
         }
     }
 
