@@ -9,7 +9,7 @@ use plan_images::*;
 use proptest::prelude::*;
 use remint::machine::MachineDisk;
 use remint::plan::{self, DeployOptions, DeployPlan, Refusal, Target};
-use remint::schema::{Disk, FileSystemKind, FreeSpace, Keep, Layout};
+use remint::schema::{Disk, FileSystemKind, FreeSpace, Keep, Layout, StandardChoice};
 use remint::units::{GIB, MIB, SectorSize};
 use std::collections::BTreeSet;
 
@@ -23,6 +23,7 @@ fn on(disk: &Disk, size_bytes: u64) -> Result<DeployPlan, Refusal> {
         wishes: Vec::new(),
         keep: Keep::Nothing,
         without: Vec::new(),
+        standard: StandardChoice { volume: None, firmware: None },
         seed: None,
     };
     let disks = std::slice::from_ref(disk);

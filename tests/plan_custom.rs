@@ -6,7 +6,7 @@ mod plan_images;
 use FileSystemKind::{Ext4, Fat32, Ntfs};
 use plan_images::*;
 use remint::plan::{self, DeployOptions, DeployPlan, Refusal, Target};
-use remint::schema::{Disk, FileSystemKind, FreeSpace, Keep, Layout};
+use remint::schema::{Disk, FileSystemKind, FreeSpace, Keep, Layout, StandardChoice};
 use remint::units::{GIB, MIB, SectorSize};
 
 /// An EFI system partition, 60 GiB of Windows, 20 GiB of Linux and 4 GiB of data.
@@ -33,6 +33,7 @@ fn plan(size_bytes: u64, layout: Layout, wishes: &[&str]) -> Result<DeployPlan, 
         wishes,
         keep: Keep::Nothing,
         without: Vec::new(),
+        standard: StandardChoice { volume: None, firmware: None },
         seed: None,
     };
     let targets = [Target::new(0, target("/dev/sda", size_bytes, SectorSize::B512))];

@@ -7,7 +7,7 @@ use FileSystemKind::{Ext4, Fat16, Fat32, Ntfs, Swap, Xfs};
 use plan_images::*;
 use remint::machine::{Holder, MachineDisk};
 use remint::plan::{self, DeployOptions, DeployPlan, Refusal, Target};
-use remint::schema::{Content, Disk, FileSystemKind, FreeSpace, Keep, Layout, Table};
+use remint::schema::{Content, Disk, FileSystemKind, FreeSpace, Keep, Layout, StandardChoice, Table};
 use remint::units::{GIB, Hex, KIB, Lba, MIB, SectorSize, TIB};
 
 const SMALL: SectorSize = SectorSize::B512;
@@ -23,6 +23,7 @@ const DYNAMIC: DeployOptions = DeployOptions {
     wishes: Vec::new(),
     keep: Keep::Nothing,
     without: Vec::new(),
+    standard: StandardChoice { volume: None, firmware: None },
     seed: None,
 };
 const ORIGINAL: DeployOptions = DeployOptions {
@@ -32,6 +33,7 @@ const ORIGINAL: DeployOptions = DeployOptions {
     wishes: Vec::new(),
     keep: Keep::Nothing,
     without: Vec::new(),
+    standard: StandardChoice { volume: None, firmware: None },
     seed: None,
 };
 

@@ -7,7 +7,7 @@ use FileSystemKind::{Ext4, Fat32, Ntfs, Swap};
 use plan_images::*;
 use proptest::prelude::*;
 use remint::plan::{self, DeployOptions, DeployPlan, Refusal, Target};
-use remint::schema::{Disk, FileSystemKind, FreeSpace, Keep, Layout, Table};
+use remint::schema::{Disk, FileSystemKind, FreeSpace, Keep, Layout, StandardChoice, Table};
 use remint::units::{GIB, Guid, MIB, SectorSize};
 
 const SMALL: SectorSize = SectorSize::B512;
@@ -57,6 +57,7 @@ fn options(layout: Layout, keep: Keep) -> DeployOptions {
         wishes: vec![],
         keep,
         without: vec![],
+        standard: StandardChoice { volume: None, firmware: None },
         seed: None,
     }
 }
@@ -155,6 +156,7 @@ fn what_cannot_be_kept_is_refused_with_the_reason() {
 fn parts_of_an_image_can_be_left_out() {
     let without = |names: &[&str]| DeployOptions {
         without: names.iter().map(|name| (*name).to_owned()).collect(),
+        standard: StandardChoice { volume: None, firmware: None },
         seed: None,
         ..options(Layout::Dynamic, Keep::Nothing)
     };
@@ -182,7 +184,7 @@ fn parts_of_an_image_can_be_left_out() {
     let second = Disk { number: 1, ..bare_disk(1, 100 * GIB, SMALL, holds(Ext4, 100 * GIB)) };
     let disks = [windows(), second];
     let options = without(&["d0"]);
-    let deployed = plan::deployed(&disks, &options);
+    let deployed = plan::deployed(&disks, &options).unwrap();
     assert_eq!(deployed.iter().map(|disk| disk.number).collect::<Vec<_>>(), [1]);
     let targets = plan::match_disks(&deployed, &[target("/dev/sdb", 200 * GIB, SMALL)]).unwrap();
     let plan = plan::deploy("example", "1", &disks, &targets, &options).unwrap();

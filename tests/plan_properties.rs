@@ -8,7 +8,8 @@ use plan_images::*;
 use proptest::prelude::*;
 use remint::plan::{self, DeployOptions, DeployPlan, Refusal, Resize, Target};
 use remint::schema::{
-    Content, Disk, FileSystemKind, FreeSpace, Keep, Layout, MbrRole, PartitionWish, Role, Table, WantedSize,
+    Content, Disk, FileSystemKind, FreeSpace, Keep, Layout, MbrRole, PartitionWish, Role, StandardChoice,
+    Table, WantedSize,
 };
 use remint::units::{ByteRange, GIB, Lba, MIB, SectorSize};
 use std::collections::BTreeMap;
@@ -114,6 +115,7 @@ fn options() -> impl Strategy<Value = DeployOptions> {
         wishes: Vec::new(),
         keep: Keep::Nothing,
         without: Vec::new(),
+        standard: StandardChoice { volume: None, firmware: None },
         seed: None,
     })
 }
@@ -284,7 +286,7 @@ proptest! {
             role.then(|| PartitionWish { volume: volume.name.clone(), size })
         }).collect();
         let options =
-            DeployOptions { layout: Layout::Custom, free_space: FreeSpace::Keep, expand: true, wishes: wishes.clone(), keep: Keep::Nothing, without: Vec::new(), seed: None };
+            DeployOptions { layout: Layout::Custom, free_space: FreeSpace::Keep, expand: true, wishes: wishes.clone(), keep: Keep::Nothing, without: Vec::new(), standard: StandardChoice { volume: None, firmware: None }, seed: None };
         let size_bytes = disk.size_bytes / 100 * percent;
         let plan = match deploy(&disk, size_bytes, to, &options) {
             Ok(plan) => plan,
@@ -338,7 +340,7 @@ proptest! {
                 part(number, start, size, LINUX, holds(Xfs, size))
             }).collect();
             let disk = gpt_disk(0, cursor + MIB, SectorSize::B512, &parts);
-            let options = DeployOptions { layout: Layout::Dynamic, free_space: FreeSpace::Keep, expand: true, wishes: Vec::new(), keep: Keep::Nothing, without: Vec::new(), seed: None };
+            let options = DeployOptions { layout: Layout::Dynamic, free_space: FreeSpace::Keep, expand: true, wishes: Vec::new(), keep: Keep::Nothing, without: Vec::new(), standard: StandardChoice { volume: None, firmware: None }, seed: None };
             let plan = deploy(&disk, target_bytes, SectorSize::B512, &options).unwrap();
             places(&plan.disks[0].table, SectorSize::B512, 0)
         };
@@ -359,7 +361,7 @@ proptest! {
         damage in 0usize..11,
         which in any::<prop::sample::Index>(),
     ) {
-        let options = DeployOptions { layout: Layout::Dynamic, free_space: FreeSpace::Keep, expand: true, wishes: Vec::new(), keep: Keep::Nothing, without: Vec::new(), seed: None };
+        let options = DeployOptions { layout: Layout::Dynamic, free_space: FreeSpace::Keep, expand: true, wishes: Vec::new(), keep: Keep::Nothing, without: Vec::new(), standard: StandardChoice { volume: None, firmware: None }, seed: None };
         let sector = disk.logical_sector_bytes;
         let Ok(mut plan) = deploy(&disk, disk.size_bytes * 2, sector, &options) else { return Ok(()) };
         let of = &mut plan.disks[0];

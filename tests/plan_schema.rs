@@ -9,7 +9,7 @@ use lab::json_schema::judge;
 use lab::{remint_ends, text};
 use plan_images::*;
 use remint::plan::{self, DeployOptions, Target};
-use remint::schema::{Disk, FileSystemKind, FreeSpace, Keep, Layout};
+use remint::schema::{Disk, FileSystemKind, FreeSpace, Keep, Layout, StandardChoice};
 use remint::units::{GIB, MIB, SectorSize};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -54,6 +54,7 @@ fn options(layout: Layout) -> DeployOptions {
         wishes,
         keep: Keep::Nothing,
         without,
+        standard: StandardChoice { volume: None, firmware: None },
         seed: None,
     }
 }

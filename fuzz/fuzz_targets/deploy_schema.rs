@@ -7,7 +7,7 @@ use remint::inspect::{DiskFacts, read_disk};
 use remint::partition::{Trust, detect_sector_size};
 use remint::plan::{self, DeployOptions};
 use remint::progress::Silent;
-use remint::schema::{Disk, FreeSpace, Keep, Layout};
+use remint::schema::{Disk, FreeSpace, Keep, Layout, StandardChoice};
 use remint::units::SectorSize;
 use remint_fuzz::{Seeds, json};
 use serde_json::Value;
@@ -37,6 +37,7 @@ fn file_of(disk: &[u8]) -> Option<(Disk, Value)> {
         wishes: Vec::new(),
         keep: Keep::Nothing,
         without: Vec::new(),
+        standard: StandardChoice { volume: None, firmware: None },
         seed: None,
     };
     let schema = plan::export("fuzz", std::slice::from_ref(&disk), &[], &options).ok()?;

@@ -4,8 +4,10 @@ use super::arguments::same_variants;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use remint::agent::{SchemaFile, ScriptFile};
-use remint::plan::DeployOptions;
-use remint::schema::{ChosenVolume, FreeSpace, Keep, KeptPartition, Layout, PartitionWish};
+use remint::plan::{DeployOptions, Seed};
+use remint::schema::{
+    ChosenVolume, Firmware, FreeSpace, Keep, KeptPartition, Layout, PartitionWish, StandardChoice,
+};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,7 +21,7 @@ pub struct LayoutArguments {
     /// A file that says what is deployed, where to and how large, made by `plan --export` and edited
     /// (docs/schema/deploy.schema.json)
     #[arg(long, value_name = "FILE", conflicts_with_all = [
-        "layout", "free_space", "no_expand", "wishes", "without", "keep", "keep_table",
+        "layout", "volume", "firmware", "free_space", "no_expand", "wishes", "without", "keep", "keep_table",
     ])]
     pub schema: Option<PathBuf>,
     /// How partitions are laid out
@@ -32,6 +34,15 @@ pub struct LayoutArguments {
     /// How long the script may take
     #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "script")]
     pub script_limit: u32,
+    /// The volume with the system, such as d0-p2, with --layout standard; the only one that it can be where none is named
+    #[arg(long, value_name = "VOLUME", conflicts_with = "keep_table")]
+    pub volume: Option<String>,
+    /// What starts the machine, with --layout standard [default: what started this one, if the disk is one of its own]
+    #[arg(long, value_enum, value_name = "FIRMWARE", conflicts_with = "keep_table")]
+    pub firmware: Option<FirmwareArgument>,
+    /// What new GUIDs are derived from, 32 hexadecimal digits: the same give the same plan again [default: random]
+    #[arg(long, value_name = "DIGITS")]
+    pub seed: Option<Seed>,
     /// What happens to space that no used block occupies
     #[arg(long, value_enum, value_name = "POLICY", default_value = "discard")]
     pub free_space: FreeSpaceArgument,
@@ -68,6 +79,16 @@ pub enum LayoutArgument {
     Custom,
     /// The partitions that --script makes
     Script,
+    /// That of a fresh installation for the firmware, with one volume and new boot files: from BIOS to UEFI and back
+    Standard,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FirmwareArgument {
+    /// A BIOS, or a UEFI that plays one
+    Bios,
+    /// UEFI
+    Uefi,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -80,7 +101,8 @@ pub enum FreeSpaceArgument {
     Zero,
 }
 
-same_variants!(LayoutArgument => Layout { Original, Dynamic, Custom, Script });
+same_variants!(LayoutArgument => Layout { Original, Dynamic, Custom, Script, Standard });
+same_variants!(FirmwareArgument => Firmware { Bios, Uefi });
 same_variants!(FreeSpaceArgument => FreeSpace { Discard, Keep, Zero });
 
 impl LayoutArguments {
@@ -99,7 +121,8 @@ impl LayoutArguments {
                 Keep::Partitions(self.keep.clone())
             },
             without: self.without.clone(),
-            seed: None,
+            standard: StandardChoice { volume: self.volume.clone(), firmware: self.firmware.map(Into::into) },
+            seed: self.seed,
         }
     }
 

@@ -7,6 +7,10 @@
 //!
 //! `linux` implements it with the kernel's file systems and with programs.
 
+pub mod fat;
+pub mod fstab;
+pub mod grub;
+
 use crate::blockio::WriteAt;
 use crate::plan::{DeployPlan, Step};
 use crate::progress::Monitor;
@@ -28,10 +32,9 @@ pub trait Customizer: Send + Sync {
     fn missing(&self, step: &Step, plan: &DeployPlan) -> Option<String>;
 
     /// Takes a step. Everything written before is seen, and everything is flushed to the disks when this returns. Not
-    /// a byte outside the places of the plan's volumes is changed. Taking the same step again changes nothing.
+    /// a byte is changed outside the places of the plan's volumes and new partitions, and of the step's loader. Taking the same step again changes nothing.
     ///
-    /// Tells of everything that it changes as [`Event::Changed`](crate::progress::Event::Changed). Returns a sentence
-    /// for each thing that needs attention although the step was taken.
+    /// Tells of everything that it changes as [`Event::Changed`](crate::progress::Event::Changed).
     ///
     /// # Errors
     /// Where the step was not taken. The target is not to be used then.
@@ -40,8 +43,29 @@ pub trait Customizer: Send + Sync {
         step: &Step,
         deployed: Deployed<'_>,
         monitor: &dyn Monitor,
-    ) -> Result<Vec<String>, CustomizeError>;
+    ) -> Result<Taken, CustomizeError>;
 }
+
+/// What a step leaves behind.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Taken {
+    /// A sentence for each thing that needs attention although the step was taken.
+    pub problems: Vec<String>,
+    /// Code for sector 0, which is written last of all.
+    pub boot_code: Option<BootCode>,
+}
+
+/// The code in front of the partition table of an MBR, or of a protective one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootCode {
+    /// Path of the target.
+    pub target: String,
+    /// The code; what follows it in sector 0 stays.
+    pub code: [u8; BOOT_CODE_BYTES],
+}
+
+/// Bytes of sector 0 that are code.
+pub const BOOT_CODE_BYTES: usize = 440;
 
 /// Why a step was not taken.
 #[derive(Debug, thiserror::Error)]

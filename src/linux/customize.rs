@@ -1,9 +1,14 @@
 //! Taking the steps of a plan on the deployed file systems.
 
-use super::Error;
-use crate::customize::{CustomizeError, Customizer, Deployed};
-use crate::plan::{DeployPlan, Step};
+use super::loop_device::control_device;
+use super::mounted::kernel_has;
+use super::{Error, boot_files, is_root, program, windows_files};
+use crate::blockio::Window;
+use crate::customize::{CustomizeError, Customizer, Deployed, Taken, fat};
+use crate::machine::MachineDisk;
+use crate::plan::{BootFiles, DeployPlan, NewContent, Step, System};
 use crate::progress::Monitor;
+use crate::units::ByteRange;
 
 /// This machine's kernel and programs.
 #[derive(Debug, Clone, Copy, Default)]
@@ -12,7 +17,14 @@ pub struct Customizations;
 impl Customizer for Customizations {
     fn missing(&self, step: &Step, _plan: &DeployPlan) -> Option<String> {
         match step {
-            Step::BootFiles { .. } => Some("this version cannot put boot files in place".to_owned()),
+            Step::MakeFileSystem { content: NewContent::Fat32 { .. } | NewContent::Empty, .. } => None,
+            Step::MakeFileSystem { content: NewContent::Ntfs, .. } => missing_devices("a new NTFS").or_else(|| {
+                program::find("mkntfs").is_none().then(|| {
+                    "a new NTFS needs the program mkntfs; install the package ntfs-3g, or deploy from the boot image"
+                        .to_owned()
+                })
+            }),
+            Step::BootFiles(files) => missing_devices("making a disk bootable").or_else(|| missing_for(files)),
         }
     }
 
@@ -20,13 +32,64 @@ impl Customizer for Customizations {
         &self,
         step: &Step,
         deployed: Deployed<'_>,
-        _monitor: &dyn Monitor,
-    ) -> Result<Vec<String>, CustomizeError> {
-        match self.missing(step, deployed.plan) {
-            Some(fact) => Err(CustomizeError::Unsupported { fact }),
-            None => Ok(Vec::new()),
+        monitor: &dyn Monitor,
+    ) -> Result<Taken, CustomizeError> {
+        match step {
+            Step::MakeFileSystem { target, place, content, .. } => make(target, *place, *content, deployed),
+            Step::BootFiles(files) => match files.system {
+                System::Linux => boot_files::take(files, deployed, monitor),
+                System::Windows => windows_files::take(files, deployed, monitor),
+            },
         }
     }
+}
+
+fn missing_devices(what: &str) -> Option<String> {
+    if !is_root() {
+        return Some(format!("{what} needs root, because file systems are mounted for it; run as root"));
+    }
+    control_device().err().map(|error| format!("{what} needs loop devices: {error}"))
+}
+
+fn missing_for(files: &BootFiles) -> Option<String> {
+    match files.system {
+        System::Windows => windows_files::missing(),
+        System::Linux => {
+            let kernel = boot_files::kernel_name(files.file_system);
+            if kernel_has(kernel) {
+                return boot_files::missing(files);
+            }
+            Some(format!(
+                "making a disk bootable needs a kernel that can mount {}; load its module (modprobe {kernel}), or deploy \
+                 from the boot image",
+                files.file_system
+            ))
+        }
+    }
+}
+
+fn make(
+    path: &str,
+    place: ByteRange,
+    content: NewContent,
+    deployed: Deployed<'_>,
+) -> Result<Taken, CustomizeError> {
+    let mut disks = deployed.plan.disks.iter().zip(deployed.targets);
+    let found = disks.find(|(disk, _)| disk.target.path == path);
+    let (disk, target) = found.ok_or_else(|| CustomizeError::Refused {
+        fact: format!("{path} is no target of this plan; please report this"),
+    })?;
+    let machine: &MachineDisk = &disk.target;
+    match content {
+        NewContent::Fat32 { serial } => {
+            let doing = || format!("making a FAT32 in {place} of {path}");
+            let window = Window::new(*target, place).map_err(Error::io(doing()))?;
+            fat::format(&window, serial, machine.logical_sector_bytes).map_err(Error::io(doing()))?;
+        }
+        NewContent::Ntfs => windows_files::make_ntfs(machine, place)?,
+        NewContent::Empty => {}
+    }
+    Ok(Taken::default())
 }
 
 impl From<Error> for CustomizeError {

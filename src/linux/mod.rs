@@ -9,6 +9,7 @@
 //!
 //! `ioctl` is the one file with unsafe code.
 
+mod boot_files;
 pub mod cards;
 pub mod clock;
 mod customize;
@@ -35,7 +36,9 @@ mod resize;
 mod spill;
 mod sysfs;
 pub mod terminal;
+mod tree;
 pub mod volumes;
+mod windows_files;
 mod writer;
 
 pub use customize::Customizations;
@@ -52,6 +55,7 @@ pub use resize::Tools;
 pub use spill::SpillFile;
 pub use writer::DiskWriter;
 
+use crate::schema::Firmware;
 use std::path::Path;
 
 /// True where the file system of `path` lies behind a network, so that writing waits for answers. False where
@@ -64,6 +68,12 @@ pub fn is_on_network(path: &Path) -> bool {
     let found = nearest.and_then(|path| nix::sys::statfs::statfs(path).ok());
     // C libraries do not agree on the width and the sign of the number.
     found.is_some_and(|found| REMOTE.contains(&i128::from(found.filesystem_type().0)))
+}
+
+/// What started this machine.
+#[must_use]
+pub fn firmware() -> Firmware {
+    if Path::new("/sys/firmware/efi").exists() { Firmware::Uefi } else { Firmware::Bios }
 }
 
 /// True where this process may do everything on this machine.

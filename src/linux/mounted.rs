@@ -29,6 +29,11 @@ impl<'a> Mounted<'a> {
         Ok(Self { at: Some(at) })
     }
 
+    /// What a program has mounted.
+    pub(super) fn found(at: &'a Path) -> Self {
+        Self { at: Some(at) }
+    }
+
     /// Unmounts; something that looks at every new mount may hold it for a moment.
     pub(super) fn unmount(mut self) -> Result<(), Error> {
         let Some(at) = self.at else { return Ok(()) };

@@ -4,6 +4,7 @@
 use super::deploy::DeployOptions;
 use super::keep::Target;
 use super::refusal::Refusal;
+use super::standard;
 use crate::schema::{ChosenVolume, Disk, Keep, KeptPartition, Layout, MbrRole, Role, Table};
 
 /// Refuses everything that can be refused before a layout is tried.
@@ -15,6 +16,7 @@ pub(super) fn refuse_contradictions(
     refuse_mismatches(disks, targets)?;
     refuse_wishes(disks, options)?;
     refuse_left_out(disks, options)?;
+    refuse_standard(options)?;
     match &options.keep {
         Keep::Nothing => Ok(()),
         _ if options.layout == Layout::Script => Err(Refusal::ScriptKeeps),
@@ -60,6 +62,16 @@ fn refuse_wishes(disks: &[Disk], options: &DeployOptions) -> Result<(), Refusal>
         }
     }
     Ok(())
+}
+
+/// A standard layout is a whole new disk with one volume; its choices mean nothing to the others.
+fn refuse_standard(options: &DeployOptions) -> Result<(), Refusal> {
+    match (options.layout == Layout::Standard, &options.keep) {
+        (true, Keep::Nothing) if options.without.is_empty() => Ok(()),
+        (true, _) => Err(Refusal::StandardAlone),
+        (false, _) if options.standard.volume.is_some() => Err(Refusal::NotStandard),
+        (false, _) => Ok(()),
+    }
 }
 
 fn refuse_unknown(disks: &[Disk], volume: &str) -> Result<(), Refusal> {
@@ -128,21 +140,24 @@ fn refuse_left_out(disks: &[Disk], options: &DeployOptions) -> Result<(), Refusa
 
 /// The disks of the image that are not deployed: those that a person left out, and, where single volumes were
 /// chosen, those that have none of them.
-pub(super) fn disks_left_out(disks: &[Disk], options: &DeployOptions) -> Vec<u32> {
+pub(super) fn disks_left_out(disks: &[Disk], options: &DeployOptions) -> Result<Vec<u32>, Refusal> {
+    let only = standard::only_disk(disks, options)?;
     let left_out = |disk: &&Disk| match &options.keep {
         Keep::Table(chosen) if !chosen.is_empty() => {
             !disk.volumes.iter().any(|volume| chosen.iter().any(|choice| choice.volume == volume.name))
         }
-        _ => options.without.contains(&disk_name(disk)),
+        _ => options.without.contains(&disk_name(disk)) || only.is_some_and(|only| only != disk.number),
     };
-    disks.iter().filter(left_out).map(|disk| disk.number).collect()
+    Ok(disks.iter().filter(left_out).map(|disk| disk.number).collect())
 }
 
 /// The disks of an image that are deployed, each of which needs a target.
-#[must_use]
-pub fn deployed(disks: &[Disk], options: &DeployOptions) -> Vec<Disk> {
-    let without = disks_left_out(disks, options);
-    disks.iter().filter(|disk| !without.contains(&disk.number)).cloned().collect()
+///
+/// # Errors
+/// Where a standard layout is wanted, and it is not certain for which volume.
+pub fn deployed(disks: &[Disk], options: &DeployOptions) -> Result<Vec<Disk>, Refusal> {
+    let without = disks_left_out(disks, options)?;
+    Ok(disks.iter().filter(|disk| !without.contains(&disk.number)).cloned().collect())
 }
 
 /// The partitions of a disk that a person left out.

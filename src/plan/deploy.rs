@@ -6,11 +6,12 @@ use super::refusal::Refusal;
 use super::sectors::{self, Verdict};
 use super::seed::Seed;
 use super::step::Step;
-use super::{choice, existing, identity, place, scripted};
+use super::{choice, existing, identity, place, scripted, standard};
 use crate::machine::MachineDisk;
-use crate::schema::{Disk, FileSystemKind, FreeSpace, Keep, Layout, PartitionWish, Table};
+use crate::schema::{Disk, FileSystemKind, FreeSpace, Keep, Layout, PartitionWish, StandardChoice, Table};
 use crate::units::{ByteRange, format_size};
 use serde::Serialize;
+use std::fmt;
 
 /// What a person chooses about a deploy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -27,6 +28,8 @@ pub struct DeployOptions {
     pub keep: Keep,
     /// Partitions (`d0-p4`) and disks (`d1`) of the image that are not deployed.
     pub without: Vec<String>,
+    /// Which volume, and for which firmware, for [`Layout::Standard`].
+    pub standard: StandardChoice,
     /// What new GUIDs and signatures are derived from; needed where the layout has new partitions.
     pub seed: Option<Seed>,
 }
@@ -67,6 +70,9 @@ pub struct DiskPlan {
     pub free_space: Clearing,
     /// What is written to the volumes, in disk order.
     pub volumes: Vec<VolumePlan>,
+    /// Partitions that the image does not have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub made: Vec<NewPartition>,
     /// The table that is written at the end, with the target's sector numbers.
     pub table: Table,
     /// What of the target's present content stays.
@@ -109,6 +115,52 @@ pub struct VolumePlan {
     pub resize: Option<Resize>,
     /// Why it has this place and size: a sentence.
     pub reason: String,
+}
+
+/// A partition that the image does not have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NewPartition {
+    /// Its number in the target's table.
+    pub partition: u32,
+    /// Its bytes on the target disk.
+    pub place: ByteRange,
+    /// What comes into it.
+    pub content: NewContent,
+    /// Why it is there: a sentence.
+    pub reason: String,
+}
+
+/// What comes into a new partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(tag = "content", rename_all = "kebab-case")]
+pub enum NewContent {
+    /// An empty FAT32.
+    Fat32 {
+        /// Its serial number, which Linux takes for a UUID.
+        serial: u32,
+    },
+    /// An empty NTFS.
+    Ntfs,
+    /// Nothing.
+    Empty,
+}
+
+impl NewContent {
+    /// As in a list of what partitions hold.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fat32 { .. } => "new FAT32",
+            Self::Ntfs => "new NTFS",
+            Self::Empty => "reserved",
+        }
+    }
+}
+
+impl fmt::Display for NewContent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// What is written to a volume's place.
@@ -168,8 +220,8 @@ pub fn deploy(
     options: &DeployOptions,
 ) -> Result<DeployPlan, Refusal> {
     choice::refuse_contradictions(disks, targets, options)?;
-    let without = choice::disks_left_out(disks, options);
-    let mut plans = Vec::with_capacity(disks.len());
+    let without = choice::disks_left_out(disks, options)?;
+    let (mut plans, mut steps) = (Vec::with_capacity(disks.len()), Vec::new());
     for disk in disks.iter().filter(|disk| !without.contains(&disk.number)) {
         let mine: Vec<&Target> = targets.iter().filter(|target| target.number == disk.number).collect();
         if mine.is_empty() {
@@ -178,14 +230,19 @@ pub fn deploy(
         for (position, target) in mine.iter().enumerate() {
             let mut plan = match &options.keep {
                 _ if options.layout == Layout::Script => scripted::deploy_disk(disk, target, options)?,
+                Keep::Nothing if options.layout == Layout::Standard => {
+                    let (plan, of_disk) = standard::deploy_disk(disk, disks, target, position, options)?;
+                    steps.extend(of_disk);
+                    plan
+                }
                 Keep::Nothing => deploy_disk(disk, target, Vec::new(), options)?,
                 Keep::Partitions(wanted) => {
                     deploy_disk(disk, target, keep::find(target, wanted, disk)?, options)?
                 }
                 Keep::Table(chosen) => existing::restore_into(disk, target, chosen, options)?,
             };
-            // A script gives disks identifiers of its own.
-            if options.layout != Layout::Script {
+            // A script gives disks identifiers of its own, and a standard layout new ones.
+            if !matches!(options.layout, Layout::Script | Layout::Standard) {
                 plan.warnings.extend(identity::warnings(disk, disks));
                 let copies = mine.iter().take(position).map(|copy| copy.disk.path.as_str());
                 plan.warnings.extend(copies.filter_map(|copy| identity::copy_warning(disk, copy)));
@@ -193,13 +250,7 @@ pub fn deploy(
             plans.push(plan);
         }
     }
-    Ok(DeployPlan {
-        image: image.to_owned(),
-        version: version.to_owned(),
-        disks: plans,
-        without,
-        steps: Vec::new(),
-    })
+    Ok(DeployPlan { image: image.to_owned(), version: version.to_owned(), disks: plans, without, steps })
 }
 
 fn deploy_disk(
@@ -238,6 +289,7 @@ fn deploy_disk(
         clear: place::clear(&ground, &arrangement),
         free_space,
         volumes,
+        made: Vec::new(),
         stays: stays(&ground.kept, target, &table),
         table,
         without,
@@ -254,7 +306,7 @@ fn stays(kept: &[Kept], target: &Target, table: &Table) -> Stays {
 }
 
 /// Refuses content that does not work on the target's sectors, and warns of boot code that does not.
-fn judge_sector_size(ground: &Ground<'_>) -> Result<Vec<String>, Refusal> {
+pub(super) fn judge_sector_size(ground: &Ground<'_>) -> Result<Vec<String>, Refusal> {
     let (from_bytes, to_bytes) = (ground.source.logical_sector_bytes, ground.sector);
     let mut warnings = Vec::new();
     if from_bytes == to_bytes {

@@ -58,6 +58,7 @@ pub(super) fn restore_into(
         free_space: super::deploy::clearing(options.free_space, &target.disk, &mut warnings),
         volumes,
         table: found.clone(),
+        made: Vec::new(),
         stays: Stays::Table { found: found.clone() },
         without: Vec::new(),
         script_output: None,

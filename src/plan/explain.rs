@@ -65,8 +65,15 @@ fn explain_disk(plan: &DiskPlan, source: Option<&Disk>, text: &mut String) {
         let _ = writeln!(text, "\n  {when:<6} {} with {sector}-byte sectors", format_size(*size_bytes));
         picture(text, rows, *size_bytes, scale);
     }
-    list(text, &after.3, before.as_ref().map_or(&[], |before| &before.3), target.logical_sector_bytes);
+    let moved = source.map_or_else(Vec::new, |source| of_new_numbers(plan, source));
+    let compared = before.as_ref().map_or(&[][..], |before| &before.3);
+    let compared = if plan.layout == Layout::Standard { &moved } else { compared };
+    list(text, &after.3, compared, target.logical_sector_bytes);
     text.push('\n');
+    for new in &plan.made {
+        let name = partition_name(&plan.table, Some(new.partition));
+        wrap(text, "  ", &format!("New{name}: {}", new.reason));
+    }
     for volume in &plan.volumes {
         let name = partition_name(&plan.table, volume.partition);
         wrap(text, "  ", &format!("{}{name}: {}", volume.volume, volume.reason));
@@ -83,6 +90,16 @@ fn explain_disk(plan: &DiskPlan, source: Option<&Disk>, text: &mut String) {
     for warning in &plan.warnings {
         wrap(text, "  ! ", warning);
     }
+}
+
+/// What was captured of each volume, under the number that its partition has now.
+fn of_new_numbers(plan: &DiskPlan, source: &Disk) -> Vec<Row> {
+    let rows = plan.volumes.iter().filter_map(|planned| {
+        let volume = source.volumes.iter().find(|volume| volume.name == planned.volume)?;
+        let place = ByteRange::at(volume.start_bytes, volume.size_bytes)?;
+        Some(Row { number: planned.partition, place, content: content(volume) })
+    });
+    rows.collect()
 }
 
 /// The name that a GPT gives to a partition, in quotes, without what would disturb a terminal.
@@ -102,6 +119,7 @@ const fn method(layout: Layout) -> &'static str {
         Layout::Dynamic => "dynamic",
         Layout::Custom => "custom",
         Layout::Script => "that of the script",
+        Layout::Standard => "standard",
     }
 }
 
@@ -153,8 +171,9 @@ fn planned(plan: &DiskPlan, source: &Disk, staying: &[u32]) -> Contents {
     let of = |name: &str| source.volumes.iter().find(|volume| volume.name == name).map_or("unknown", content);
     let volumes = plan.volumes.iter().filter(|volume| is_no_gap(volume));
     let written = volumes.map(|volume| (volume.partition, of(&volume.volume)));
+    let made = plan.made.iter().map(|new| (Some(new.partition), new.content.name()));
     let mut contents: Contents =
-        written.chain(staying.iter().map(|number| (Some(*number), "stays"))).collect();
+        written.chain(made).chain(staying.iter().map(|number| (Some(*number), "stays"))).collect();
     if plan.layout == Layout::Script {
         // Behind the others, so that what is written is found first.
         let places = super::keep::places(&plan.table, plan.target.logical_sector_bytes);

@@ -25,12 +25,16 @@ mod seed;
 mod sharing;
 mod sizing;
 mod special;
+mod standard;
 mod step;
 
 pub use capture::{CaptureOptions, CaptureRefusal, DiskCapture, Untrusted, capture, describe};
 pub use check::{Fault, check};
 pub use choice::deployed;
-pub use deploy::{Clearing, DeployOptions, DeployPlan, DiskPlan, Resize, VolumeAction, VolumePlan, deploy};
+pub use deploy::{
+    Clearing, DeployOptions, DeployPlan, DiskPlan, NewContent, NewPartition, Resize, VolumeAction,
+    VolumePlan, deploy,
+};
 pub use destination::{Offered, assign};
 pub use document::{Choices, SchemaFault, export, place_of_volume, read_choices};
 pub use explain::explain;
@@ -39,4 +43,4 @@ pub use matching::match_disks;
 pub use refusal::{Part, Refusal, preflight_refusals};
 pub use scripted::partitions_for_a_script;
 pub use seed::{ParseSeedError, Seed};
-pub use step::Step;
+pub use step::{BootFiles, Loader, Names, Step, System};

@@ -30,7 +30,7 @@ pub(super) fn volumes(
             plans.push(volume_plan(piece, volume, *place, layout, resize));
         }
         let empty = piece.volume.is_none_or(|volume| volume.content == Content::LeftOut);
-        if empty && piece.tie != Tie::EmptyContainer {
+        if empty && piece.tie != Tie::EmptyContainer && layout != Layout::Standard {
             warnings.push(format!("The image does not hold the content of {}: it stays empty.", piece.part));
         }
     }
@@ -116,6 +116,9 @@ fn reason(piece: &Piece<'_>, place: ByteRange, layout: Layout, resize: Option<Re
             "{name} has {new} instead of {old}; {} of the disk were asked for",
             WantedSize::Percent(hundredths)
         ),
+        Sizing::Shared { .. } if layout == Layout::Standard => {
+            format!("{name} has {new} instead of {old}, all that the others leave")
+        }
         Sizing::Shared { .. } if place.length() == piece.old.length() => format!("{name} keeps its {new}"),
         Sizing::Shared { .. } if piece.part == Part::WholeDisk => {
             format!("{name} has {new} instead of {old}, because it is alone on the disk")

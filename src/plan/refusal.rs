@@ -105,6 +105,49 @@ pub enum Refusal {
         /// What ties the content to the sector size: a clause.
         reason: String,
     },
+    /// It is not certain which volume is the system.
+    #[error(
+        "it is not certain which volume holds the system that the layout standard is for; name it with --volume: {}",
+        volumes.join(", ")
+    )]
+    WhichSystem {
+        /// The volumes of the image, described.
+        volumes: Vec<String>,
+    },
+    /// A volume that cannot hold a system.
+    #[error(
+        "{volume} holds no system that the layout standard knows: Linux on ext2, ext3, ext4, XFS or btrfs, or Windows on \
+         NTFS; name another volume, or use another layout"
+    )]
+    NoSystem {
+        /// The volume.
+        volume: String,
+    },
+    /// Nobody says what starts the machine.
+    #[error("a standard layout depends on what starts the machine; say --firmware bios or --firmware uefi")]
+    NoFirmware,
+    /// Nobody brought random bits: an error in this program.
+    #[error("new GUIDs are needed, and nothing to derive them from was given; please report this")]
+    NoSeed,
+    /// A BIOS cannot start from these sectors.
+    #[error(
+        "a BIOS starts from 512-byte sectors only, and {target} has {sector_bytes}-byte ones; use --firmware uefi, or \
+         another disk"
+    )]
+    BiosSectors {
+        /// Path of the target.
+        target: String,
+        /// Its sectors.
+        sector_bytes: SectorSize,
+    },
+    /// A standard layout is asked for together with what it excludes.
+    #[error(
+        "a standard layout holds one volume on a disk of its own; leave --keep, --keep-table and --without away"
+    )]
+    StandardAlone,
+    /// Something of a standard layout is chosen for another one.
+    #[error("--volume is for the layout standard; add --layout standard, or leave it away")]
+    NotStandard,
     /// Layout `original` cannot keep a place that the target's sectors cannot express.
     #[error(
         "{part} of disk {disk} cannot keep its place at byte {start_bytes} ({length_bytes} bytes): {reason}; \

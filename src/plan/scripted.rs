@@ -43,6 +43,7 @@ pub(super) fn deploy_disk(
         source_bytes: disk.size_bytes,
         target: target.disk.clone(),
         layout: Layout::Script,
+        made: Vec::new(),
         minimum_disk_bytes: end,
         clear: clear(target, &table, &there),
         free_space: clearing(options.free_space, &target.disk, &mut warnings),

@@ -45,6 +45,15 @@ impl Seed {
         u32::from_le_bytes([b0, b1, b2, b3]).max(1)
     }
 
+    /// The seed of a further copy of the same disk.
+    pub(super) fn of_copy(self, copy: usize) -> Self {
+        if copy == 0 {
+            return self;
+        }
+        let [bytes, _] = self.derive("copy", &copy.to_string());
+        Self(bytes)
+    }
+
     /// 32 bytes of SHA-256 over the seed, the purpose and the name.
     fn derive(&self, purpose: &str, name: &str) -> [[u8; 16]; 2] {
         let mut hash = Sha256::new();

@@ -1,51 +1,197 @@
 //! What is done to deployed file systems when they have their places and sizes, before the table is written.
 
-use super::deploy::DeployPlan;
-use crate::schema::Firmware;
+use super::deploy::{DeployPlan, NewContent};
+use super::keep;
+use crate::schema::{Disk, FileSystemKind, Firmware, Role, Table, Volume};
+use crate::units::ByteRange;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::fmt;
 
 /// One step. The steps of a plan are taken in their order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "step", rename_all = "kebab-case")]
 pub enum Step {
-    /// Put boot files in place, so that a firmware starts the system on a volume.
-    BootFiles {
+    /// Make a file system in a partition that the image does not have.
+    MakeFileSystem {
         /// Path of the target.
         target: String,
-        /// Name of the volume with the system.
-        volume: String,
-        /// What starts it.
-        firmware: Firmware,
+        /// Number of the partition.
+        partition: u32,
+        /// Its bytes.
+        place: ByteRange,
+        /// What comes into it.
+        content: NewContent,
     },
+    /// Put boot files in place, so that a firmware starts the system on a volume.
+    BootFiles(BootFiles),
+}
+
+/// Boot files for a system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BootFiles {
+    /// Path of the target.
+    pub target: String,
+    /// Name of the volume with the system.
+    pub volume: String,
+    /// Which system.
+    pub system: System,
+    /// What starts it.
+    pub firmware: Firmware,
+    /// The file system of the volume.
+    pub file_system: FileSystemKind,
+    /// Its UUID.
+    pub uuid: Option<String>,
+    /// Where the boot loader goes.
+    pub loader: Loader,
+    /// What the captured system called the partition (PARTUUID).
+    pub partition_was: Option<String>,
+    /// The names of partitions of the captured disk that are not there any more.
+    pub gone: Vec<Names>,
+}
+
+/// The names by which `/etc/fstab` knows a partition.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Names {
+    /// UUID of its file system.
+    pub uuid: Option<String>,
+    /// Label of its file system.
+    pub label: Option<String>,
+    /// Its own GUID, or the disk's signature with its number.
+    pub partition_uuid: Option<String>,
+    /// Its own name.
+    pub partition_label: Option<String>,
+}
+
+/// The systems that a standard layout knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the variants are names")]
+pub enum System {
+    Linux,
+    Windows,
+}
+
+impl System {
+    pub(super) fn of(volume: &Volume) -> Self {
+        match volume.content.file_system().map(|fs| fs.kind) {
+            Some(FileSystemKind::Ntfs) => Self::Windows,
+            _ => Self::Linux,
+        }
+    }
+}
+
+/// Where a boot loader goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(tag = "loader", rename_all = "kebab-case")]
+pub enum Loader {
+    /// Into the EFI system partition that was made.
+    EfiSystem {
+        /// Its bytes.
+        place: ByteRange,
+        /// Serial number of its FAT.
+        serial: u32,
+    },
+    /// Into a stretch that belongs to it alone, with a first part in sector 0: GRUB for BIOS.
+    Core {
+        /// The stretch.
+        place: ByteRange,
+    },
+    /// Into an active partition: Windows' boot manager for BIOS.
+    SystemPartition {
+        /// Its bytes.
+        place: ByteRange,
+    },
+}
+
+impl Loader {
+    /// The bytes that the loader may take.
+    #[must_use]
+    pub const fn place(&self) -> ByteRange {
+        match self {
+            Self::EfiSystem { place, .. } | Self::Core { place } | Self::SystemPartition { place } => *place,
+        }
+    }
 }
 
 impl Step {
     /// Name of the volume that it is about, for messages.
     #[must_use]
-    pub fn volume(&self) -> &str {
+    pub fn volume(&self) -> Cow<'_, str> {
         match self {
-            Self::BootFiles { volume, .. } => volume,
+            Self::MakeFileSystem { partition, .. } => format!("new partition {partition}").into(),
+            Self::BootFiles(files) => files.volume.as_str().into(),
         }
     }
 
-    /// True where everything that the step names is in its plan.
+    /// True where everything that the step names is in its plan, and nothing that it writes belongs to another.
     pub(super) fn is_in(&self, plan: &DeployPlan) -> bool {
+        let on = |target: &str| plan.disks.iter().find(|disk| disk.target.path == target);
         match self {
-            Self::BootFiles { target, volume, .. } => plan
-                .disks
-                .iter()
-                .filter(|disk| disk.target.path == *target)
-                .any(|disk| disk.volumes.iter().any(|planned| planned.volume == *volume)),
+            Self::MakeFileSystem { target, partition, place, content } => on(target).is_some_and(|disk| {
+                let new = disk.made.iter().find(|new| new.partition == *partition);
+                new.is_some_and(|new| (new.place, new.content) == (*place, *content))
+            }),
+            Self::BootFiles(files) => on(&files.target).is_some_and(|disk| {
+                let place = files.loader.place();
+                let sector = disk.target.logical_sector_bytes;
+                let taken = keep::places(&disk.table, sector);
+                let of_its_own = match files.loader {
+                    Loader::Core { .. } if matches!(disk.table, Table::Mbr(_)) => {
+                        place.start() >= sector.bytes()
+                            && taken.iter().all(|(_, other)| !other.overlaps(place))
+                    }
+                    _ => disk.made.iter().any(|new| new.place == place),
+                };
+                of_its_own && disk.volumes.iter().any(|planned| planned.volume == files.volume)
+            }),
         }
     }
 }
 
 impl fmt::Display for Step {
-    /// As the object of "carrying out": `boot files for UEFI`.
+    /// As the object of "making": `boot files for UEFI`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BootFiles { firmware, .. } => write!(f, "boot files for {firmware}"),
+            Self::MakeFileSystem { content, .. } => write!(f, "{content}"),
+            Self::BootFiles(files) => write!(f, "boot files for {}", files.firmware),
         }
     }
+}
+
+/// What Linux calls a partition: its GUID, or the signature of its disk with its number.
+pub(super) fn partition_id(table: &Table, role: Role) -> Option<String> {
+    let Role::Partition { number } = role else { return None };
+    match table {
+        Table::Gpt(gpt) => {
+            let entry = gpt.partitions.iter().find(|entry| entry.number == number)?;
+            Some(entry.partition_guid.to_string().to_lowercase())
+        }
+        Table::Mbr(mbr) => Some(format!("{:08x}-{number:02x}", mbr.disk_signature)),
+        Table::None => None,
+    }
+}
+
+/// The names of all partitions of a disk but the one with the system.
+pub(super) fn gone(disk: &Disk, system: &Volume) -> Vec<Names> {
+    let others =
+        disk.volumes.iter().filter(|volume| volume.role != Role::BootArea && volume.name != system.name);
+    others
+        .map(|volume| {
+            let file_system = volume.content.file_system();
+            let label = match (&disk.table, volume.role) {
+                (Table::Gpt(gpt), Role::Partition { number }) => {
+                    let entry = gpt.partitions.iter().find(|entry| entry.number == number);
+                    entry.map(|entry| entry.name.clone()).filter(|name| !name.is_empty())
+                }
+                _ => None,
+            };
+            Names {
+                uuid: file_system.and_then(|fs| fs.uuid.clone()),
+                label: file_system.and_then(|fs| fs.label.clone()),
+                partition_uuid: partition_id(&disk.table, volume.role),
+                partition_label: label,
+            }
+        })
+        .collect()
 }

@@ -8,6 +8,7 @@ use crate::partition::{Piece, PieceRole};
 use crate::plan::{DiskPlan, Stays, VolumePlan};
 use crate::schema::Volume;
 use crate::units::{ByteRange, MIB, RangeSet};
+use std::borrow::Cow;
 use std::io;
 
 /// What is tried once more in small pieces where it cannot be cleared as a whole.
@@ -78,6 +79,17 @@ fn clear_by_piece(target: &dyn WriteAt, range: ByteRange) -> io::Result<()> {
 fn ends(of: ByteRange) -> [ByteRange; 2] {
     let first = ByteRange::new(of.start(), of.start().saturating_add(MIB).min(of.end()));
     [first, ByteRange::new(of.end().saturating_sub(MIB).max(first.end()), of.end())]
+}
+
+/// The pieces of a table with other code in sector 0.
+pub(super) fn with_code<'a>(pieces: &'a [Piece], code: Option<&[u8]>) -> Cow<'a, [Piece]> {
+    let Some(code) = code else { return Cow::Borrowed(pieces) };
+    let mut pieces = pieces.to_vec();
+    let sectors = pieces.iter_mut().filter(|piece| piece.role == PieceRole::BootSector);
+    for place in sectors.filter_map(|piece| piece.bytes.get_mut(..code.len())) {
+        place.copy_from_slice(code);
+    }
+    Cow::Owned(pieces)
 }
 
 /// Writes the table. The pieces come in their order: sector 0, which firmware looks for first, is the last

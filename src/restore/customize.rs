@@ -3,20 +3,20 @@
 use super::preflight::Prepared;
 use super::{Error, Surroundings, finish, start};
 use crate::blockio::WriteAt;
-use crate::customize::Deployed;
+use crate::customize::{Deployed, Taken};
 use crate::progress::{Event, Phase};
 use crate::units::ByteRange;
 
-/// Takes every step. Returns sentences about what needs attention.
+/// Takes every step. Returns what they leave behind.
 pub(super) fn customize(
     prepared: &Prepared<'_>,
     targets: &[&dyn WriteAt],
     around: &Surroundings<'_>,
-) -> Result<Vec<String>, Error> {
+) -> Result<Vec<Taken>, Error> {
     let plan = prepared.plan;
-    let mut problems = Vec::new();
+    let mut taken = Vec::new();
     if plan.steps.is_empty() {
-        return Ok(problems);
+        return Ok(taken);
     }
     start(Phase::Customize, None, around.monitor);
     for step in &plan.steps {
@@ -26,17 +26,17 @@ pub(super) fn customize(
         let phase = Phase::Customize;
         around.monitor.event(Event::VolumeStarted {
             phase,
-            volume: step.volume().to_owned(),
+            volume: step.volume().into_owned(),
             content: step.to_string(),
             total_bytes: 0,
         });
-        let taken = around.customizer.take(step, Deployed { plan, targets }, around.monitor);
-        problems.extend(taken.map_err(|source| Error::Customize {
-            volume: step.volume().to_owned(),
+        let result = around.customizer.take(step, Deployed { plan, targets }, around.monitor);
+        taken.push(result.map_err(|source| Error::Customize {
+            volume: step.volume().into_owned(),
             step: step.to_string(),
             source: Box::new(source),
         })?);
-        around.monitor.event(Event::VolumeFinished { phase, volume: step.volume().to_owned() });
+        around.monitor.event(Event::VolumeFinished { phase, volume: step.volume().into_owned() });
     }
     for target in targets {
         target.flush().map_err(|source| Error::Write {
@@ -46,5 +46,5 @@ pub(super) fn customize(
         })?;
     }
     finish(Phase::Customize, around.monitor);
-    Ok(problems)
+    Ok(taken)
 }

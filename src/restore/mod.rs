@@ -139,13 +139,16 @@ fn carry_out(
     for (disk, target) in prepared.plan.disks.iter().zip(targets) {
         resize(prepared, disk, *target, around)?;
     }
-    let problems = customize::customize(prepared, targets, around)?;
+    let taken = customize::customize(prepared, targets, around)?;
     start(Phase::Commit, None, around.monitor);
     for (disk, target) in prepared.plan.disks.iter().zip(targets) {
-        commit::write_table(disk, prepared.table_of(disk), *target)?;
+        let mut codes = taken.iter().filter_map(|taken| taken.boot_code.as_ref());
+        let mine = codes.rfind(|code| code.target == disk.target.path);
+        let pieces = commit::with_code(prepared.table_of(disk), mine.map(|code| code.code.as_slice()));
+        commit::write_table(disk, &pieces, *target)?;
     }
     finish(Phase::Commit, around.monitor);
-    Ok(problems)
+    Ok(taken.into_iter().flat_map(|taken| taken.problems).collect())
 }
 
 /// Leaves every target that was begun plainly unbootable after a failure, with what stays. One that was not begun

@@ -57,7 +57,7 @@ pub fn prepare<'a>(
     }
     for step in &plan.steps {
         if let Some(missing) = customizer.missing(step, plan) {
-            let (volume, step) = (step.volume().to_owned(), step.to_string());
+            let (volume, step) = (step.volume().into_owned(), step.to_string());
             return Err(Error::MissingForStep { volume, step, missing });
         }
     }

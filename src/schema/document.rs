@@ -1,6 +1,6 @@
 //! What a deploy is to do, as a file that a person can edit: `docs/schema/deploy.schema.json`.
 
-use super::{FreeSpace, Layout};
+use super::{Firmware, FreeSpace, Layout};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -22,6 +22,12 @@ pub struct DeploySchema {
     /// How partitions are laid out; sizes are for `custom`.
     #[serde(default = "custom")]
     pub layout: Layout,
+    /// The volume with the system, for the layout standard; the only one that it can be where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<String>,
+    /// What starts the machine, for the layout standard; that of this machine where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firmware: Option<Firmware>,
     /// What happens to space that nothing occupies.
     #[serde(default)]
     pub free_space: FreeSpace,

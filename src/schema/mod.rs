@@ -17,6 +17,8 @@ pub use document::{
 };
 pub use file_system::{FileSystem, FileSystemKind, State};
 pub use keep::{ChosenVolume, Keep, KeptPartition, ParseKeepError};
-pub use options::{Compression, Firmware, FreeSpace, Layout, OnReadError, ParseCompressionError, WhenDirty};
+pub use options::{
+    Compression, Firmware, FreeSpace, Layout, OnReadError, ParseCompressionError, StandardChoice, WhenDirty,
+};
 pub use table::{Gpt, GptPartition, Mbr, MbrPartition, MbrRole, Table};
 pub use wish::{ParseWishError, PartitionWish, WantedSize};

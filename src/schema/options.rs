@@ -103,6 +103,18 @@ pub enum Layout {
     Custom,
     /// The table that a person's script makes.
     Script,
+    /// That of a fresh installation, for one volume of the image.
+    Standard,
+}
+
+/// What is chosen about [`Layout::Standard`].
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StandardChoice {
+    /// Name of the volume with the system; `None`: the only one that it can be.
+    pub volume: Option<String>,
+    /// What starts the machine; `None` where that is not known.
+    pub firmware: Option<Firmware>,
 }
 
 /// What starts a machine.

@@ -5,16 +5,18 @@ use super::disk::{Target, Tear};
 use super::trigger::{StopAt, Trigger};
 use super::{GPT_TARGET, for_every_call, gpt};
 use remint::blockio::WriteAt;
-use remint::customize::{CustomizeError, Customizer, Deployed};
-use remint::plan::{DeployPlan, Step};
+use remint::customize::{BOOT_CODE_BYTES, BootCode, CustomizeError, Customizer, Deployed, Taken};
+use remint::plan::{BootFiles, DeployPlan, Loader, NewContent, NewPartition, Step, System};
 use remint::progress::{Event, Monitor, Silent};
 use remint::restore;
-use remint::schema::{Firmware, FreeSpace};
+use remint::schema::{FileSystemKind, Firmware, FreeSpace};
 use std::io;
 
 /// What the test's step writes at this place of its volume.
 pub const STAMP: [u8; 512] = [0x5B; 512];
 pub const STAMP_AT: u64 = 8192;
+/// The code that it wants in sector 0.
+pub const CODE: [u8; BOOT_CODE_BYTES] = [0xC0; BOOT_CODE_BYTES];
 
 /// A step of which a sector comes to stand in its volume.
 #[derive(Default)]
@@ -33,7 +35,7 @@ impl Customizer for Stamp {
         step: &Step,
         deployed: Deployed<'_>,
         monitor: &dyn Monitor,
-    ) -> Result<Vec<String>, CustomizeError> {
+    ) -> Result<Taken, CustomizeError> {
         if self.fails {
             return Err(CustomizeError::Unsupported { fact: "no loader is there".to_owned() });
         }
@@ -42,10 +44,12 @@ impl Customizer for Stamp {
             let volume = disk.volumes.iter().find(|planned| planned.volume == step.volume()).unwrap();
             target.write_at(volume.place.start() + STAMP_AT, &STAMP).map_err(failed)?;
             target.flush().map_err(failed)?;
-            let (volume, message) = (step.volume().to_owned(), "it has a stamp".to_owned());
+            let (volume, message) = (step.volume().into_owned(), "it has a stamp".to_owned());
             monitor.event(Event::Changed { volume, message });
         }
-        Ok(self.problem.iter().cloned().collect())
+        let Step::BootFiles(files) = step else { panic!("{step}") };
+        let boot_code = Some(BootCode { target: files.target.clone(), code: CODE });
+        Ok(Taken { problems: self.problem.iter().cloned().collect(), boot_code })
     }
 }
 
@@ -53,8 +57,22 @@ impl Customizer for Stamp {
 fn stamped(stamp: Stamp) -> Deploy<'static> {
     let mut deploy = Deploy::new(gpt(), &GPT_TARGET, FreeSpace::Keep);
     let target = deploy.plan.disks[0].target.path.clone();
-    let step = Step::BootFiles { target, volume: "d0-p2".to_owned(), firmware: Firmware::Uefi };
-    deploy.take(step, stamp);
+    let place = deploy.plan.disks[0].volumes.iter().find(|volume| volume.volume == "d0-p2").unwrap().place;
+    // The partition counts as a new one too, so that the loader has a place.
+    let (content, reason) = (NewContent::Empty, String::new());
+    deploy.plan.disks[0].made.push(NewPartition { partition: 2, place, content, reason });
+    let files = BootFiles {
+        target,
+        volume: "d0-p2".to_owned(),
+        system: System::Linux,
+        firmware: Firmware::Uefi,
+        file_system: FileSystemKind::Ext2,
+        uuid: None,
+        loader: Loader::EfiSystem { place, serial: 0 },
+        partition_was: None,
+        gone: Vec::new(),
+    };
+    deploy.take(Step::BootFiles(files), stamp);
     deploy
 }
 
@@ -108,8 +126,8 @@ fn a_deploy_with_a_step_stops_on_request_at_any_moment() {
 fn what_a_step_lacks_and_a_step_about_nothing_are_refused_before_anything_is_written() {
     let lacking = stamped(Stamp { missing: Some("install it".to_owned()), ..Stamp::default() });
     let mut wrong = stamped(Stamp::default());
-    let Step::BootFiles { volume, .. } = &mut wrong.plan.steps[0];
-    "d0-p77".clone_into(volume);
+    let Step::BootFiles(files) = &mut wrong.plan.steps[0] else { panic!() };
+    "d0-p77".clone_into(&mut files.volume);
     for (deploy, says) in [(lacking, "install it"), (wrong, "d0-p77")] {
         let targets = deploy.sound_targets();
         let outcome = deploy.run(&targets, &deploy.image.store, &Silent);

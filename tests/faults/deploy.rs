@@ -1,6 +1,6 @@
 //! Deploys of an image, and what a target must hold afterwards: every byte of it.
 
-use super::customize::{STAMP, STAMP_AT, Stamp};
+use super::customize::{CODE, STAMP, STAMP_AT, Stamp};
 use super::disk::{DISCARDED, Op, Target, Tear};
 use super::image::{Image, ONE_WORKER, part, version};
 use super::source::noise;
@@ -14,7 +14,7 @@ use remint::plan::{self, Clearing, DeployOptions, DeployPlan, DiskPlan, Step, Vo
 use remint::progress::Monitor;
 use remint::resize::{Change, ResizeError, Resizer};
 use remint::restore::{self, Error, Failure, Surroundings};
-use remint::schema::{FileSystemKind, FreeSpace, Keep, Layout, Table};
+use remint::schema::{FileSystemKind, FreeSpace, Keep, Layout, StandardChoice, Table};
 use remint::units::{ByteRange, Hex, MIB, RangeSet, SectorSize};
 use std::io;
 use std::num::NonZeroUsize;
@@ -57,6 +57,7 @@ impl<'a> Deploy<'a> {
             wishes: Vec::new(),
             keep: Keep::Nothing,
             without: Vec::new(),
+            standard: StandardChoice { volume: None, firmware: None },
             seed: None,
         };
         let plan = plan::deploy("machine", "1", disks, &targets, &options).unwrap();
@@ -72,6 +73,7 @@ impl<'a> Deploy<'a> {
             let volume = disk.volumes.iter().find(|planned| planned.volume == step.volume()).unwrap();
             let at = (volume.place.start() + STAMP_AT) as usize;
             expected[at..at + STAMP.len()].copy_from_slice(&STAMP);
+            expected[..CODE.len()].copy_from_slice(&CODE);
         }
         self.plan.steps.push(step);
         self.stamp = stamp;

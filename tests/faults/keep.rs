@@ -14,7 +14,7 @@ use remint::partition::{self, Trust};
 use remint::plan::{self, DeployOptions, DeployPlan, Stays};
 use remint::progress::Silent;
 use remint::restore::{self, Failure, Left, Surroundings};
-use remint::schema::{ChosenVolume, FreeSpace, Keep, KeptPartition, Layout, Table};
+use remint::schema::{ChosenVolume, FreeSpace, Keep, KeptPartition, Layout, StandardChoice, Table};
 use remint::units::{ByteRange, Lba, SectorSize};
 
 const SECTOR: SectorSize = SectorSize::B512;
@@ -63,6 +63,7 @@ impl Keeping {
             wishes: Vec::new(),
             keep,
             without: Vec::new(),
+            standard: StandardChoice { volume: None, firmware: None },
             seed: None,
         };
         let plan = plan::deploy("machine", "1", disks, &targets, &options).unwrap();

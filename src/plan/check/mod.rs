@@ -8,6 +8,7 @@ mod fault;
 mod gpt;
 mod mbr;
 mod scripted;
+mod standard;
 mod stays;
 mod volumes;
 
@@ -42,6 +43,7 @@ pub fn check(plan: &DeployPlan, disks: &[Disk]) -> Result<(), Vec<Fault>> {
                     stays::check_existing(disk_plan, source, found, &mut faults);
                     check_cleared(disk_plan, &mut faults);
                 }
+                _ if disk_plan.layout == Layout::Standard => standard::check(disk_plan, source, &mut faults),
                 Stays::Nothing | Stays::Partitions { .. } => {
                     check_disk(disk_plan, &keep::without(source, &disk_plan.without), &mut faults);
                 }
@@ -55,7 +57,7 @@ pub fn check(plan: &DeployPlan, disks: &[Disk]) -> Result<(), Vec<Fault>> {
         }
     }
     for step in plan.steps.iter().filter(|step| !step.is_in(plan)) {
-        faults.push(Fault::Step { step: step.to_string(), volume: step.volume().to_owned() });
+        faults.push(Fault::Step { step: step.to_string(), volume: step.volume().into_owned() });
     }
     if faults.is_empty() { Ok(()) } else { Err(faults) }
 }

@@ -34,7 +34,7 @@ pub(super) fn check(plan: &DiskPlan, source: &Disk, entries: &[Entry], faults: &
     }
 }
 
-fn check_volume(
+pub(super) fn check_volume(
     disk: &DiskPlan,
     plan: &VolumePlan,
     volume: &Volume,

@@ -27,7 +27,7 @@ pub fn export(
     targets: &[Target],
     options: &DeployOptions,
 ) -> Result<DeploySchema, Refusal> {
-    let without = choice::disks_left_out(disks, options);
+    let without = choice::disks_left_out(disks, options)?;
     let disk_choice = |disk: &Disk| {
         let mine = targets.iter().filter(|target| target.number == disk.number);
         Ok(DiskChoice {
@@ -47,7 +47,10 @@ pub fn export(
             Layout::Original => Layout::Original,
             Layout::Script => Layout::Script,
             Layout::Dynamic | Layout::Custom => Layout::Custom,
+            Layout::Standard => Layout::Standard,
         },
+        volume: options.standard.volume.clone(),
+        firmware: options.standard.firmware,
         free_space: options.free_space,
         expand: options.expand,
         disks: disks.iter().map(disk_choice).collect::<Result<_, Refusal>>()?,
@@ -98,7 +101,7 @@ fn partitions(disk: &Disk, options: &DeployOptions) -> Result<Vec<PartitionChoic
             about: Some(about.join(", ")),
             deploy: !options.without.contains(&volume.name),
             size: Some(wish.unwrap_or(by_rule).to_string())
-                .filter(|_| !matches!(options.layout, Layout::Original | Layout::Script)),
+                .filter(|_| matches!(options.layout, Layout::Dynamic | Layout::Custom)),
         }
     };
     Ok(volumes.map(choice).collect())

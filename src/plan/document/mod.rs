@@ -8,7 +8,7 @@ pub use export::export;
 use super::deploy::DeployOptions;
 use crate::schema::{
     DEPLOY_SCHEMA_FORMAT, DeploySchema, Destination, Disk, DiskChoice, Keep, ParseWishError, PartitionChoice,
-    PartitionWish, Role,
+    PartitionWish, Role, StandardChoice,
 };
 use crate::units::u64_from;
 use locate::{Step, locate};
@@ -154,6 +154,7 @@ fn choices(schema: DeploySchema) -> Result<Choices, Misplaced> {
         wishes: Vec::new(),
         keep: Keep::Nothing,
         without: Vec::new(),
+        standard: StandardChoice { volume: schema.volume, firmware: schema.firmware },
         seed: None,
     };
     let (mut destinations, mut keep) = (Vec::new(), Vec::new());

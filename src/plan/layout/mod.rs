@@ -158,6 +158,17 @@ impl<'a> Ground<'a> {
         matches!(self.source.table, Table::Mbr(_))
     }
 
+    /// True where the table reaches over the whole target.
+    pub(super) fn reaches_all(&self) -> bool {
+        self.disk_bytes <= self.limit
+    }
+
+    /// The smallest disk that the pieces fit on; `None` where the table does not reach so far.
+    pub(super) fn smallest_disk_bytes(&self) -> Option<u64> {
+        let end = dynamic::smallest(self).end();
+        (end <= self.limit).then(|| self.minimum_disk_bytes(end))
+    }
+
     /// Bytes that the table needs at the end of the disk.
     pub(super) fn back(&self) -> u64 {
         self.back
@@ -233,7 +244,7 @@ impl<'a> Ground<'a> {
         match layout {
             Layout::Original => self.lay_original(target),
             Layout::Dynamic => self.lay_dynamic(target),
-            Layout::Custom => self.lay_custom(target),
+            Layout::Custom | Layout::Standard => self.lay_chosen(layout, target),
             // Its places are not decided here: `plan::scripted`.
             Layout::Script => Err(Refusal::NoScript { target: target.path.clone() }),
         }
@@ -276,7 +287,7 @@ impl<'a> Ground<'a> {
         Ok(self.finish(Layout::Original, kept.clone(), minimum, vec![warning]))
     }
 
-    fn lay_custom(&self, target: &MachineDisk) -> Result<Laid, Refusal> {
+    fn lay_chosen(&self, layout: Layout, target: &MachineDisk) -> Result<Laid, Refusal> {
         let least = dynamic::smallest(self);
         if !self.fits(&least) {
             return Err(self.too_small(&least, target));
@@ -289,7 +300,7 @@ impl<'a> Ground<'a> {
         } else {
             dynamic::fill(self).unwrap_or(least)
         };
-        Ok(self.finish(Layout::Custom, filled, minimum, Vec::new()))
+        Ok(self.finish(layout, filled, minimum, Vec::new()))
     }
 
     fn finish(

@@ -1,0 +1,148 @@
+//! The files of a mounted system, which cannot lead out of it: its links are followed as that system would follow them.
+
+use super::Error;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::Mode;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+/// No file that is read here is larger: boot loaders have a few MiB.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// The root of a system.
+pub(super) struct Tree {
+    root: File,
+    name: String,
+}
+
+impl Tree {
+    /// Opens the root. Paths within it have no slash in front.
+    pub(super) fn open(root: &Path, name: &str) -> Result<Self, Error> {
+        let opened = File::open(root).map_err(Error::io(format!("opening the root of {name}")))?;
+        Ok(Self { root: opened, name: name.to_owned() })
+    }
+
+    /// Reads a plain file; `None` where it is not there.
+    pub(super) fn read(&self, path: &str) -> Result<Option<Vec<u8>>, Error> {
+        let doing = || format!("reading /{path} of {}", self.name);
+        let file = match self.resolve(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK, Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(None),
+            Err(error) => return Err(Error::io(doing())(error)),
+        };
+        let metadata = file.metadata().map_err(Error::io(doing()))?;
+        if !metadata.is_file() || metadata.len() > MOST_BYTES {
+            return Err(Error::refused(format!(
+                "/{path} of {} is no plain file of at most 64 MiB",
+                self.name
+            )));
+        }
+        let mut bytes = Vec::new();
+        file.take(MOST_BYTES).read_to_end(&mut bytes).map_err(Error::io(doing()))?;
+        Ok(Some(bytes))
+    }
+
+    /// Reads a text; `None` where it is not there.
+    pub(super) fn read_text(&self, path: &str) -> Result<Option<String>, Error> {
+        let Some(bytes) = self.read(path)? else { return Ok(None) };
+        let text = String::from_utf8(bytes);
+        text.map(Some).map_err(|_| Error::refused(format!("/{path} of {} is no text in UTF-8", self.name)))
+    }
+
+    /// The names in a folder, with true for folders; none where it is not there.
+    pub(super) fn list(&self, path: &str) -> Result<Vec<(String, bool)>, Error> {
+        let doing = || format!("listing /{path} of {}", self.name);
+        let folder = match self.folder(path) {
+            Ok(folder) => folder,
+            Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(Vec::new()),
+            Err(error) => return Err(Error::io(doing())(error)),
+        };
+        let mut names = Vec::new();
+        for entry in fs::read_dir(magic_path(&folder)).map_err(Error::io(doing()))? {
+            let entry = entry.map_err(Error::io(doing()))?;
+            let kind = entry.file_type().map_err(Error::io(doing()))?;
+            if let Ok(name) = entry.file_name().into_string() {
+                names.push((name, kind.is_dir()));
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Makes a folder, with those that it is in.
+    pub(super) fn make_folder(&self, path: &str) -> Result<(), Error> {
+        let doing = |part: &str| format!("making the folder /{part} of {}", self.name);
+        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+        for part in ends.filter_map(|end| path.get(..end)) {
+            match self.folder(part) {
+                Ok(_) => continue,
+                Err(Errno::ENOENT) => {}
+                Err(error) => return Err(Error::io(doing(part))(error)),
+            }
+            let (parent, name) = part.rsplit_once('/').unwrap_or(("", part));
+            let parent = self.folder(parent).map_err(Error::io(doing(part)))?;
+            fs::create_dir(magic_path(&parent).join(name)).map_err(Error::io(doing(part)))?;
+        }
+        Ok(())
+    }
+
+    /// Writes a file. One that is there keeps its owner, its mode and its attributes. It is written in place: nothing
+    /// starts from this disk before the deploy is done.
+    pub(super) fn write(&self, path: &str, bytes: &[u8]) -> Result<(), Error> {
+        let doing = || format!("writing /{path} of {}", self.name);
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NONBLOCK;
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IRGRP | Mode::S_IROTH;
+        let mut file = self.resolve(path, flags, mode).map_err(Error::io(doing()))?;
+        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::io(doing()))
+    }
+
+    fn folder(&self, path: &str) -> Result<File, Errno> {
+        let path = if path.is_empty() { "." } else { path };
+        self.resolve(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty())
+    }
+
+    fn resolve(&self, path: &str, flags: OFlag, mode: Mode) -> Result<File, Errno> {
+        let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+        let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).mode(mode).resolve(resolve);
+        openat2(&self.root, path, how).map(File::from)
+    }
+}
+
+/// A path to an open folder that no link can change.
+fn magic_path(folder: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn links_do_not_lead_out_of_the_tree() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        fs::create_dir_all(root.join("etc")).unwrap();
+        fs::write(folder.path().join("outside"), "outside").unwrap();
+        let outside = folder.path().join("outside");
+        symlink(&outside, root.join("etc/absolute")).unwrap();
+        symlink("../../outside", root.join("etc/relative")).unwrap();
+        symlink("/etc/real", root.join("etc/inside")).unwrap();
+        fs::write(root.join("etc/real"), "real").unwrap();
+        let tree = Tree::open(&root, "a test").unwrap();
+        assert_eq!(tree.read_text("etc/inside").unwrap().as_deref(), Some("real"));
+        for link in ["etc/absolute", "etc/relative", "../outside", "/etc/nothing", "etc/real/x"] {
+            assert_eq!(tree.read(link).unwrap(), None, "{link}");
+        }
+        tree.write("etc/relative", b"new").unwrap();
+        tree.make_folder("boot/efi").unwrap();
+        tree.make_folder("boot/efi").unwrap();
+        assert_eq!(fs::read_to_string(&outside).unwrap(), "outside");
+        let names = tree.list("").unwrap();
+        assert!(names.contains(&("boot".to_owned(), true)), "{names:?}");
+        assert!(tree.read("etc").is_err());
+    }
+}

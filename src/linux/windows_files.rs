@@ -1,0 +1,175 @@
+//! Boot files of Windows, from the volume's own `Windows/Boot`; its boot configuration (BCD) is not made here.
+
+use super::boot_files::find;
+use super::loop_device::LoopDevice;
+use super::mounted::Mounted;
+use super::tree::Tree;
+use super::{Error, program};
+use crate::blockio::{Window, WriteAt, read_vec};
+use crate::customize::fat::{self, NewFile};
+use crate::customize::{CustomizeError, Deployed, Taken};
+use crate::machine::MachineDisk;
+use crate::plan::{BootFiles, Loader};
+use crate::progress::{Event, Monitor};
+use crate::units::ByteRange;
+use std::ffi::OsStr;
+use std::time::Duration;
+
+/// Mounting takes a moment.
+const LIMIT: Duration = Duration::from_secs(120);
+/// NTFS' boot record: a jump, the name, the description of the volume, and code in up to 16 sectors.
+const RECORD_BYTES: usize = 8192;
+const JUMP_BYTES: usize = 3;
+const CODE_AT: usize = 0x54;
+/// Deeper folders are not there.
+const MOST_DEPTH: u32 = 4;
+
+/// What is missing on this machine.
+pub(super) fn missing() -> Option<String> {
+    program::find("ntfs-3g").is_none().then(|| {
+        "boot files for Windows need the program ntfs-3g; install the package ntfs-3g, or deploy from the boot image"
+            .to_owned()
+    })
+}
+
+/// Puts the boot files of a Windows in place.
+pub(super) fn take(
+    files: &BootFiles,
+    deployed: Deployed<'_>,
+    monitor: &dyn Monitor,
+) -> Result<Taken, CustomizeError> {
+    let (disk, target, place) = find(files, deployed)?;
+    let found = with_ntfs(disk, place, true, &files.volume, |tree| collect(tree, files))?;
+    let count = found.len();
+    let doing = || format!("writing Windows' boot files to {}", files.target);
+    match files.loader {
+        Loader::EfiSystem { place, .. } => {
+            let window = Window::new(target, place).map_err(Error::io(doing()))?;
+            fat::write(&window, &found).map_err(Error::io(doing()))?;
+        }
+        Loader::SystemPartition { place: boot } => {
+            with_ntfs(disk, boot, false, "the system partition", |tree| put(tree, &found))?;
+            copy_boot_record(target, place, boot).map_err(Error::io(doing()))?;
+        }
+        Loader::Core { .. } => {}
+    }
+    let message = format!("{count} boot files of Windows are in place");
+    monitor.event(Event::Changed { volume: files.volume.clone(), message });
+    let problem = format!(
+        "{}: Windows does not start from {} before it has a boot configuration (BCD): start its recovery and run bcdboot",
+        files.volume, files.target
+    );
+    Ok(Taken { problems: vec![problem], boot_code: None })
+}
+
+/// Mounts an NTFS for a moment.
+fn with_ntfs<T>(
+    disk: &MachineDisk,
+    place: ByteRange,
+    read_only: bool,
+    name: &str,
+    work: impl FnOnce(&Tree) -> Result<T, CustomizeError>,
+) -> Result<T, CustomizeError> {
+    let at = tempfile::Builder::new().prefix("remint-ntfs-").tempdir();
+    let at = at.map_err(Error::io("making a directory to mount NTFS at"))?;
+    let device = LoopDevice::attach(&disk.path, place, read_only, disk.logical_sector_bytes)?;
+    let options = if read_only { "ro,nodev,nosuid,noexec" } else { "nodev,nosuid,noexec" };
+    let arguments = [OsStr::new("-o"), OsStr::new(options), device.path().as_os_str(), at.path().as_os_str()];
+    let outcome = program::run("ntfs-3g", &arguments, LIMIT)?;
+    if outcome.code != Some(0) {
+        let (outcome, output) = (outcome.ending, outcome.output);
+        return Err(CustomizeError::Failed { program: "ntfs-3g".to_owned(), outcome, output });
+    }
+    let mounted = Mounted::found(at.path());
+    let result = Tree::open(at.path(), name).map_err(Into::into).and_then(|tree| work(&tree));
+    let unmounted = mounted.unmount();
+    let result = result?;
+    unmounted?;
+    device.detach()?;
+    Ok(result)
+}
+
+/// The files that start Windows, by the paths that they get.
+fn collect(tree: &Tree, files: &BootFiles) -> Result<Vec<NewFile>, CustomizeError> {
+    let mut found = Vec::new();
+    let efi = matches!(files.loader, Loader::EfiSystem { .. });
+    let boot = if efi { "EFI/Microsoft/Boot" } else { "Boot" };
+    add_folder(tree, if efi { "Windows/Boot/EFI" } else { "Windows/Boot/PCAT" }, boot, 0, &mut found)?;
+    add_folder(tree, "Windows/Boot/Fonts", &format!("{boot}/Fonts"), 0, &mut found)?;
+    add_folder(tree, "Windows/Boot/Resources", &format!("{boot}/Resources"), 0, &mut found)?;
+    let lacking = |name: &str| CustomizeError::Unsupported {
+        fact: format!(
+            "{} holds no {name}, so Windows cannot be started from it; name the volume with Windows with --volume",
+            files.volume
+        ),
+    };
+    let (first, copy) = if efi { ("bootmgfw.efi", "EFI/BOOT/BOOTX64.EFI") } else { ("bootmgr", "bootmgr") };
+    let named = |name: &str| {
+        found.iter().find(|file| file.path == format!("{boot}/{name}")).map(|file| file.bytes.clone())
+    };
+    let bytes = named(first).ok_or_else(|| lacking(first))?;
+    let next = named("bootnxt");
+    found.push(NewFile { path: copy.to_owned(), bytes });
+    if let (false, Some(bytes)) = (efi, next) {
+        found.push(NewFile { path: "BOOTNXT".to_owned(), bytes });
+    }
+    Ok(found)
+}
+
+fn add_folder(
+    tree: &Tree,
+    from: &str,
+    to: &str,
+    depth: u32,
+    found: &mut Vec<NewFile>,
+) -> Result<(), CustomizeError> {
+    for (name, is_folder) in tree.list(from)? {
+        let (from, to) = (format!("{from}/{name}"), format!("{to}/{name}"));
+        if is_folder && depth < MOST_DEPTH {
+            add_folder(tree, &from, &to, depth.saturating_add(1), found)?;
+        } else if !is_folder {
+            found.extend(tree.read(&from)?.map(|bytes| NewFile { path: to, bytes }));
+        }
+    }
+    Ok(())
+}
+
+fn put(tree: &Tree, files: &[NewFile]) -> Result<(), CustomizeError> {
+    for file in files {
+        if let Some((folder, _)) = file.path.rsplit_once('/') {
+            tree.make_folder(folder)?;
+        }
+        tree.write(&file.path, &file.bytes)?;
+    }
+    Ok(())
+}
+
+/// Gives the system partition the code of Windows' own boot record, which every NTFS that Windows made has: it looks
+/// for `bootmgr`. The description of the volume in the first sector stays.
+fn copy_boot_record(target: &dyn WriteAt, windows: ByteRange, boot: ByteRange) -> std::io::Result<()> {
+    let from = read_vec(&Window::new(target, windows)?, 0, RECORD_BYTES)?;
+    let mut to = read_vec(&Window::new(target, boot)?, 0, RECORD_BYTES)?;
+    for range in [0..JUMP_BYTES, CODE_AT..RECORD_BYTES] {
+        if let (Some(to), Some(from)) = (to.get_mut(range.clone()), from.get(range)) {
+            to.copy_from_slice(from);
+        }
+    }
+    target.write_at(boot.start(), &to)?;
+    target.flush()
+}
+
+/// Makes an empty NTFS.
+pub(super) fn make_ntfs(disk: &MachineDisk, place: ByteRange) -> Result<(), CustomizeError> {
+    let device = LoopDevice::attach(&disk.path, place, false, disk.logical_sector_bytes)?;
+    let sector = disk.logical_sector_bytes;
+    let (start, size) = (sector.lba_of(place.start()).to_string(), sector.bytes().to_string());
+    // Heads and sectors are those that Windows' setup writes.
+    let options = ["-Q", "-F", "-q", "-H", "255", "-S", "63", "-p", &start, "-s", &size];
+    let arguments: Vec<&OsStr> = options.iter().map(OsStr::new).chain([device.path().as_os_str()]).collect();
+    let outcome = program::run("mkntfs", &arguments, LIMIT)?;
+    if outcome.code != Some(0) {
+        let (outcome, output) = (outcome.ending, outcome.output);
+        return Err(CustomizeError::Failed { program: "mkntfs".to_owned(), outcome, output });
+    }
+    Ok(device.detach()?)
+}
