@@ -200,6 +200,32 @@ fn xfs_fills_its_place_and_nothing_stays_mounted() {
 }
 
 #[test]
+fn f2fs_fills_its_place_and_keeps_its_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let content = with_file(directory.path());
+    let small = volume(80, |path| {
+        run("mkfs.f2fs", &["-q", path]);
+        run("sload.f2fs", &["-f", content.to_str().unwrap(), path]);
+    });
+    let bench = Bench::new(&small, 200 * MIB);
+    let target = disk(bench.path(), None).unwrap();
+    assert_eq!(Tools::default().missing(Change::Grow, FileSystemKind::F2fs, &target), None);
+    let cannot = Tools::default().missing(Change::Shrink, FileSystemKind::F2fs, &target).unwrap();
+    assert!(cannot.contains("no tool shrinks F2FS"), "{cannot}");
+    Tools::default().grow(&target, bench.place, FileSystemKind::F2fs).unwrap();
+    bench.neighbours_are_unchanged();
+    bench.check(true, SectorSize::B512, |device| {
+        let text = run("fsck.f2fs", &["--dry-run", "-f", "-t", device]);
+        assert!(text.contains("hello") && !text.contains("[Fail]"), "{text}");
+        assert!(text.contains(&format!("total FS sectors = {} ", 200 * 2048)), "{text}");
+    });
+    // The content of the file, in one piece as sload.f2fs writes it.
+    let bytes = fs::read(bench.path()).unwrap();
+    let text = "world\n".repeat(50_000);
+    assert!(bytes.windows(4096).step_by(4096).any(|block| block == &text.as_bytes()[..4096]));
+}
+
+#[test]
 fn a_second_xfs_with_the_same_uuid_does_not_stop_growing() {
     let small = volume(310, |path| {
         run("mkfs.xfs", &["-q", path]);

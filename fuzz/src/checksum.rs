@@ -35,12 +35,36 @@ fn seal_xfs(bytes: &mut [u8], at: usize) {
     }
 }
 
-/// The structures that say what they are: superblocks of ext and XFS, headers and free-space B-trees of XFS.
-pub fn metadata(_at: u64, buffer: &mut [u8]) {
+/// Superblocks and checkpoints of F2FS: the sum begins with the magic number and is not inverted.
+fn seal_f2fs(bytes: &mut [u8], at: usize) {
+    let sum = bytes[..at].iter().fold(0xF2F5_2010, |crc: u32, byte| crc >> 8 ^ CRC32[usize::from(crc as u8 ^ byte)]);
+    bytes[at..at + 4].copy_from_slice(&sum.to_le_bytes());
+}
+
+/// The boot region of exFAT, whose last sector repeats its sum.
+fn seal_exfat(region: &mut [u8]) {
+    let (counted, stored) = region.split_at_mut(region.len() / 12 * 11);
+    let counted = counted.iter().enumerate().filter(|(index, _)| !matches!(index, 106 | 107 | 112));
+    let sum = counted.fold(0u32, |sum, (_, byte)| sum.rotate_right(1).wrapping_add(u32::from(*byte)));
+    stored.chunks_exact_mut(4).for_each(|place| place.copy_from_slice(&sum.to_le_bytes()));
+}
+
+/// The structures that say what they are: superblocks of ext, XFS and F2FS, checkpoints of F2FS, the boot region of
+/// exFAT, headers and free-space B-trees of XFS.
+pub fn metadata(at: u64, buffer: &mut [u8]) {
     let length = buffer.len();
     if length == 1024 && buffer[0x38..0x3A] == [0x53, 0xEF] {
         let sum = crc(&CRC32C, &buffer[..0x3FC]);
         buffer[0x3FC..].copy_from_slice(&sum.to_le_bytes());
+    }
+    if length == 4096 && buffer[164..168] == [0xFC, 0x0F, 0, 0] {
+        seal_f2fs(buffer, 4092);
+    }
+    if length == 3072 && buffer.starts_with(&[0x10, 0x20, 0xF5, 0xF2]) {
+        seal_f2fs(buffer, 3068);
+    }
+    if at == 0 && buffer.get(3..11) == Some(b"EXFAT   ") && length.is_multiple_of(12 * 512) {
+        seal_exfat(buffer);
     }
     if buffer.starts_with(b"AB3B") || buffer.starts_with(b"AB3C") {
         seal_xfs(buffer, 52);

@@ -12,7 +12,9 @@
 
 mod bitmap;
 mod error;
+mod exfat;
 mod ext;
+mod f2fs;
 mod fat;
 mod lvm;
 mod ntfs;
@@ -50,6 +52,8 @@ const READERS: &[Reader] = &[
     Reader { probe: ntfs::probe, read: ntfs::read },
     Reader { probe: fat::probe, read: fat::read },
     Reader { probe: xfs::probe, read: xfs::read },
+    Reader { probe: f2fs::probe, read: f2fs::read },
+    Reader { probe: exfat::probe, read: exfat::read },
     ext::READER,
 ];
 

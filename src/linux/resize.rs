@@ -9,6 +9,7 @@
 //! | ext2, ext3, ext4 | `e2fsck -f -p`, which `resize2fs` insists on, then `resize2fs` | the same, and `e2fsck -f -n` |
 //! | NTFS | `ntfsresize`; it marks the volume for Windows to check at its next start | the same, with a size |
 //! | XFS | mounted, `xfs_growfs` | no |
+//! | F2FS | `resize.f2fs`, then `fsck.f2fs`, which changes nothing | no: see `docs/filesystems.md` |
 
 use super::loop_device::{LoopDevice, control_device};
 use super::mounted::{Mounted, kernel_has};
@@ -79,6 +80,7 @@ impl Resizer for Tools {
         match kind {
             FileSystemKind::Ntfs => step.grow_ntfs(device)?,
             FileSystemKind::Xfs => step.grow_xfs(device)?,
+            FileSystemKind::F2fs => step.grow_f2fs(device)?,
             _ => step.grow_ext(device)?,
         }
         Ok(volume.detach()?)
@@ -158,6 +160,10 @@ fn programs(change: Change, kind: FileSystemKind) -> Option<&'static [Needed]> {
         FileSystemKind::Xfs if change == Change::Grow => {
             Some(&[Needed { name: "xfs_growfs", package: "xfsprogs" }])
         }
+        FileSystemKind::F2fs if change == Change::Grow => Some(&[
+            Needed { name: "resize.f2fs", package: "f2fs-tools" },
+            Needed { name: "fsck.f2fs", package: "f2fs-tools" },
+        ]),
         _ => None,
     }
 }
@@ -225,6 +231,13 @@ impl Step<'_> {
         let size = format!("{}s", bytes / 512);
         self.run("resize2fs", &[device, size.as_ref()], &[0])?;
         self.run("e2fsck", &["-f".as_ref(), "-n".as_ref(), device], &[0])
+    }
+
+    /// `resize.f2fs` moves the main area, and ends with 0 also where what it made is not sound.
+    fn grow_f2fs(&self, device: &Path) -> Result<(), ResizeError> {
+        let device = device.as_os_str();
+        self.run("resize.f2fs", &[device], &[0])?;
+        self.run("fsck.f2fs", &["--dry-run".as_ref(), "-f".as_ref(), device], &[0])
     }
 
     fn grow_xfs(&self, device: &Path) -> Result<(), ResizeError> {

@@ -147,19 +147,19 @@ pub(super) fn least(sizing: Sizing, volume: Option<&Volume>) -> String {
 
 /// True where a tool grows this file system.
 fn grows(kind: FileSystemKind) -> bool {
-    use FileSystemKind::{Ext2, Ext3, Ext4, Ntfs, Xfs};
-    matches!(kind, Ext2 | Ext3 | Ext4 | Ntfs | Xfs)
+    use FileSystemKind::{Ext2, Ext3, Ext4, F2fs, Ntfs, Xfs};
+    matches!(kind, Ext2 | Ext3 | Ext4 | F2fs | Ntfs | Xfs)
 }
 
 /// The size that a file system can be grown to at most.
 ///
-/// NTFS as Windows implements it, and ext without its `64bit` feature, count blocks in 32 bits; an ext file
+/// F2FS, NTFS as Windows implements it, and ext without its `64bit` feature, count blocks in 32 bits; an ext file
 /// system that is larger already has the feature.
 pub(super) fn largest_bytes(file_system: &FileSystem) -> u64 {
-    use FileSystemKind::{Ext2, Ext3, Ext4, Ntfs};
+    use FileSystemKind::{Ext2, Ext3, Ext4, F2fs, Ntfs};
     let limit = file_system.block_size_bytes.saturating_mul(u64::from(u32::MAX));
     match file_system.kind {
-        Ntfs => limit,
+        F2fs | Ntfs => limit,
         Ext2 | Ext3 | Ext4 if file_system.size_bytes <= limit => limit,
         _ => u64::MAX,
     }

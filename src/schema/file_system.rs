@@ -16,12 +16,12 @@ pub enum FileSystemKind {
     Fat16,
     Fat32,
     Xfs,
+    F2fs,
+    Exfat,
     Swap,
     // Recognised by name and captured raw.
     ExtJournal,
     Btrfs,
-    Exfat,
-    F2fs,
     HfsPlus,
     Apfs,
     Reiserfs,
@@ -92,6 +92,8 @@ impl FileSystemKind {
                 | Self::Fat16
                 | Self::Fat32
                 | Self::Xfs
+                | Self::F2fs
+                | Self::Exfat
         )
     }
 }

@@ -16,6 +16,7 @@ pub fn make(disk: &Disk, number: usize, firmware: Firmware, file: &Path) {
     match disk.content {
         Content::Blank => return File::create(file).unwrap().set_len(disk.size_mib * lab::MIB).unwrap(),
         Content::Noise => return make_noise(file, disk.size_mib * lab::MIB + 7 * sector),
+        Content::Crashed => return super::crashed::make(file, disk.size_mib * lab::MIB),
         Content::Debian => {
             lab::run("cp", &["--sparse=always", lab::text(&debian(firmware)), lab::text(file)]);
             return;
@@ -35,7 +36,7 @@ pub fn make(disk: &Disk, number: usize, firmware: Firmware, file: &Path) {
         Content::Ntfs => lab::run("mkntfs", &["-q", "-Q", "-F", "-s", &sector, "-L", &label, path]),
         Content::Fat => lab::run("mkfs.fat", &["-S", &sector, "-n", &label, path]),
         Content::Swap => lab::run("mkswap", &["-L", &label, path]),
-        Content::Blank | Content::Noise | Content::Debian => String::new(),
+        Content::Blank | Content::Noise | Content::Debian | Content::Crashed => String::new(),
     };
     lab::put(file, place.start, &part);
     std::fs::remove_file(&part).unwrap();

@@ -1,6 +1,7 @@
 //! Virtual machines under test: what a scenario file says, made and run.
 
 pub mod console;
+pub mod crashed;
 pub mod disks;
 pub mod qemu;
 pub mod scenario;
@@ -31,14 +32,18 @@ fn own_kernel() -> bool {
 pub fn impossible(file: &Path) -> Option<&'static str> {
     let machines = Scenario::read(&std::fs::read_to_string(file).ok()?).ok()?;
     let any = |wanted: &dyn Fn(&Scenario) -> bool| machines.iter().any(wanted);
-    let debian = |machine: &Scenario| machine.disk.iter().any(|disk| disk.content == Content::Debian);
+    let has = |machine: &Scenario, content| machine.disk.iter().any(|disk| disk.content == content);
     if own_kernel() && any(&|machine| machine.firmware == Firmware::UefiSecureBoot) {
         Some("nobody signed our own kernel")
     } else if any(&|machine| machine.network.script().is_some_and(|script| !qemu::own_network_works(script)))
     {
         Some("a network of its own needs root, namespaces, bridges and taps")
-    } else if any(&debian) && !nix::unistd::geteuid().is_root() {
+    } else if nix::unistd::geteuid().is_root() {
+        None
+    } else if any(&|machine| has(machine, Content::Debian)) {
         Some("installing a Debian needs root")
+    } else if any(&|machine| has(machine, Content::Crashed)) {
+        Some("mounting file systems needs root")
     } else {
         None
     }
@@ -112,6 +117,9 @@ fn run_machine(scenario: &Scenario, site: &Site, folder: &Path, log: &Path) -> R
     let after: Vec<String> = unchanged().map(|(_, file)| disks::fingerprint(file)).collect();
     if before != after {
         return Err(explain("a disk that had to stay as it is was changed".to_owned()));
+    }
+    for (_, file) in scenario.disk.iter().zip(&files).filter(|(disk, _)| disk.restored) {
+        crashed::is_whole_on(file).map_err(explain)?;
     }
     Ok(format!("{first}over after {:.1} s", started.elapsed().as_secs_f64()))
 }

@@ -126,6 +126,9 @@ pub struct Disk {
     /// True where this machine must leave every byte as it is.
     #[serde(default)]
     pub unchanged: bool,
+    /// True where it has to hold every synced file of a crashed disk in the end, in smaller partitions.
+    #[serde(default)]
+    pub restored: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -169,6 +172,8 @@ pub enum Content {
     Swap,
     /// The real system that `scripts/debian-disk` makes for this firmware.
     Debian,
+    /// ext4, NTFS and XFS, of which two lost power.
+    Crashed,
     /// What somebody else left there, at the beginning, in the middle and at the end.
     Noise,
 }
@@ -185,7 +190,7 @@ impl Content {
     /// Its name in `remint inspect`.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Blank | Self::Debian | Self::Noise => "",
+            Self::Blank | Self::Debian | Self::Crashed | Self::Noise => "",
             Self::Ext4 => "ext4",
             Self::Xfs => "XFS",
             Self::Ntfs => "NTFS",

@@ -41,12 +41,10 @@ use Strength::{Strong, Weak};
 /// Those with the weakest signatures last.
 const OTHERS: &[(Strength, Recogniser)] = &[
     (Strong, unix::btrfs),
-    (Strong, unix::f2fs),
     (Strong, unix::reiserfs),
     (Strong, unix::jfs),
     (Strong, unix::bcachefs),
     (Strong, unix::squashfs),
-    (Strong, other::exfat),
     (Strong, other::refs),
     (Strong, other::apfs),
     (Strong, other::hfs_plus),

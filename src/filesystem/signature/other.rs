@@ -1,40 +1,11 @@
-//! File systems of Windows, of macOS and of optical discs.
+//! ReFS, file systems of macOS and of optical discs.
 
-use super::identity::{serial_at, text_at, utf16_at, uuid_at};
+use super::identity::{text_at, uuid_at};
 use super::{Found, peek};
 use crate::blockio::ReadAt;
 use crate::filesystem::Error;
 use crate::schema::FileSystemKind;
-use crate::units::{read_slice, read_u8, read_u16be, read_u16le, read_u32be, read_u32le};
-
-/// Microsoft, "exFAT file system specification".
-pub(super) fn exfat(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
-    let Some(boot) = peek(volume, 0, 512)? else { return Ok(None) };
-    let is_exfat = read_slice(&boot, 3, 8) == Ok(b"EXFAT   ")
-        && read_slice(&boot, 11, 53).is_ok_and(|zeros| zeros.iter().all(|byte| *byte == 0))
-        && read_slice(&boot, 510, 2) == Ok(&[0x55, 0xAA]);
-    let shifts = (read_u8(&boot, 108), read_u8(&boot, 109));
-    let (Ok(sector_shift @ 9..=12), Ok(cluster_shift @ 0..=16), true) = (shifts.0, shifts.1, is_exfat) else {
-        return Ok(None);
-    };
-    let cluster_bytes = 1u64 << sector_shift << cluster_shift;
-    let heap = u64::from(read_u32le(&boot, 88).unwrap_or(0));
-    let root = u64::from(read_u32le(&boot, 96).unwrap_or(0)).saturating_sub(2);
-    let root = heap.saturating_mul(1 << sector_shift).saturating_add(root.saturating_mul(cluster_bytes));
-    let label = match peek(volume, root, 512)? {
-        Some(directory) => exfat_label(&directory),
-        None => None,
-    };
-    Ok(Some(Found::file_system(FileSystemKind::Exfat, cluster_bytes).named(serial_at(&boot, 100), label)))
-}
-
-/// The label among the first entries of the root directory, where every formatter puts it.
-fn exfat_label(directory: &[u8]) -> Option<String> {
-    let entry =
-        directory.chunks(32).take_while(|entry| !entry.starts_with(&[0])).find(|e| e.starts_with(&[0x83]));
-    let characters = read_u8(entry?, 1).ok()?.min(11);
-    utf16_at(entry?, 2, usize::from(characters).saturating_mul(2))
-}
+use crate::units::{read_slice, read_u16be, read_u16le, read_u32be, read_u32le};
 
 /// The volume header of ReFS, of any version.
 pub(super) fn refs(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {

@@ -1,6 +1,6 @@
 //! File systems of Linux and the BSDs.
 
-use super::identity::{text_at, utf16_at, uuid_at};
+use super::identity::{text_at, uuid_at};
 use super::{Found, peek};
 use crate::blockio::ReadAt;
 use crate::filesystem::Error;
@@ -22,20 +22,6 @@ pub(super) fn btrfs(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
         found = found.one_of_several("btrfs");
     }
     Ok(Some(found.named(uuid_at(&superblock, 0x20), text_at(&superblock, 0x12B, 256))))
-}
-
-/// Linux `include/linux/f2fs_fs.h`: a superblock 1 KiB into each of the first two blocks.
-pub(super) fn f2fs(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
-    for at in [1 << 10, 5 << 10] {
-        let Some(superblock) = peek(volume, at, 0x47C)? else { break };
-        let shift = read_u32le(&superblock, 0x10).unwrap_or(0);
-        if read_u32le(&superblock, 0) == Ok(0xF2F5_2010) && (9..=16).contains(&shift) {
-            let found = Found::file_system(FileSystemKind::F2fs, 1 << shift);
-            let label = utf16_at(&superblock, 0x7C, 1024);
-            return Ok(Some(found.named(uuid_at(&superblock, 0x6C), label)));
-        }
-    }
-    Ok(None)
 }
 
 /// Linux `fs/reiserfs/reiserfs.h`: the superblock at 64 KiB, or at 8 KiB in the oldest form.
