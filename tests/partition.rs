@@ -446,17 +446,17 @@ fn a_hybrid_mbr_is_kept_and_follows_its_partitions() {
     let reading = comes_back(&scratch, &path, B512);
     assert!(matches!(&reading.findings[..], [Finding::Hybrid { types }] if types.len() == 2));
     let table = gpt(&reading);
-    assert_eq!(
-        remap_hybrid(&table.boot_sector, &table.partitions, &table.partitions).unwrap(),
-        table.boot_sector
-    );
+    let unmoved = remap_hybrid(&table.boot_sector, &table.partitions, &table.partitions);
+    assert_eq!(unmoved, (table.boot_sector.clone(), vec![]));
     let mut new = table.clone();
     new.partitions.retain(|p| p.number != 3);
     for partition in &mut new.partitions {
         partition.first_lba.0 += 2048;
         partition.last_lba.0 += 2048;
     }
-    new.boot_sector = remap_hybrid(&table.boot_sector, &table.partitions, &new.partitions).unwrap();
+    let (boot_sector, lost) = remap_hybrid(&table.boot_sector, &table.partitions, &new.partitions);
+    assert_eq!(lost, []);
+    new.boot_sector = boot_sector;
     let moved = scratch.disk("moved", 64 * MIB);
     write_table(&moved, &Table::Gpt(new), B512);
     let by_sgdisk = run("sgdisk", &["-v"], &moved);
@@ -467,8 +467,12 @@ fn a_hybrid_mbr_is_kept_and_follows_its_partitions() {
         (record[at + 4], number(at + 8), number(at + 12))
     };
     assert_eq!((place(0), place(16), place(32)), ((0xEE, 1, 4095), (0xEF, 4096, 2048), (0x0C, 6144, 4096)));
-    let none = remap_hybrid(&table.boot_sector, &table.partitions, &[]);
-    assert!(matches!(none, Err(Error::Refused { .. })));
+    let (none, lost) = remap_hybrid(&table.boot_sector, &table.partitions, &[]);
+    assert_eq!(
+        lost.iter().map(|entry| (entry.position, entry.type_code)).collect::<Vec<_>>(),
+        [(2, 0xEF), (3, 0x0C)]
+    );
+    assert_eq!(none.0[462..510], [0; 48], "what follows no partition is left out");
 }
 
 #[test]

@@ -28,7 +28,7 @@ mod piece;
 pub use error::Error;
 pub use finding::{Finding, Severity};
 pub use gpt::{array_sectors, backup_entries_lba, last_usable_lba};
-pub use mbr::{chs_of, moved, remap_hybrid};
+pub use mbr::{LostEntry, chs_of, moved, remap_hybrid};
 pub use piece::{Piece, PieceRole, encode};
 
 use crate::blockio::ReadAt;

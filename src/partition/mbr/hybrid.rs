@@ -62,23 +62,40 @@ fn protected(boot_sector: &[u8], disk_sectors: u64) -> Vec<u8> {
     record
 }
 
+/// An entry of a hybrid MBR that is not in the new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LostEntry {
+    /// Which of the four it was, from 1.
+    pub position: u32,
+    /// Its type.
+    pub type_code: u8,
+}
+
 /// Sector 0 of a hybrid disk whose partitions moved: every entry that is not protective follows the GPT
-/// partition it named, and a protective entry that ended where the first of them began does so again.
+/// partition that it repeats, and a protective entry ends where the first of them begins, if it did so before or would
+/// overlap it now.
 ///
-/// # Errors
-/// [`Error::Refused`] where an entry names no partition of `old`, where that partition is not in `new`, or
-/// where its new place is out of reach of an MBR.
-pub fn remap_hybrid(boot_sector: &Hex, old: &[GptPartition], new: &[GptPartition]) -> Result<Hex, Error> {
+/// An entry that repeats no partition of `old`, or one that `new` has not or has out of an MBR's reach, is left out:
+/// it would point at somebody else's bytes.
+#[must_use]
+pub fn remap_hybrid(boot_sector: &Hex, old: &[GptPartition], new: &[GptPartition]) -> (Hex, Vec<LostEntry>) {
     let mut entries = entries_of(&boot_sector.0);
     let is_partition = |entry: &Entry| entry.is_used() && entry.type_code != TYPE_PROTECTIVE;
     let first_start =
         |entries: &[Entry]| entries.iter().filter(|e| is_partition(e)).map(|e| u64::from(e.start)).min();
     let old_start = first_start(&entries);
-    for entry in entries.iter_mut().filter(|entry| is_partition(entry)) {
-        remap(entry, old, new)?;
+    let mut lost = Vec::new();
+    for (position, entry) in (1..).zip(&mut entries).filter(|(_, entry)| is_partition(entry)) {
+        if remap(entry, old, new).is_none() {
+            lost.push(LostEntry { position, type_code: entry.type_code });
+            *entry = Entry::default();
+        }
     }
     if let (Some(old_start), Some(new_start)) = (old_start, first_start(&entries)) {
-        for entry in entries.iter_mut().filter(|e| e.type_code == TYPE_PROTECTIVE && e.end() == old_start) {
+        let protective = entries.iter_mut().filter(|entry| entry.type_code == TYPE_PROTECTIVE);
+        let in_front = protective
+            .filter(|entry| entry.end() == old_start || (entry.end() < old_start && entry.end() > new_start));
+        for entry in in_front {
             let sectors = new_start.saturating_sub(entry.start.into());
             if u64::from(entry.sectors) != sectors {
                 entry.sectors = u32::try_from(sectors).unwrap_or(u32::MAX);
@@ -86,24 +103,23 @@ pub fn remap_hybrid(boot_sector: &Hex, old: &[GptPartition], new: &[GptPartition
             }
         }
     }
-    Ok(Hex(with_entries(&boot_sector.0, &entries)))
+    (Hex(with_entries(&boot_sector.0, &entries)), lost)
 }
 
-fn remap(entry: &mut Entry, old: &[GptPartition], new: &[GptPartition]) -> Result<(), Error> {
-    let lost =
-        || Error::refused(format!("the hybrid MBR's entry at sector {} follows no partition", entry.start));
-    let named = old.iter().find(|p| p.first_lba.0 == u64::from(entry.start)).ok_or_else(lost)?;
-    let moved = new.iter().find(|p| p.number == named.number).ok_or_else(lost)?;
+/// Lets an entry follow its partition; `None` where it cannot.
+fn remap(entry: &mut Entry, old: &[GptPartition], new: &[GptPartition]) -> Option<()> {
     let sectors = |p: &GptPartition| p.last_lba.0.saturating_sub(p.first_lba.0).saturating_add(1);
+    let repeats =
+        |p: &&GptPartition| (p.first_lba.0, sectors(p)) == (u64::from(entry.start), u64::from(entry.sectors));
+    let named = old.iter().find(repeats)?;
+    let moved = new.iter().find(|p| p.number == named.number)?;
     if (moved.first_lba, sectors(moved)) == (named.first_lba, sectors(named)) {
-        return Ok(());
+        return Some(());
     }
-    let (Ok(start), Ok(length)) = (u32::try_from(moved.first_lba.0), u32::try_from(sectors(moved))) else {
-        return Err(Error::refused(format!("partition {} is out of reach of a hybrid MBR", moved.number)));
-    };
-    (entry.start, entry.sectors) = (start, length);
+    entry.start = u32::try_from(moved.first_lba.0).ok()?;
+    entry.sectors = u32::try_from(sectors(moved)).ok()?;
     (entry.first_chs, entry.last_chs) = (chs_of(moved.first_lba), chs_of(moved.last_lba));
-    Ok(())
+    Some(())
 }
 
 fn with_entries(record: &[u8], entries: &[Entry]) -> Vec<u8> {

@@ -19,8 +19,8 @@ mod read;
 mod write;
 
 pub use chs::chs_of;
-pub use hybrid::remap_hybrid;
 pub(super) use hybrid::resize_protective;
+pub use hybrid::{LostEntry, remap_hybrid};
 pub(super) use judge::{SectorZero, judge};
 pub(super) use read::read;
 pub use write::moved;

@@ -1,10 +1,10 @@
 //! The GUID partition table of the target.
 
 use super::{Arrangement, Ground};
-use crate::partition::{array_sectors, chs_of};
+use crate::partition::{array_sectors, remap_hybrid};
 use crate::plan::refusal::Refusal;
 use crate::schema::{Disk, Gpt, GptPartition, Layout};
-use crate::units::{ByteRange, Hex, Lba, SectorSize};
+use crate::units::{Lba, SectorSize};
 
 /// Where the parts of the table lie on the target, in its sectors.
 pub(super) struct Frame {
@@ -77,11 +77,19 @@ pub(super) fn table(
         let last_lba = Lba(ground.sector.lba_of(place.end()).0.saturating_sub(1));
         GptPartition { first_lba: ground.sector.lba_of(place.start()), last_lba, ..old.clone() }
     };
-    let boot_sector = if same_sectors && layout == Layout::Original {
-        gpt.boot_sector.clone()
+    let partitions: Vec<GptPartition> = gpt.partitions.iter().map(entry).collect();
+    let (boot_sector, lost) = if same_sectors && layout == Layout::Original {
+        (gpt.boot_sector.clone(), Vec::new())
     } else {
-        remap_hybrid(ground, &gpt.boot_sector, arrangement, warnings)
+        remap_hybrid(&gpt.boot_sector, &gpt.partitions, &partitions)
     };
+    warnings.extend(lost.iter().map(|lost| {
+        format!(
+            "Entry {} of the hybrid MBR (type {:02x}) is removed, because it cannot follow any partition to its new \
+             place.",
+            lost.position, lost.type_code
+        )
+    }));
     let lba = |bytes| ground.sector.lba_of(bytes);
     Gpt {
         disk_guid: gpt.disk_guid,
@@ -91,56 +99,6 @@ pub(super) fn table(
         first_usable_lba: lba(ground.front),
         last_usable_lba: Lba(lba(ground.usable_end()).0.saturating_sub(1)),
         boot_sector,
-        partitions: gpt.partitions.iter().map(entry).collect(),
+        partitions,
     }
-}
-
-/// Byte of the partition entries in sector 0, and their length.
-const ENTRIES_AT: usize = 446;
-const ENTRY_BYTES: usize = 16;
-
-/// Lets every entry of a hybrid MBR follow the partition that it repeats. One that repeats none, or whose
-/// partition lies out of an MBR's reach, is removed: it would point at somebody else's bytes.
-fn remap_hybrid(
-    ground: &Ground<'_>,
-    boot_sector: &Hex,
-    arrangement: &Arrangement,
-    warnings: &mut Vec<String>,
-) -> Hex {
-    let mut bytes = boot_sector.0.clone();
-    let entries = bytes.get_mut(ENTRIES_AT..).unwrap_or_default().chunks_exact_mut(ENTRY_BYTES).take(4);
-    for (position, entry) in (1..).zip(entries) {
-        let Ok(old) = <[u8; ENTRY_BYTES]>::try_from(&*entry) else { continue };
-        let [_, _, _, _, kind, _, _, _, s0, s1, s2, s3, n0, n1, n2, n3] = old;
-        if kind == 0 || kind == 0xEE {
-            continue;
-        }
-        let first = u64::from(u32::from_le_bytes([s0, s1, s2, s3]));
-        let sectors = u64::from(u32::from_le_bytes([n0, n1, n2, n3]));
-        let was = ground.source.logical_sector_bytes;
-        let range = was.byte_of(Lba(first)).zip(was.byte_of(Lba(first.saturating_add(sectors))));
-        let old_place = range.map(|(start, end)| ByteRange::new(start, end));
-        let mut pairs = ground.pieces.iter().zip(&arrangement.places);
-        let new_place = pairs.find(|(piece, _)| Some(piece.old) == old_place).map(|(_, place)| *place);
-        if let Some(moved) = new_place.and_then(|place| hybrid_entry(old, place, ground.sector)) {
-            entry.copy_from_slice(&moved);
-        } else {
-            entry.fill(0);
-            warnings.push(format!(
-                "Entry {position} of the hybrid MBR (type {kind:02x}) is removed, because it cannot follow any \
-                 partition to its new place."
-            ));
-        }
-    }
-    Hex(bytes)
-}
-
-fn hybrid_entry(old: [u8; ENTRY_BYTES], place: ByteRange, sector: SectorSize) -> Option<[u8; ENTRY_BYTES]> {
-    let [status, _, _, _, kind, ..] = old;
-    let (first, behind) = (sector.lba_of(place.start()), sector.lba_of(place.end()));
-    let [s0, s1, s2, s3] = u32::try_from(first.0).ok()?.to_le_bytes();
-    let [n0, n1, n2, n3] = u32::try_from(behind.0.checked_sub(first.0)?).ok()?.to_le_bytes();
-    let [a0, a1, a2] = chs_of(first);
-    let [b0, b1, b2] = chs_of(Lba(behind.0.saturating_sub(1)));
-    Some([status, a0, a1, a2, kind, b0, b1, b2, s0, s1, s2, s3, n0, n1, n2, n3])
 }
