@@ -46,9 +46,14 @@ fn xfs_shut_down(folder: &Path, size: u64) -> PathBuf {
     path
 }
 
-fn ntfs_to_be_checked(folder: &Path, size: u64) -> PathBuf {
+fn ntfs_with_a_torn_log(folder: &Path, size: u64) -> PathBuf {
     let path = made(folder, size, &["mkntfs", "-q", "-Q", "-F"]);
-    run("ntfsfix", &[text(&path)]);
+    // mkntfs fills the log with ones; nothing else has so many.
+    let mut bytes = fs::read(&path).unwrap();
+    let log = bytes.chunks(64 << 10).position(|part| part.iter().all(|byte| *byte == 0xFF)).unwrap();
+    let log = (0..=log * (64 << 10)).rev().step_by(4096).take_while(|at| bytes[*at] == 0xFF).last().unwrap();
+    bytes[log..log + 4096].fill(0);
+    fs::write(&path, bytes).unwrap();
     path
 }
 
@@ -101,7 +106,7 @@ type Maker = fn(&Path, u64) -> PathBuf;
 const VOLUMES: [(u64, Maker, &[&str]); 8] = [
     (24, ext4_in_use, &["ext4 \"busy\") is dirty", "journal"]),
     (320, xfs_shut_down, &["XFS", "is dirty", "log"]),
-    (16, ntfs_to_be_checked, &["NTFS", "is dirty"]),
+    (16, ntfs_with_a_torn_log, &["NTFS", "is dirty"]),
     (16, ntfs_hibernated, &["NTFS", "is hibernated", "Windows"]),
     (40, fat_not_unmounted, &["FAT32", "is dirty"]),
     (8, swap_hibernated, &["swap", "is hibernated"]),
@@ -298,4 +303,28 @@ fn partitions_that_cannot_be_are_refused_by_name() {
     let whole = gpt_disk(folder.path());
     fs::OpenOptions::new().write(true).open(&whole).unwrap().set_len(30 * MIB).unwrap();
     refused(&["Partition 2 reaches to sector 67583"]);
+}
+
+#[test]
+fn an_ntfs_that_is_only_marked_dirty_comes_back_with_every_file_and_the_mark() {
+    let kind = lab::Kind { name: "NTFS", family: "ntfs", make: &["mkntfs", "-q", "-Q", "-F"] };
+    let folder = lab::folder();
+    let disk = made(folder.path(), 40 * MIB, kind.make);
+    let mount = Mount::new(&disk, 0, 40 * MIB, "ntfs", false);
+    lab::real_files(mount.path(), 5 * MIB);
+    drop(mount);
+    run("ntfsfix", &[text(&disk)]);
+    let marked = |disk: &Path| remint_ends(0, &["inspect", text(disk)]).contains("marked dirty");
+    assert!(marked(&disk));
+    let store = folder.path().join("store");
+    remint_ends(0, &["capture", "lab", "--to", text(&store), "--disk", text(&disk)]);
+    let files = kind.files(&disk, 0, 40 * MIB);
+    // As large, and larger: it can also be grown.
+    for size in [40 * MIB, 64 * MIB] {
+        let target = folder.path().join("target.img");
+        lab::noisy_disk(&target, size);
+        remint_ends(0, &["deploy", "lab", "--from", text(&store), "--disk", text(&target), "--yes"]);
+        assert!(marked(&target), "{size}");
+        assert!(kind.files(&target, 0, size) == files, "{size}: not every file is the same");
+    }
 }

@@ -283,7 +283,9 @@ fn a_volume_can_be_shrunk_to_its_minimum() {
     run("ntfsresize", &["-f", "-f", "-s", &minimum.to_string(), &image.name()]);
     // ntfsresize leaves the volume marked for a check, and the partition as large as it was.
     let shrunk = image.read();
-    assert_eq!(shrunk.file_system.state, State::Dirty);
+    assert_eq!(shrunk.file_system.state, State::Clean);
+    let findings = shrunk.file_system.findings.join("; ");
+    assert!(findings.contains("marked dirty; all of its files agree"), "{findings}");
     assert!(shrunk.file_system.size_bytes <= minimum);
     let used = shrunk.used.unwrap();
     assert_eq!(used, expected_map(&image, 4096));
@@ -417,7 +419,8 @@ fn the_flags_of_the_volume_are_judged() {
     let mut bytes = small();
     for (flags, state, findings) in [
         (0x0000u16, State::Clean, 0),
-        (0x0001, State::Dirty, 1),
+        // Marked for a check: everything agrees.
+        (0x0001, State::Clean, 1),
         (0x4000, State::Dirty, 1),
         (0x4001, State::Dirty, 2),
         (0x0002, State::Clean, 1),
@@ -430,6 +433,63 @@ fn the_flags_of_the_volume_are_judged() {
         assert_eq!(reading.file_system.findings.len(), findings, "{flags:#x}");
         assert!(reading.used.is_some());
     }
+}
+
+/// Byte and mask of a cluster in `$Bitmap`.
+fn bit_of(bytes: &[u8], cluster: usize) -> (usize, u8) {
+    (first_run(bytes, 6) + cluster / 8, 1 << (cluster % 8))
+}
+
+#[test]
+fn a_volume_that_is_only_marked_dirty_is_clean_where_every_file_agrees_with_the_map() {
+    let mut clean = small();
+    set_information(&mut clean, 0x0A, &[1, 0]);
+    let before = reading(&clean);
+    assert_eq!(before.file_system.state, State::Clean);
+    assert!(
+        before.file_system.findings[0].contains("Windows will check it"),
+        "{:?}",
+        before.file_system.findings
+    );
+    let used = before.used.unwrap();
+
+    let dirty = |bytes: &[u8], part: &str| {
+        let reading = reading(bytes);
+        let findings = reading.file_system.findings.join("; ");
+        assert_eq!(reading.file_system.state, State::Dirty, "{findings}");
+        assert!(findings.contains(part) && findings.contains("chkdsk"), "{part}: {findings}");
+    };
+    // A cluster of nobody that is marked used.
+    let free = used.gaps(ByteRange::new(0, 700 * 4096)).ranges()[0];
+    let (byte, mask) = bit_of(&clean, usize::try_from(free.start() / 4096).unwrap());
+    let mut bytes = clean.clone();
+    bytes[byte] |= mask;
+    dirty(&bytes, "are marked used");
+    // A cluster of a file that is marked free: not one of the system's, of which that is damage.
+    let mut some = 0;
+    for range in used.within(ByteRange::new(0, 700 * 4096)) {
+        let cluster = usize::try_from(range.start() / 4096).unwrap();
+        let (byte, mask) = bit_of(&clean, cluster);
+        let mut bytes = clean.clone();
+        bytes[byte] &= !mask;
+        if reading(&bytes).file_system.state == State::Dirty {
+            dirty(&bytes, "are marked free");
+            some += 1;
+        }
+    }
+    assert!(some > 0, "no file but the system's has clusters");
+    // A record that cannot be read.
+    let record = (24..200).map(|number| first_run(&clean, 0) + number * 1024);
+    let record =
+        record.rev().find(|at| clean.get(*at..at + 4) == Some(b"FILE") && clean[at + 0x16] & 1 == 1).unwrap();
+    let mut bytes = clean.clone();
+    bytes[record..record + 4].copy_from_slice(b"BAAD");
+    dirty(&bytes, "is marked used");
+    // A log that is not empty and has no restart page.
+    let mut bytes = clean;
+    let log = first_run(&bytes, 2);
+    bytes[log..log + 4096].fill(0);
+    dirty(&bytes, "$LogFile");
 }
 
 #[test]

@@ -27,7 +27,11 @@ pub use swap::swap_header;
 
 use crate::blockio::ReadAt;
 use crate::schema::{FileSystem, FileSystemKind, State};
-use crate::units::RangeSet;
+use crate::units::{MIB, RangeSet};
+
+/// The most that a tool writes behind the new end of a file system that it shrinks to its smallest size or more: a
+/// deploy keeps that in memory.
+pub const MOST_WRITTEN_BEHIND_BYTES: u64 = 128 * MIB;
 
 /// What was read from one volume.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -22,7 +22,8 @@ const LAST_GROUP_BLOCKS: u64 = 50;
 
 /// The smallest size in bytes; the present one where `resize2fs` is not to be trusted with it.
 pub(super) fn minimum_bytes(volume: &dyn ReadAt, geometry: &Geometry, usage: &Usage) -> Result<u64, Error> {
-    // Its estimate and its result differ in both directions with clusters.
+    // It counts blocks as if they were clusters and refuses as too small what holds everything many times: 600 MiB for
+    // an empty file system of 900 MiB (e2fsprogs 1.47.0). What it is made to do by force proves nothing.
     if geometry.superblock.has_ro_compat(ro_compat::BIGALLOC) {
         return Ok(geometry.size_bytes());
     }

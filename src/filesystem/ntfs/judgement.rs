@@ -1,4 +1,5 @@
-//! What is known about the state of the volume so far: only ever worse, with every reason kept.
+//! What is known about the state of the volume so far: only ever worse, with every reason kept. The one exception is a
+//! suspicion that was looked into.
 
 use crate::filesystem::Error;
 use crate::schema::State;
@@ -7,12 +8,14 @@ use crate::schema::State;
 pub(super) struct Judgement {
     pub(super) state: State,
     pub(super) findings: Vec<String>,
+    /// How many findings made the state worse, or would have.
+    reasons: usize,
 }
 
 impl Judgement {
     /// Nothing was found yet.
     pub(super) const fn new() -> Self {
-        Self { state: State::Clean, findings: Vec::new() }
+        Self { state: State::Clean, findings: Vec::new(), reasons: 0 }
     }
 
     /// Adds a finding that does not touch the truth of the map.
@@ -25,6 +28,19 @@ impl Judgement {
         if rank(state) > rank(self.state) {
             self.state = state;
         }
+        self.reasons = self.reasons.saturating_add(1);
+        self.note(finding);
+    }
+
+    /// True where this finding is all that speaks against the volume.
+    pub(super) fn suspects_only(&self, finding: &str) -> bool {
+        self.reasons == 1 && self.state == State::Dirty && self.findings.iter().any(|found| found == finding)
+    }
+
+    /// Takes the only reason back, for another finding that does not touch the truth of the map.
+    pub(super) fn acquit(&mut self, of: &str, finding: impl Into<String>) {
+        self.findings.retain(|found| found != of);
+        (self.state, self.reasons) = (State::Clean, 0);
         self.note(finding);
     }
 

@@ -73,12 +73,24 @@ impl<'a> Mft<'a> {
         Ok(mft)
     }
 
+    /// How many records the table has room for.
+    pub(super) fn record_count(&self) -> u64 {
+        self.data.data_bytes.checked_div(self.boot.record_bytes).unwrap_or_default()
+    }
+
     /// Reads a record that is in use.
     pub(super) fn record(&self, number: u64) -> Result<Record, Error> {
         let offset = number.saturating_mul(self.boot.record_bytes);
         let bytes =
             self.data.read(self.volume, mft_record::STRUCTURE, offset, usize_from(self.boot.record_bytes))?;
         Record::parse(number, self.data.position(offset), bytes)
+    }
+
+    /// True where a record says of itself that nothing is in it.
+    pub(super) fn is_unused(&self, number: u64) -> Result<bool, Error> {
+        let offset = number.saturating_mul(self.boot.record_bytes);
+        let bytes = self.data.read(self.volume, mft_record::STRUCTURE, offset, 512)?;
+        mft_record::is_unused(&bytes).map_err(Error::short(mft_record::STRUCTURE, self.data.position(offset)))
     }
 
     /// The base record that a reference means.

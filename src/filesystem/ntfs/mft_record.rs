@@ -9,10 +9,15 @@
 use super::attribute::{Attribute, kind};
 use super::fixup;
 use crate::filesystem::Error;
-use crate::units::{read_slice, read_u16le, read_u32le, read_u64le, u64_from, usize_from};
+use crate::units::{OutOfBounds, read_slice, read_u16le, read_u32le, read_u64le, u64_from, usize_from};
 
 pub(super) const STRUCTURE: &str = "an NTFS MFT record";
 const IN_USE: u16 = 0x0001;
+
+/// True where the bytes of a record say that it is not in use.
+pub(super) fn is_unused(bytes: &[u8]) -> Result<bool, OutOfBounds> {
+    Ok(bytes.starts_with(b"FILE") && read_u16le(bytes, 0x16)? & IN_USE == 0)
+}
 
 /// A reference to a record: 48 bits of number, 16 bits of sequence number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,10 +2,12 @@
 //!
 //! - Every structure that spans sectors is checked by its update sequence before a field of it is used.
 //! - The map is `$Bitmap`, read through `$MFT` over all extents, plus what stands outside the clusters.
-//! - A volume is clean only if `$Volume` is not marked dirty, `$LogFile` needs no replay, no Windows sleeps
-//!   in `hiberfil.sys`, the first records agree with their mirror, and the map covers the system files.
+//! - A volume is clean only if `$LogFile` needs no replay, no Windows sleeps in `hiberfil.sys`, the first records agree
+//!   with their mirror, and the map covers the system files. One that `$Volume` marks dirty is clean if besides that every
+//!   record of the table agrees with the map.
 //! - There is no map for a volume that is damaged or of an unknown version.
 
+mod accounting;
 mod attribute;
 mod boot_sector;
 mod fixup;
@@ -28,6 +30,7 @@ use crate::units::RangeSet;
 use boot_sector::BootSector;
 use judgement::Judgement;
 use mft::Mft;
+use volume_information::MARKED_DIRTY;
 
 /// Recognises NTFS by its boot sector.
 pub(super) fn probe(volume: &dyn ReadAt) -> Result<Option<FileSystemKind>, Error> {
@@ -88,5 +91,23 @@ fn examine(
         ));
     }
     file_system.minimum_bytes = usage.minimum_bytes;
+    if judgement.suspects_only(MARKED_DIRTY) {
+        look_into_the_mark(&mft, &usage.used, judgement)?;
+    }
     Ok(Some(usage.used))
+}
+
+/// A volume that is marked for a check and has nothing to replay is as good as a clean one where its map is what its
+/// files say. It comes back with the mark, so Windows checks it.
+fn look_into_the_mark(mft: &Mft<'_>, used: &RangeSet, judgement: &mut Judgement) -> Result<(), Error> {
+    match accounting::difference(mft, used) {
+        Ok(None) => judgement.acquit(
+            MARKED_DIRTY,
+            "the volume is marked dirty; all of its files agree with its map, and Windows will check it at the next start",
+        ),
+        Ok(Some(difference)) => judgement.note(difference),
+        Err(error @ Error::Io { .. }) => return Err(error),
+        Err(error) => judgement.note(error.to_string()),
+    }
+    Ok(())
 }

@@ -7,9 +7,10 @@ use super::attribute::kind;
 use super::boot_sector::BootSector;
 use super::mft::{Mft, number};
 use super::mft_record::Reference;
+use super::runlist::Run;
 use super::stream::Stream;
-use crate::filesystem::Error;
 use crate::filesystem::bitmap::insert_set_bits;
+use crate::filesystem::{Error, MOST_WRITTEN_BEHIND_BYTES};
 use crate::units::{ByteRange, MIB, RangeSet, u64_from, usize_from};
 
 const STRUCTURE: &str = "the NTFS cluster bitmap";
@@ -108,10 +109,28 @@ fn bad_clusters(mft: &Mft<'_>) -> Result<u64, Error> {
     Ok(runs.iter().filter(|run| run.lcn.is_some()).fold(0, |sum, run| sum.saturating_add(run.clusters)))
 }
 
+/// The first byte behind which of these runs of clusters no more than `most_bytes` lie.
+fn few_behind(cluster_bytes: u64, runs: &[Run], most_bytes: u64) -> u64 {
+    let byte = |lcn: u64| lcn.saturating_mul(cluster_bytes);
+    let place = |run: &Run| run.lcn.map(|lcn| (byte(lcn), byte(lcn.saturating_add(run.clusters))));
+    let mut places: Vec<(u64, u64)> = runs.iter().filter_map(place).collect();
+    places.sort_unstable_by(|one, other| other.cmp(one));
+    let mut left = most_bytes;
+    for (start, end) in places {
+        let length = end.saturating_sub(start);
+        if length > left {
+            return end.saturating_sub(left);
+        }
+        left = left.saturating_sub(length);
+    }
+    0
+}
+
 /// `ntfsresize` moves every cluster but the first run of `$MFT`, a `$MFTMirr` in pieces, and anything of a
 /// volume whose `$Bitmap` has an attribute list (`collect_resize_constraints` in its source). It needs two
 /// clusters more than that; the rest of the reserve is for the longer run lists of files that it has to cut
-/// to pieces, and for a system that can start.
+/// to pieces, and for a system that can start. It writes the records of moved files where they stand and moves `$MFT`
+/// last: of that, no more than a deploy keeps in memory may lie behind the new end.
 fn minimum_bytes(mft: &Mft<'_>, in_use_bytes: u64) -> Result<u64, Error> {
     let boot = &mft.boot;
     let bitmap = mft.base(Reference(number::BITMAP))?;
@@ -128,8 +147,26 @@ fn minimum_bytes(mft: &Mft<'_>, in_use_bytes: u64) -> Result<u64, Error> {
         .chain(fixed_mirror)
         .filter_map(|run| run.lcn.map(|lcn| boot.cluster_start(lcn.saturating_add(run.clusters))))
         .max()
-        .unwrap_or_default();
+        .unwrap_or_default()
+        .max(few_behind(boot.cluster_bytes, table.runs(), MOST_WRITTEN_BEHIND_BYTES));
     let reserve =
         boot.cluster_bytes.saturating_mul(2).saturating_add(4 * MIB).saturating_add(in_use_bytes / 16);
     Ok(fixed_end.max(in_use_bytes.saturating_add(reserve)).max(fixed_end.saturating_add(reserve)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_bytes_of_the_master_file_table_lie_behind_a_smallest_size() {
+        let run = |lcn: u64, clusters: u64| Run { vcn: 0, lcn: Some(lcn), clusters };
+        let runs = [run(4, 1000), run(5000, 100), Run { vcn: 0, lcn: None, clusters: 9 }, run(3000, 50)];
+        assert_eq!(few_behind(4096, &runs, 2000 * 4096), 0, "as much as there is");
+        assert_eq!(few_behind(4096, &runs, 150 * 4096), 1004 * 4096, "the two last runs");
+        assert_eq!(few_behind(4096, &runs, 120 * 4096), 3030 * 4096, "a part of the run before the last");
+        assert_eq!(few_behind(4096, &runs, 0), 5100 * 4096);
+        assert_eq!(few_behind(4096, &[], 0), 0);
+        assert_eq!(few_behind(u64::MAX, &[run(u64::MAX, u64::MAX)], 1), 0, "saturates");
+    }
 }

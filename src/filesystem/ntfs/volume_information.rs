@@ -12,6 +12,9 @@ use crate::units::{read_u8, read_u16le};
 
 const STRUCTURE: &str = "NTFS volume information";
 const DIRTY: u16 = 0x0001;
+/// What is found on a volume that Windows is to check.
+pub(super) const MARKED_DIRTY: &str =
+    "the volume is marked dirty; run `chkdsk /f` on it in Windows and shut Windows down";
 const CHKDSK_UNDERWAY: u16 = 0x4000;
 /// Work that Windows does at the next mount; what stands on the disk is true without it. 0x0080 (no short
 /// names) is a setting, not work.
@@ -67,10 +70,7 @@ impl VolumeInformation {
             );
         }
         if self.flags & DIRTY != 0 {
-            judgement.worsen(
-                State::Dirty,
-                "the volume is marked dirty; run `chkdsk /f` on it in Windows and shut Windows down",
-            );
+            judgement.worsen(State::Dirty, MARKED_DIRTY);
         }
         if self.flags & CHKDSK_UNDERWAY != 0 {
             judgement.worsen(
