@@ -526,6 +526,33 @@ fn disks_with_one_identity_are_warned_of() {
 }
 
 #[test]
+fn every_partition_is_in_the_picture_however_narrow_or_many() {
+    // ChromeOS: twelve partitions, of which some have a sector and one has nearly all.
+    let small = |number: u32, start: u64, size: u64| part(number, start, size, LINUX, unknown());
+    let mut parts: Vec<Part> =
+        (2..=12).map(|n| small(n, u64::from(n) * 4 * MIB, 512 * u64::from(n))).collect();
+    parts.push(part(1, 64 * MIB, 25 * GIB, LINUX, holds(Ext4, 25 * GIB)));
+    let disk = gpt_disk(0, 32 * GIB, SMALL, &parts);
+    let narrow = text(&[disk], &[target("/dev/mmcblk0", 64 * GIB, SMALL)], DYNAMIC);
+
+    let parts: Vec<Part> = (1..=128).map(|n| small(n, u64::from(n) * 5 * MIB, 4 * MIB)).collect();
+    let disk = gpt_disk(0, GIB, SMALL, &parts);
+    let many = text(&[disk], &[target("/dev/sda", GIB, SMALL)], DYNAMIC);
+    for line in narrow.lines().chain(many.lines()) {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    let drawn: Vec<&str> =
+        many.split("\n  after").nth(1).unwrap().lines().filter(|line| line.starts_with("  |")).collect();
+    let drawn = drawn.concat();
+    for number in 1..=128 {
+        assert!(drawn.contains(&format!("|{number}")), "partition {number}");
+    }
+    let picture = |text: &str| text.split("\n\n  d0-boot").next().unwrap().to_owned();
+    let (many, _) = many.split_once("\n  part").unwrap();
+    insta::assert_snapshot!(format!("{}\n\n{many}", picture(&narrow)));
+}
+
+#[test]
 fn the_documentation_shows_what_is_printed() {
     let printed = text(&[windows()], &[target("/dev/nvme0n1", DISK_1_TB, SMALL)], DYNAMIC);
     let documentation = include_str!("../docs/layouts.md");

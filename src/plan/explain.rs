@@ -1,10 +1,12 @@
 //! A plan as text that a person can judge: 80 columns, readable without colour.
 
-use super::deploy::{Clearing, DeployPlan, DiskPlan, VolumeAction, VolumePlan};
+use super::deploy::{Clearing, DeployPlan, DiskPlan};
 use super::keep::Stays;
-use super::picture::{Cell, bar};
-use crate::schema::{Content, Disk, Layout, MbrRole, Role, Table, Volume};
-use crate::units::{ByteRange, Lba, SectorSize, format_size};
+use super::picture::{Cell, bar, bars};
+use super::rows::{self, Change, Row};
+use crate::machine::MachineDisk;
+use crate::schema::{Disk, Layout, Table};
+use crate::units::{ByteRange, SectorSize, format_size};
 use std::fmt::Write as _;
 
 /// Width of everything that is printed.
@@ -13,6 +15,8 @@ const COLUMNS: usize = 80;
 const BAR_COLUMNS: u64 = 78;
 /// A bar is not narrower than this, however small its disk is beside the other one.
 const LEAST_BAR_COLUMNS: u64 = 30;
+/// What is longer changes too little for a long word behind it.
+const MOST_CONTENT_COLUMNS: usize = 10;
 
 /// Prints a plan for the disks of its image.
 #[must_use]
@@ -32,7 +36,6 @@ fn explain_disk(plan: &DiskPlan, source: Option<&Disk>, text: &mut String) {
     let name = name.into_iter().flatten().filter(|name| !name.is_empty()).collect::<Vec<_>>().join(" ");
     let name = if name.is_empty() { name } else { format!(" ({name})") };
     wrap(text, "", &format!("Disk {} -> {}{name}", plan.source_number, target.path));
-    let staying = plan.staying();
     if let Stays::Table { .. } = plan.stays {
         wrap(
             text,
@@ -51,24 +54,15 @@ fn explain_disk(plan: &DiskPlan, source: Option<&Disk>, text: &mut String) {
     for line in plan.script_output.iter().flat_map(|output| output.lines()) {
         wrap(text, "  | ", line);
     }
-    let before = source.map(|source| {
-        let rows = rows(&source.table, source.logical_sector_bytes, source.size_bytes, &captured(source));
-        ("before", source.size_bytes, source.logical_sector_bytes, rows)
-    });
-    let after_rows = source.map_or_else(Vec::new, |source| {
-        let contents = planned(plan, source, &staying);
-        rows(&plan.table, target.logical_sector_bytes, whole_place(plan), &contents)
-    });
-    let after = ("after", target.size_bytes, target.logical_sector_bytes, after_rows);
+    let before = source.map_or_else(Vec::new, rows::captured);
+    let after = source.map_or_else(Vec::new, |source| rows::planned(plan, source, &before));
+    let missing = source.map_or_else(Vec::new, |source| rows::missing(plan, source, &before));
     let scale = plan.source_bytes.max(target.size_bytes);
-    for (when, size_bytes, sector, rows) in before.iter().chain([&after]) {
-        let _ = writeln!(text, "\n  {when:<6} {} with {sector}-byte sectors", format_size(*size_bytes));
-        picture(text, rows, *size_bytes, scale);
+    if let Some(source) = source {
+        picture(text, "before", &before, (source.size_bytes, source.logical_sector_bytes), scale);
     }
-    let moved = source.map_or_else(Vec::new, |source| of_new_numbers(plan, source));
-    let compared = before.as_ref().map_or(&[][..], |before| &before.3);
-    let compared = if plan.layout == Layout::Standard { &moved } else { compared };
-    list(text, &after.3, compared, target.logical_sector_bytes);
+    picture(text, "after", &after, (target.size_bytes, target.logical_sector_bytes), scale);
+    list(text, &after, &missing, target);
     text.push('\n');
     for new in &plan.made {
         let name = partition_name(&plan.table, Some(new.partition));
@@ -78,28 +72,15 @@ fn explain_disk(plan: &DiskPlan, source: Option<&Disk>, text: &mut String) {
         let name = partition_name(&plan.table, volume.partition);
         wrap(text, "  ", &format!("{}{name}: {}", volume.volume, volume.reason));
     }
-    for (number, place) in staying.iter().filter_map(|number| Some((number, place_of(&after.3, *number)?))) {
-        let name = partition_name(&plan.table, Some(*number));
-        let size = format_size(place.length());
-        wrap(
-            text,
-            "  ",
-            &format!("Partition {number}{name} stays as it is: not a byte of its {size} is written."),
-        );
+    for row in after.iter().filter(|row| row.change == Some(Change::Kept)) {
+        let (number, name) = (row.name(), partition_name(&plan.table, row.number));
+        let size = format_size(row.place.length());
+        let stays = format!("Partition {number}{name} stays as it is: not a byte of its {size} is written.");
+        wrap(text, "  ", &stays);
     }
     for warning in &plan.warnings {
         wrap(text, "  ! ", warning);
     }
-}
-
-/// What was captured of each volume, under the number that its partition has now.
-fn of_new_numbers(plan: &DiskPlan, source: &Disk) -> Vec<Row> {
-    let rows = plan.volumes.iter().filter_map(|planned| {
-        let volume = source.volumes.iter().find(|volume| volume.name == planned.volume)?;
-        let place = ByteRange::at(volume.start_bytes, volume.size_bytes)?;
-        Some(Row { number: planned.partition, place, content: content(volume) })
-    });
-    rows.collect()
 }
 
 /// The name that a GPT gives to a partition, in quotes, without what would disturb a terminal.
@@ -131,97 +112,38 @@ const fn free_space(clearing: Clearing) -> &'static str {
     }
 }
 
-/// A partition, or the volume that fills the disk.
-struct Row {
-    number: Option<u32>,
-    place: ByteRange,
-    content: &'static str,
-}
-
-impl Row {
-    fn name(&self) -> String {
-        self.number.map_or_else(|| "-".to_owned(), |number| number.to_string())
+/// Draws a disk to scale, and its cells in several lines where they are too many for one.
+fn picture(text: &mut String, when: &str, rows: &[Row], disk: (u64, SectorSize), scale: u64) {
+    let (size_bytes, sector) = disk;
+    let columns = u128::from(BAR_COLUMNS).saturating_mul(size_bytes.into()).checked_div(scale.into());
+    let columns =
+        columns.and_then(|columns| u64::try_from(columns).ok()).unwrap_or(BAR_COLUMNS).max(LEAST_BAR_COLUMNS);
+    let mut cells = cells(rows, size_bytes, scale);
+    // The narrowest bar that shows every cell with its marks, else one with numbers only.
+    let fitting = |cells: &[Cell]| (columns..=BAR_COLUMNS).find_map(|columns| bar(cells, columns));
+    let mut drawn = fitting(&cells);
+    let is_marked = drawn.is_some();
+    if !is_marked {
+        cells.iter_mut().for_each(Cell::shorten);
+        drawn = fitting(&cells);
+    }
+    let note = if drawn.is_none() && !rows.is_empty() { ", not to scale" } else { "" };
+    let _ = writeln!(text, "\n  {when:<6} {} with {sector}-byte sectors{note}", format_size(size_bytes));
+    if rows.is_empty() {
+        let _ = writeln!(text, "  (no partition)");
+        return;
+    }
+    let bars = drawn.map_or_else(|| bars(&cells, BAR_COLUMNS), |drawn| vec![drawn]);
+    for line in bars.iter().flatten() {
+        let _ = writeln!(text, "  {line}");
+    }
+    let legend = rows::legend(rows);
+    if !legend.is_empty() && is_marked {
+        let _ = writeln!(text, "  {legend}");
     }
 }
 
-fn content(volume: &Volume) -> &'static str {
-    match &volume.content {
-        Content::LeftOut => "left out",
-        content => content.file_system().map_or("unknown", |fs| fs.kind.name()),
-    }
-}
-
-/// The size that the volume of a disk without a table has on the target.
-fn whole_place(plan: &DiskPlan) -> u64 {
-    plan.volumes.iter().find(|volume| volume.partition.is_none()).map_or(0, |volume| volume.place.end())
-}
-
-/// What the partitions of a disk hold; without a number, the volume that fills it.
-type Contents = Vec<(Option<u32>, &'static str)>;
-
-/// As the disk was captured.
-fn captured(source: &Disk) -> Contents {
-    let number = |role| if let Role::Partition { number } = role { Some(number) } else { None };
-    let volumes = source.volumes.iter().filter(|volume| volume.role != Role::BootArea);
-    volumes.map(|volume| (number(volume.role), content(volume))).collect()
-}
-
-/// As the target will be.
-fn planned(plan: &DiskPlan, source: &Disk, staying: &[u32]) -> Contents {
-    let of = |name: &str| source.volumes.iter().find(|volume| volume.name == name).map_or("unknown", content);
-    let volumes = plan.volumes.iter().filter(|volume| is_no_gap(volume));
-    let written = volumes.map(|volume| (volume.partition, of(&volume.volume)));
-    let made = plan.made.iter().map(|new| (Some(new.partition), new.content.name()));
-    let mut contents: Contents =
-        written.chain(made).chain(staying.iter().map(|number| (Some(*number), "stays"))).collect();
-    if plan.layout == Layout::Script {
-        // Behind the others, so that what is written is found first.
-        let places = super::keep::places(&plan.table, plan.target.logical_sector_bytes);
-        contents.extend(places.into_iter().map(|(number, _)| (Some(number), "empty")));
-    }
-    contents
-}
-
-fn is_no_gap(volume: &VolumePlan) -> bool {
-    !matches!(volume.action, VolumeAction::WriteGap { .. })
-}
-
-fn place_of(rows: &[Row], number: u32) -> Option<ByteRange> {
-    rows.iter().find(|row| row.number == Some(number)).map(|row| row.place)
-}
-
-/// What lies on a disk, in disk order; `whole_bytes` is the size of the volume where there is no table.
-fn rows(table: &Table, sector: SectorSize, whole_bytes: u64, contents: &Contents) -> Vec<Row> {
-    let place = |first: Lba, behind: u64| {
-        let byte = |lba| sector.byte_of(Lba(lba)).unwrap_or(u64::MAX);
-        ByteRange::new(byte(first.0), byte(behind))
-    };
-    let row = |number: u32, place: ByteRange| {
-        let held = contents.iter().find(|(held, _)| *held == Some(number));
-        Row { number: Some(number), place, content: held.map_or("left out", |(_, content)| content) }
-    };
-    let mut rows: Vec<Row> = match table {
-        Table::Gpt(gpt) => gpt
-            .partitions
-            .iter()
-            .map(|p| row(p.number, place(p.first_lba, p.last_lba.0.saturating_add(1))))
-            .collect(),
-        Table::Mbr(mbr) => mbr
-            .partitions
-            .iter()
-            .filter(|p| p.role != MbrRole::Extended)
-            .map(|p| row(p.number, place(p.first_lba, p.first_lba.0.saturating_add(p.sectors))))
-            .collect(),
-        Table::None => contents
-            .iter()
-            .map(|(_, content)| Row { number: None, place: ByteRange::new(0, whole_bytes), content })
-            .collect(),
-    };
-    rows.sort_by_key(|row| row.place);
-    rows
-}
-
-fn picture(text: &mut String, rows: &[Row], size_bytes: u64, scale: u64) {
+fn cells(rows: &[Row], size_bytes: u64, scale: u64) -> Vec<Cell> {
     let mut cells = Vec::new();
     let mut cursor = 0;
     let free = |cells: &mut Vec<Cell>, bytes: u64| {
@@ -235,55 +157,54 @@ fn picture(text: &mut String, rows: &[Row], size_bytes: u64, scale: u64) {
         free(&mut cells, row.place.start().saturating_sub(cursor));
         let bytes = row.place.length();
         let (number, content) = (row.name(), row.content);
-        let long = format!("{number} {content} {}", format_size(bytes));
-        cells.push(Cell { names: vec![long, format!("{number} {content}"), number], bytes, free: false });
+        let marked = format!("{number}{}", row.change.map(Change::marks).unwrap_or_default());
+        let named = format!("{marked} {content}");
+        let names = vec![format!("{named} {}", format_size(bytes)), named, marked];
+        cells.push(Cell { names, bytes, free: false });
         cursor = row.place.end();
     }
     free(&mut cells, size_bytes.saturating_sub(cursor));
-    let columns = u128::from(BAR_COLUMNS).saturating_mul(size_bytes.into()).checked_div(scale.into());
-    let columns =
-        columns.and_then(|columns| u64::try_from(columns).ok()).unwrap_or(BAR_COLUMNS).max(LEAST_BAR_COLUMNS);
-    let drawn = bar(&cells, columns).or_else(|| narrowest(&cells, columns));
-    match drawn {
-        Some(lines) => lines.iter().for_each(|line| {
-            let _ = writeln!(text, "  {line}");
-        }),
-        None if rows.is_empty() => {
-            let _ = writeln!(text, "  (no partition)");
-        }
-        None => {
-            let _ = writeln!(text, "  (too many partitions for a picture)");
-        }
-    }
+    cells
 }
 
-/// The narrowest bar that shows every cell, where there are too many for a bar to scale.
-fn narrowest(cells: &[Cell], columns: u64) -> Option<[String; 3]> {
-    (columns..=BAR_COLUMNS).find_map(|columns| bar(cells, columns))
-}
-
-fn list(text: &mut String, after: &[Row], before: &[Row], sector: SectorSize) {
+/// What lies where on the target, what became of it, and what did not come.
+fn list(text: &mut String, after: &[Row], missing: &[&Row], target: &MachineDisk) {
     if after.is_empty() {
         return;
     }
-    let _ = writeln!(
-        text,
-        "\n  {:>4} {:>14} {:>14} {:>10} {:>10}  content",
-        "part", "first sector", "last sector", "size", "before"
-    );
+    text.push('\n');
+    let widest = after.iter().chain(missing.iter().copied()).map(|row| row.content.len()).max();
+    let width = widest.unwrap_or_default().clamp("content".len(), MOST_CONTENT_COLUMNS);
+    let mut line = |cells: [&str; 5], content: &str, change: &str| {
+        let [name, first, last, size, before] = cells;
+        let line =
+            format!("  {name:>4} {first:>12} {last:>12} {size:>8} {before:>8}  {content:<width$}  {change}");
+        let _ = writeln!(text, "{}", line.trim_end());
+    };
+    line(["part", "first sector", "last sector", "size", "before"], "content", "change");
+    let sector = target.logical_sector_bytes;
+    let sectors = |place: ByteRange| {
+        let last = sector.lba_of(place.end()).0.saturating_sub(1);
+        (sector.lba_of(place.start()).0.to_string(), last.to_string(), format_size(place.length()))
+    };
+    let mut free = rows::free(after, target.size_bytes).into_iter().peekable();
+    let mut free_before = |start: u64, line: &mut dyn FnMut([&str; 5], &str, &str)| {
+        while let Some(gap) = free.next_if(|gap| gap.start() < start) {
+            let (first, last, size) = sectors(gap);
+            line(["-", &first, &last, &size, "-"], "free", "");
+        }
+    };
     for row in after {
-        let old = before.iter().find(|old| old.number == row.number).map(|old| old.place.length());
-        let last = sector.lba_of(row.place.end()).0.saturating_sub(1);
-        let _ = writeln!(
-            text,
-            "  {:>4} {:>14} {:>14} {:>10} {:>10}  {}",
-            row.name(),
-            sector.lba_of(row.place.start()).0,
-            last,
-            format_size(row.place.length()),
-            old.map_or_else(|| "-".to_owned(), format_size),
-            row.content
-        );
+        free_before(row.place.start(), &mut line);
+        let (first, last, size) = sectors(row.place);
+        let before = row.before.map_or_else(|| "-".to_owned(), |before| format_size(before.length()));
+        let change = row.change.map_or("", Change::words);
+        line([&row.name(), &first, &last, &size, &before], row.content, change);
+    }
+    free_before(u64::MAX, &mut line);
+    for row in missing {
+        let before = format_size(row.place.length());
+        line([&row.name(), "-", "-", "-", &before], row.content, "not deployed");
     }
 }
 

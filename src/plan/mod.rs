@@ -19,6 +19,7 @@ mod matching;
 mod picture;
 mod place;
 mod refusal;
+mod rows;
 mod scripted;
 mod sectors;
 mod seed;

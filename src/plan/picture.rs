@@ -15,6 +15,16 @@ pub(super) struct Cell {
     pub(super) free: bool,
 }
 
+impl Cell {
+    /// Leaves the marks behind the number out of the shortest name.
+    pub(super) fn shorten(&mut self) {
+        if let Some(name) = self.names.last_mut() {
+            let number = name.chars().take_while(char::is_ascii_digit).count();
+            name.truncate(if number > 0 { number } else { name.len() });
+        }
+    }
+}
+
 /// Draws cells next to each other in at most `columns` characters; `None` where they are too many.
 ///
 /// Every cell is as wide as its shortest name at least, so that a partition of 16 MiB is seen on a disk of
@@ -46,6 +56,22 @@ pub(super) fn bar(cells: &[Cell], columns: u64) -> Option<[String; 3]> {
     Some([edge.clone(), middle, edge])
 }
 
+/// Draws more cells than one bar has room for in as many bars as it takes, each as full as can be.
+pub(super) fn bars(cells: &[Cell], columns: u64) -> Vec<[String; 3]> {
+    let mut bars = Vec::new();
+    let mut rest = cells;
+    while !rest.is_empty() {
+        let fits = |count: &usize| rest.get(..*count).and_then(|cells| bar(cells, columns));
+        let Some((count, drawn)) = (1..=rest.len()).map_while(|count| Some((count, fits(&count)?))).last()
+        else {
+            break;
+        };
+        bars.push(drawn);
+        rest = rest.get(count..).unwrap_or_default();
+    }
+    bars
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,5 +97,15 @@ mod tests {
         let cells = vec![cell(&["1"], 1, false); 40];
         assert_eq!(bar(&cells, 80), None);
         assert_eq!(bar(&[], 80), None);
+    }
+
+    #[test]
+    fn what_one_bar_has_no_room_for_goes_into_several() {
+        let cells: Vec<Cell> = (1..=20).map(|n: u64| cell(&[&n.to_string()], n, false)).collect();
+        let lines: Vec<String> = bars(&cells, 30).into_iter().map(|[_, middle, _]| middle).collect();
+        let names =
+            lines.iter().flat_map(|line| line.split(|c: char| !c.is_ascii_digit()).filter(|n| !n.is_empty()));
+        assert_eq!(names.collect::<Vec<_>>(), (1..=20).map(|n| n.to_string()).collect::<Vec<_>>());
+        assert!(lines.len() == 2 && lines.iter().all(|line| line.chars().count() <= 30), "{lines:?}");
     }
 }

@@ -139,6 +139,9 @@ pub(super) fn least(sizing: Sizing, volume: Option<&Volume>) -> String {
     match (sizing, volume.and_then(|volume| volume.content.file_system())) {
         (Sizing::Fixed(why), _) => why.to_string(),
         (Sizing::Chosen { .. }, _) => "that was asked for".to_owned(),
+        (_, Some(fs)) if shrinks(fs.kind) && fs.minimum_bytes >= fs.size_bytes => {
+            format!("its {} file system cannot be made smaller", fs.kind)
+        }
         (_, Some(fs)) if shrinks(fs.kind) => format!("its {} file system needs that much", fs.kind),
         (_, Some(fs)) => format!("no tool shrinks {}", fs.kind),
         (_, None) => "it keeps its size".to_owned(),
