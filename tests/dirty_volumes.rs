@@ -307,7 +307,7 @@ fn partitions_that_cannot_be_are_refused_by_name() {
 
 #[test]
 fn an_ntfs_that_is_only_marked_dirty_comes_back_with_every_file_and_the_mark() {
-    let kind = lab::Kind { name: "NTFS", family: "ntfs", make: &["mkntfs", "-q", "-Q", "-F"] };
+    let kind = Kind { name: "NTFS", family: "ntfs", make: &["mkntfs", "-q", "-Q", "-F"] };
     let folder = lab::folder();
     let disk = made(folder.path(), 40 * MIB, kind.make);
     let mount = Mount::new(&disk, 0, 40 * MIB, "ntfs", false);

@@ -1,5 +1,23 @@
 //! Cases in which other imaging programs are known to fail, each a test with the name of what has to be true instead.
-//! The other cases are in `plan_golden.rs`, `faults.rs`, `refusals.rs` and `several_disks.rs`.
+//!
+//! | from | what fails there | here |
+//! | --- | --- | --- |
+//! | CloneDeploy | 75 and 80 GiB refused for what needs 70 | `three_partitions_that_need_70_gib_fit_on_75_and_80`, `three_partitions_share_a_terabyte_in_proportion` |
+//! | | valid up to 1 % above the minimum, then failing | `a_target_from_the_minimum_on_is_never_refused_and_one_below_always_is` |
+//! | | 1 % lost where the last partition is fixed | `plan_golden.rs`: `nothing_is_lost_when_the_last_partition_is_fixed` |
+//! | | surplus shared equally | `plan_golden.rs`: `surplus_is_shared_in_proportion_and_not_equally` |
+//! | | swap volumes grow | `swap_does_not_grow_with_the_disk` |
+//! | | GPT names and attributes lost | `plan_properties.rs`: `a_gpt_is_one_that_reads_the_same_and_keeps_what_it_was` |
+//! | | fixed logical partitions shrink | `fixed_logical_partitions_keep_every_byte` |
+//! | | a disk too small is erased | `refusals.rs`: `a_target_that_must_not_be_overwritten_is_refused_untouched` |
+//! | | a second disk is erased | `several_disks.rs`: `doubt_is_refused_and_what_is_said_is_done` |
+//! | FOG | shares clamped and not shared again | `shares_below_a_minimum_are_balanced_again` |
+//! | | a name torn apart at its comma | `plan_golden.rs`: `names_with_commas_stay_whole` |
+//! | | no alignment | `partitions_start_on_whole_mebibytes_whatever_the_source_did` |
+//! | | XFS never grown | `xfs_grows_with_its_partition`; `grow.rs` |
+//! | Clonezilla | laid out in the order of numbers | `plan_golden.rs`: `partitions_stay_in_disk_order_whatever_their_numbers` |
+//! | | BIOS boot partitions scaled | `plan_golden.rs`: `bios_boot_partition_is_not_scaled_and_stays_at_sector_34` |
+//! | | a smaller disk refused whatever the data need | `plan_golden.rs`: `a_smaller_disk_does_when_only_free_space_is_missing`, `file_systems_are_shrunk_for_a_smaller_disk` |
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 mod plan_images;
@@ -125,6 +143,16 @@ fn swap_does_not_grow_with_the_disk() {
             part(2, MIB + 50 * GIB, 12 * GIB, LINUX, holds(Swap, 12 * GIB)),
         ],
     );
+    insta::assert_snapshot!(golden(&disk, 500 * GIB));
+}
+
+#[test]
+fn xfs_grows_with_its_partition() {
+    let disk = gpt_disk(0, 64 * GIB, SMALL, &[part(1, MIB, 60 * GIB, LINUX, holds(Xfs, 60 * GIB))]);
+    let plan = on(&disk, 500 * GIB).unwrap();
+    let place = plan.disks[0].volumes.last().unwrap().place.length();
+    let grow = plan::Resize::Grow { kind: Xfs, from_bytes: 60 * GIB, to_bytes: place };
+    assert_eq!(plan.disks[0].volumes.last().unwrap().resize, Some(grow));
     insta::assert_snapshot!(golden(&disk, 500 * GIB));
 }
 
