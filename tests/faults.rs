@@ -25,6 +25,8 @@ mod disk;
 mod image;
 #[path = "faults/keep.rs"]
 mod keep;
+#[path = "faults/shrink.rs"]
+mod shrink;
 #[path = "faults/source.rs"]
 mod source;
 #[path = "faults/store.rs"]

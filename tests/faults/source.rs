@@ -63,6 +63,34 @@ pub fn whole_ext2() -> &'static [u8] {
     DISK.get_or_init(|| ext("ext2", 3 * MIB, 500))
 }
 
+/// GPT: ext2 alone, whose last files lie behind what was deleted again.
+pub fn ends_with_data() -> &'static [u8] {
+    static DISK: OnceLock<Vec<u8>> = OnceLock::new();
+    DISK.get_or_init(|| {
+        let mut disk = partitioned(8 * MIB, "label: gpt\nstart=2048, size=12288, type=L\n");
+        let volume = from_file(6 * MIB, |path| {
+            let tree = Path::new(path).with_extension("tree");
+            fs::create_dir(&tree).unwrap();
+            // Groups of 1 MiB: a file system of one group cannot become smaller.
+            let form = ["-b", "1024", "-g", "1024", "-N", "64", "-O", "^resize_inode"];
+            run("mke2fs", &[&["-q", "-F", "-t", "ext2"], form.as_slice(), &[path]].concat());
+            // debugfs takes the first free blocks, in the order of its commands.
+            let mut script = String::new();
+            for (name, kilobytes) in [("first", 200), ("ballast", 4300), ("last", 500), ("end", 100)] {
+                let file = tree.join(name);
+                fs::write(&file, noise(kilobytes * 1024, 20 + kilobytes as u64)).unwrap();
+                script += &format!("write {} {name}\n", file.display());
+            }
+            script += "rm ballast\n";
+            let commands = tree.join("commands");
+            fs::write(&commands, script).unwrap();
+            run("debugfs", &["-w", "-f", commands.to_str().unwrap(), path]);
+        });
+        put(&mut disk, MIB, &volume);
+        disk
+    })
+}
+
 /// No table: NTFS fills the disk.
 pub fn whole_ntfs() -> &'static [u8] {
     static DISK: OnceLock<Vec<u8>> = OnceLock::new();
@@ -138,7 +166,7 @@ fn from_file(length: usize, make: impl FnOnce(&str)) -> Vec<u8> {
     fs::read(&path).unwrap()
 }
 
-fn run(program: &str, arguments: &[&str]) {
+pub fn run(program: &str, arguments: &[&str]) {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null());
     finish(program, command);
