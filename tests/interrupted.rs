@@ -170,3 +170,47 @@ fn a_deploy_that_is_cut_off_leaves_no_table_and_can_be_started_again() {
         assert!(lab::bytes(&target, start, MIB) == lab::bytes(&disk, start, MIB), "at {start}");
     }
 }
+
+/// Compression "none", a download that ends early, and a chunk that does not decompress end in "success" elsewhere.
+#[test]
+fn a_chunk_that_is_cut_short_or_does_not_decompress_never_ends_in_success() {
+    let folder = lab::folder();
+    let disk = noise(folder.path(), 3 * MIB);
+    let target = folder.path().join("target.img");
+    for level in ["none", "fast"] {
+        let store = folder.path().join(level);
+        remint_ends(0, &["capture", "lab", "--to", text(&store), "--disk", text(&disk), "--compress", level]);
+        let deploy = ["deploy", "lab", "--from", text(&store), "--disk", text(&target), "--yes"];
+        // The largest: a piece of the partition.
+        let chunk = lab::chunk_files(&store)
+            .into_keys()
+            .max_by_key(|path| fs::metadata(path).unwrap().len())
+            .unwrap();
+        let id = chunk.file_stem().unwrap().to_str().unwrap().to_owned();
+        let whole = fs::read(&chunk).unwrap();
+        let flipped = |at: usize| {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x10;
+            bytes
+        };
+        let damages: [Vec<u8>; 4] = [
+            whole[..whole.len() / 2].to_vec(),
+            whole[..whole.len() - 1].to_vec(),
+            flipped(2),
+            flipped(whole.len() / 2),
+        ];
+        for damaged in damages {
+            lab::noisy_disk(&target, fs::metadata(&disk).unwrap().len());
+            fs::write(&chunk, damaged).unwrap();
+            failed_after_a_change(&Running::start(&deploy).end(), &[&id]);
+            is_plainly_unbootable(&target);
+        }
+        // An empty one is none, which is seen before anything is written.
+        fs::write(&chunk, []).unwrap();
+        let said = remint_ends(1, &deploy);
+        assert!(said.contains("missing from the store"), "{said}");
+        fs::write(&chunk, whole).unwrap();
+        remint_ends(0, &deploy);
+        assert!(lab::bytes(&target, MIB, 3 * MIB) == lab::bytes(&disk, MIB, 3 * MIB), "{level}");
+    }
+}

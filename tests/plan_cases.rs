@@ -11,6 +11,7 @@
 //! | | fixed logical partitions shrink | `fixed_logical_partitions_keep_every_byte` |
 //! | | a disk too small is erased | `refusals.rs`: `a_target_that_must_not_be_overwritten_is_refused_untouched` |
 //! | | a second disk is erased | `several_disks.rs`: `doubt_is_refused_and_what_is_said_is_done` |
+//! | | "none", a truncated download, a failing decompressor | `interrupted.rs`: `a_chunk_that_is_cut_short_or_does_not_decompress_never_ends_in_success` |
 //! | FOG | shares clamped and not shared again | `shares_below_a_minimum_are_balanced_again` |
 //! | | a name torn apart at its comma | `plan_golden.rs`: `names_with_commas_stay_whole` |
 //! | | no alignment | `partitions_start_on_whole_mebibytes_whatever_the_source_did` |
