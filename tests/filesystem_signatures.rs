@@ -95,9 +95,8 @@ fn check(path: &str, kind: FileSystemKind, blkid_type: Option<&str>) -> Reading 
 
 #[test]
 fn file_systems_made_by_their_tools_are_known_as_blkid_knows_them() {
-    use FileSystemKind::{Btrfs, Jfs, Nilfs2, Reiserfs};
+    use FileSystemKind::{Jfs, Nilfs2, Reiserfs};
     for (kind, blkid_type, program, options) in [
-        (Btrfs, "btrfs", "mkfs.btrfs", vec!["-q", "-L", "a label"]),
         (Jfs, "jfs", "mkfs.jfs", vec!["-q", "-L", "a label"]),
         (Nilfs2, "nilfs2", "mkfs.nilfs2", vec!["-L", "a label"]),
         (Reiserfs, "reiserfs", "mkreiserfs", vec!["-q", "-ff", "-l", "a label"]),
@@ -408,16 +407,6 @@ fn formats_without_a_tool_here_are_known_by_their_specified_bytes() {
             assert_eq!(reading.file_system.uuid.as_deref(), Some(UUID));
         }
     }
-}
-
-#[test]
-fn one_of_several_devices_is_not_captured_unasked() {
-    let file = sparse_file(160 * MIB);
-    run("mkfs.btrfs", &["-q", path_of(&file)]);
-    file.as_file().write_all_at(&[2], 65536 + 0x88).unwrap();
-    let reading = read_file(path_of(&file)).unwrap();
-    assert_eq!(reading.file_system.state, State::Unsupported);
-    assert!(reading.file_system.findings[0].contains("spread over several"));
 }
 
 /// Makes a file system as its tool does it without being told about the old one.

@@ -137,7 +137,8 @@ fn many_kinds() -> Source {
         size=4MiB, type={WINDOWS}
         size=64MiB, type={SWAP}
         size=90MiB, type={LINUX}
-        size=8MiB, type={LINUX}"
+        size=8MiB, type={LINUX}
+        size=200MiB, type={LINUX}"
     );
     let source = Source::new(
         2000 * MIB,
@@ -174,6 +175,7 @@ fn many_kinds() -> Source {
                 ),
                 330,
             ),
+            (18, kind("btrfs", "btrfs", &["mkfs.btrfs", "-q", "-f"]), 200),
             (13, kind("FAT16", "fat", &["mkfs.fat", "-F", "16"]), 32),
             (14, kind("FAT12", "fat", &["mkfs.fat", "-F", "12"]), 4),
             (16, kind("ext4, smaller than its partition", "ext4", &["mkfs.ext4", "-q", "-F"]), 60),

@@ -19,6 +19,9 @@ const fn table(polynomial: u32) -> [u32; 256] {
     table
 }
 
+/// The UUID of the seeds, as scripts/fuzz-seeds makes them.
+const BTRFS_UUID: [u8; 16] = *b"btrfs-fuzz-seeds";
+
 static CRC32: [u32; 256] = table(0xEDB8_8320);
 static CRC32C: [u32; 256] = table(0x82F6_3B78);
 
@@ -49,10 +52,24 @@ fn seal_exfat(region: &mut [u8]) {
     stored.chunks_exact_mut(4).for_each(|place| place.copy_from_slice(&sum.to_le_bytes()));
 }
 
-/// The structures that say what they are: superblocks of ext, XFS and F2FS, checkpoints of F2FS, the boot region of
-/// exFAT, headers and free-space B-trees of XFS.
+/// Superblocks and nodes of btrfs: the sum stands first, and counts what is behind its field of 32 bytes. A node is
+/// known by the UUID of the seeds.
+fn seal_btrfs(buffer: &mut [u8]) {
+    let is_superblock = buffer.get(0x40..0x48) == Some(b"_BHRfS_M");
+    let is_node = buffer.len() >= 4096 && buffer.get(0x20..0x30) == Some(BTRFS_UUID.as_slice());
+    if is_superblock || is_node {
+        let sum = !crc(&CRC32C, &buffer[32..]);
+        buffer[..4].copy_from_slice(&sum.to_le_bytes());
+    }
+}
+
+/// The structures that say what they are: superblocks of ext, XFS, F2FS and btrfs, checkpoints of F2FS, the boot region
+/// of exFAT, headers and free-space B-trees of XFS, nodes of btrfs.
 pub fn metadata(at: u64, buffer: &mut [u8]) {
     let length = buffer.len();
+    if length >= 4096 {
+        seal_btrfs(buffer);
+    }
     if length == 1024 && buffer[0x38..0x3A] == [0x53, 0xEF] {
         let sum = crc(&CRC32C, &buffer[..0x3FC]);
         buffer[0x3FC..].copy_from_slice(&sum.to_le_bytes());

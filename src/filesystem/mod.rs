@@ -11,6 +11,7 @@
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 mod bitmap;
+mod btrfs;
 mod error;
 mod exfat;
 mod ext;
@@ -58,6 +59,7 @@ const READERS: &[Reader] = &[
     Reader { probe: xfs::probe, read: xfs::read },
     Reader { probe: f2fs::probe, read: f2fs::read },
     Reader { probe: exfat::probe, read: exfat::read },
+    btrfs::READER,
     ext::READER,
 ];
 

@@ -201,15 +201,15 @@ fn samples() -> Vec<Inspection> {
     let mut swap = file_system(FileSystemKind::Swap, State::Clean);
     swap.findings.clear();
     with_mbr.disk.volumes[2].content = Content::Swap(swap);
-    let mut btrfs = file_system(FileSystemKind::Btrfs, State::Clean);
-    (btrfs.used_bytes, btrfs.uuid, btrfs.label) = (None, None, None);
-    btrfs.findings.clear();
+    let mut jfs = file_system(FileSystemKind::Jfs, State::Clean);
+    (jfs.used_bytes, jfs.uuid, jfs.label) = (None, None, None);
+    jfs.findings.clear();
     let whole = Volume {
         name: "d2-disk".to_owned(),
         role: Role::WholeDisk,
         start_bytes: 0,
         size_bytes: 10 * MIB,
-        content: Content::Raw { reason: "btrfs is captured whole".to_owned(), file_system: Some(btrfs) },
+        content: Content::Raw { reason: "JFS is captured whole".to_owned(), file_system: Some(jfs) },
     };
     let without = Inspection {
         disk: Disk {
@@ -257,8 +257,8 @@ fn people_see_a_table() {
     Disk 2: 10.0 MiB (10485760 bytes), sectors of 4096 bytes, WWN 0x5000c500
     No partition table
 
-      NO    START  SIZE      TYPE        CONTENT      MINIMUM   STATE
-      disk  0 B    10.0 MiB  whole disk  btrfs (raw)  4.00 MiB  clean
+      NO    START  SIZE      TYPE        CONTENT    MINIMUM   STATE
+      disk  0 B    10.0 MiB  whole disk  JFS (raw)  4.00 MiB  clean
 
     Refused: Two tables contradict each other.
     "#);

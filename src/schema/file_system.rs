@@ -18,10 +18,10 @@ pub enum FileSystemKind {
     Xfs,
     F2fs,
     Exfat,
+    Btrfs,
     Swap,
     // Recognised by name and captured raw.
     ExtJournal,
-    Btrfs,
     HfsPlus,
     Apfs,
     Reiserfs,
@@ -94,6 +94,7 @@ impl FileSystemKind {
                 | Self::Xfs
                 | Self::F2fs
                 | Self::Exfat
+                | Self::Btrfs
         )
     }
 }

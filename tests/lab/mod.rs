@@ -233,7 +233,7 @@ pub struct Mount {
 }
 
 impl Mount {
-    /// Mounts a part of a file; `kind` is `ext4`, `xfs` or `ntfs`.
+    /// Mounts a part of a file; `kind` is `ext4`, `xfs`, `btrfs` or `ntfs`.
     pub fn new(file: &Path, start: u64, length: u64, kind: &str, read_only: bool) -> Self {
         let device = Loop::new(file, start, length, read_only && kind != "xfs");
         let folder = tempfile::tempdir().unwrap();
@@ -316,7 +316,7 @@ pub fn published(store: &Path) -> usize {
 pub struct Kind {
     /// For messages.
     pub name: &'static str,
-    /// What mounts and checks it: ext4, xfs, ntfs, fat.
+    /// What mounts and checks it: ext4, xfs, btrfs, ntfs, fat.
     pub family: &'static str,
     /// How it is made; the device or file is appended.
     pub make: &'static [&'static str],
@@ -358,6 +358,7 @@ impl Kind {
         match self.family {
             "ext4" => run("e2fsck", &["-f", "-n", &device.0]),
             "xfs" => run("xfs_repair", &["-n", &device.0]),
+            "btrfs" => run("btrfs", &["check", "--readonly", "--check-data-csum", &device.0]),
             "ntfs" => run("ntfsfix", &["-n", &device.0]),
             "fat" => run("fsck.fat", &["-n", &device.0]),
             other => panic!("{other}"),

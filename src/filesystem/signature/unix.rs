@@ -10,20 +10,6 @@ use crate::units::{
     read_array, read_slice, read_u8, read_u16le, read_u32be, read_u32le, read_u64le, u64_from, usize_from,
 };
 
-/// Linux `include/uapi/linux/btrfs_tree.h`: the first superblock stands at 64 KiB.
-pub(super) fn btrfs(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
-    let Some(superblock) = peek(volume, 64 << 10, 4096)? else { return Ok(None) };
-    if read_slice(&superblock, 0x40, 8) != Ok(b"_BHRfS_M") {
-        return Ok(None);
-    }
-    let sector_bytes = read_u32le(&superblock, 0x90).unwrap_or(4096);
-    let mut found = Found::file_system(FileSystemKind::Btrfs, sector_bytes.into());
-    if read_u64le(&superblock, 0x88).is_ok_and(|devices| devices > 1) {
-        found = found.one_of_several("btrfs");
-    }
-    Ok(Some(found.named(uuid_at(&superblock, 0x20), text_at(&superblock, 0x12B, 256))))
-}
-
 /// Linux `fs/reiserfs/reiserfs.h`: the superblock at 64 KiB, or at 8 KiB in the oldest form.
 pub(super) fn reiserfs(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
     for at in [64 << 10, 8 << 10] {

@@ -1,0 +1,144 @@
+//! btrfs on one device: the used map is what its block groups have in use, at every place where their chunks stand.
+//!
+//! - Nothing in a node is believed before its checksum, its address, its generation, its tree and its UUID agree.
+//! - What is in use comes from the free space tree where that is valid, otherwise from the extent tree; either way it is
+//!   as many bytes as each block group counts. Chunks and device tree name the same places.
+//! - A log tree, which a sync of single files leaves until the next commit, makes the file system dirty: its nodes are
+//!   in no other tree.
+//! - A file system of several devices has no map here.
+//!
+//! ```text
+//! superblock -> chunk tree: logical addresses -> places on the device
+//!            -> root tree -> device tree, block groups, free space tree or extent tree
+//! ```
+
+mod block_group;
+mod checksum;
+mod chunk;
+mod device;
+mod extent;
+mod free_space;
+mod key;
+mod minimum;
+mod roots;
+mod superblock;
+mod tree;
+mod usage;
+
+use super::error::read_structure;
+use super::{Error, Reader, Reading};
+use crate::blockio::ReadAt;
+use crate::schema::{FileSystem, FileSystemKind, State};
+use crate::units::{RangeSet, u64_from};
+use chunk::{Chunk, Chunks};
+use std::cell::Cell;
+use superblock::Superblock;
+use tree::{Root, Trees};
+use usage::Usage;
+
+/// The reader of btrfs.
+pub(super) const READER: Reader = Reader { probe, read };
+
+const DIRTY: &str = "its log tree is to be replayed: the file system is mounted or was not unmounted; unmount it, or mount \
+                     and unmount it once, or capture it with --when-dirty replay";
+
+/// Sees the magic number of the first superblock.
+fn probe(volume: &dyn ReadAt) -> Result<Option<FileSystemKind>, Error> {
+    let [at, ..] = superblock::PLACES;
+    if volume.size_bytes() < at.saturating_add(u64_from(superblock::LENGTH)) {
+        return Ok(None);
+    }
+    let magic =
+        read_structure(volume, superblock::STRUCTURE, at.saturating_add(0x40), superblock::MAGIC.len())?;
+    Ok((magic == superblock::MAGIC).then_some(FileSystemKind::Btrfs))
+}
+
+/// Reads the superblock and the trees. Below the superblock, damage and unknown forms are states of a reading that still
+/// tells the UUID, the label and the size.
+fn read(volume: &dyn ReadAt) -> Result<Reading, Error> {
+    let superblock = Superblock::read(volume)?;
+    let size_bytes = superblock.total_bytes;
+    let (state, findings, usage) = match judge(volume, &superblock) {
+        Ok(Judgement::Clean { usage, hints }) => (State::Clean, hints, Some(usage)),
+        Ok(Judgement::Dirty) => (State::Dirty, vec![DIRTY.to_owned()], None),
+        Err(error @ Error::Io { .. }) => return Err(error),
+        Err(error @ Error::Unsupported { .. }) => (State::Unsupported, vec![error.to_string()], None),
+        Err(error @ Error::Corrupt { .. }) => (State::Damaged, vec![error.to_string()], None),
+    };
+    let (used, minimum_bytes) =
+        usage.map_or((None, size_bytes), |usage| (Some(usage.used), usage.minimum_bytes));
+    let file_system = FileSystem {
+        kind: FileSystemKind::Btrfs,
+        uuid: superblock.uuid(),
+        label: superblock.label(),
+        block_size_bytes: superblock.sectorsize.into(),
+        size_bytes,
+        used_bytes: used.as_ref().map(RangeSet::total_bytes),
+        minimum_bytes,
+        state,
+        findings,
+    };
+    Ok(Reading { file_system, used })
+}
+
+/// What is to be said about a file system whose superblock is sound.
+enum Judgement {
+    Clean { usage: Usage, hints: Vec<String> },
+    Dirty,
+}
+
+fn judge(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Judgement, Error> {
+    superblock.check_features()?;
+    if superblock.log_root != 0 {
+        return Ok(Judgement::Dirty);
+    }
+    let trees = read_chunks(volume, superblock)?;
+    let usage = usage::read(&trees)?;
+    let mut hints = Vec::new();
+    let stale = superblock.stale_copies(volume)?;
+    if stale > 0 {
+        hints.push(format!(
+            "{stale} of the copies of its superblock are not those of the first one, which does no harm until that one is \
+             lost; the next mount renews them"
+        ));
+    }
+    let bad = trees.bad_copies.get();
+    if bad > 0 {
+        hints.push(format!(
+            "{bad} bad copies of nodes were met, of which the other copy is good; run btrfs scrub"
+        ));
+    }
+    if usage.has_balance {
+        hints.push("a balance was interrupted: it goes on when the file system is mounted, and is cancelled where a deploy changes the \
+             size".to_owned());
+    }
+    Ok(Judgement::Clean { usage, hints })
+}
+
+/// The chunk tree, found by the chunks that the superblock names.
+fn read_chunks<'a>(volume: &'a dyn ReadAt, superblock: &'a Superblock) -> Result<Trees<'a>, Error> {
+    let first = Chunks::of_superblock(superblock)?;
+    let trees = Trees { volume, superblock, chunks: first, bad_copies: Cell::new(0) };
+    let root = Root {
+        bytenr: superblock.chunk_root,
+        generation: superblock.chunk_root_generation,
+        level: superblock.chunk_root_level,
+        owner: roots::tree::CHUNK,
+    };
+    let mut chunks = Chunks::default();
+    trees.walk(root, &|_| true, &mut |item| {
+        if item.key.kind != key::kind::CHUNK_ITEM {
+            return Ok(());
+        }
+        let (chunk, length) = Chunk::parse(superblock, item.key, item.data, item.at)?;
+        if length != item.data.len() {
+            let fact = format!("{} of {} bytes has another length", item.key, u64_from(item.data.len()));
+            return Err(Error::corrupt("btrfs chunk item", item.at, fact));
+        }
+        chunks.push(chunk, item.at)
+    })?;
+    if !chunks.include(&trees.chunks) {
+        return Err(trees.corrupt("its sys_chunk_array names chunks that the chunk tree does not have"));
+    }
+    Ok(Trees { chunks, ..trees })
+}
