@@ -243,6 +243,34 @@ fn a_second_xfs_with_the_same_uuid_does_not_stop_growing() {
 }
 
 #[test]
+fn btrfs_fills_its_place_also_beside_another_of_its_uuid() {
+    let small = volume(130, |path| {
+        run("mkfs.btrfs", &["-q", "-L", "grown", path]);
+    });
+    // The source is mounted, with the same UUID.
+    let source = Bench::new(&small, 130 * MIB);
+    let device = LoopDevice::attach(source.path(), source.place, false, SectorSize::B512).unwrap();
+    let at = source.directory.path().join("mounted");
+    fs::create_dir(&at).unwrap();
+    run("mount", &[device.path().to_str().unwrap(), at.to_str().unwrap()]);
+    let bench = Bench::new(&small, 300 * MIB + 512);
+    let target = disk(bench.path(), None).unwrap();
+    let grown = Tools::default().grow(&target, bench.place, FileSystemKind::Btrfs);
+    run("umount", &[at.to_str().unwrap()]);
+    device.detach().unwrap();
+    grown.unwrap();
+    bench.neighbours_are_unchanged();
+    bench.check(true, SectorSize::B512, |device| {
+        run("btrfs", &["check", "--readonly", device]);
+        let dump = run("btrfs", &["inspect-internal", "dump-super", device]);
+        assert!(
+            dump.lines().any(|line| line.starts_with("dev_item.total_bytes") && line.ends_with("314572800"))
+        );
+    });
+    assert_eq!(disk(bench.path(), None).unwrap().holders, []);
+}
+
+#[test]
 fn a_damaged_file_system_is_reported_with_the_words_of_its_tool_and_nothing_stays_behind() {
     for (kind, tool) in [(FileSystemKind::Ext4, "e2fsck"), (FileSystemKind::Ntfs, "ntfsresize")] {
         let bench = Bench::new(&vec![0x5A; 16 << 20], 20 * MIB);
@@ -276,8 +304,8 @@ fn a_tool_that_takes_too_long_is_stopped_and_nothing_stays_behind() {
 fn what_cannot_be_grown_is_said_before_anything_is_done() {
     let bench = Bench::new(&[], 20 * MIB);
     let target = disk(bench.path(), None).unwrap();
-    let sentence = Tools::default().missing(Change::Grow, FileSystemKind::Btrfs, &target).unwrap();
-    assert!(sentence.contains("no tool grows btrfs") && sentence.contains("--no-expand"), "{sentence}");
+    let sentence = Tools::default().missing(Change::Grow, FileSystemKind::Jfs, &target).unwrap();
+    assert!(sentence.contains("no tool grows JFS") && sentence.contains("--no-expand"), "{sentence}");
     let beyond = ByteRange::new(MIB, target.size_bytes + 512);
     let error = Tools::default().grow(&target, beyond, FileSystemKind::Ext4).unwrap_err();
     assert!(matches!(error, ResizeError::Refused { .. }), "{error}");

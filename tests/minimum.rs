@@ -192,6 +192,12 @@ fn shrink(form: &Form, image: &Path, minimum: u64) -> Result<(), String> {
         let code = output.status.code();
         if code == Some(0) { Ok(()) } else { Err(format!("{program} {arguments:?} {code:?} {said}")) }
     };
+    if form.family == "btrfs" {
+        let mount = Mount::new(image, 0, fs::metadata(image).unwrap().len(), "btrfs", false);
+        try_to("btrfs", &["filesystem", "resize", &minimum.to_string(), text(mount.path())])?;
+        drop(mount);
+        return try_to("btrfs", &["check", "--readonly", text(image)]);
+    }
     if form.family == "ntfs" {
         let size = minimum.to_string();
         try_to("ntfsresize", &["-f", "-f", "--no-progress-bar", "--size", &size, text(image)])?;
@@ -240,6 +246,16 @@ fn ext_of_every_form_reaches_its_minimum() {
     ];
     let forms = forms.map(|form| Form { filled_mib: 60, ..form });
     all(&forms, &[FILLINGS[1], FILLINGS[3]]);
+}
+
+#[test]
+fn btrfs_reaches_its_minimum_however_it_is_filled() {
+    let make = &["mkfs.btrfs", "-q", "-f"];
+    all(&[Form { filled_mib: 200, ..form("btrfs", "btrfs", 1000, make) }], &FILLINGS[1..4]);
+    let mixed = &["mkfs.btrfs", "-q", "-f", "--mixed", "-n", "4096"];
+    let single = &["mkfs.btrfs", "-q", "-f", "-m", "single", "-R", "^free-space-tree"];
+    let forms = [form("btrfs, mixed", "btrfs", 600, mixed), form("btrfs, single", "btrfs", 1500, single)];
+    all(&forms.map(|form| Form { filled_mib: 300, ..form }), &[FILLINGS[6]]);
 }
 
 #[test]

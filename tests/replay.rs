@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const LINUX: &str = "0FC63DAF-8483-4772-8E79-3D69D8477DE4";
 const EXT4: Kind = Kind { name: "ext4", family: "ext4", make: &["mkfs.ext4", "-q", "-F"] };
 const XFS: Kind = Kind { name: "XFS", family: "xfs", make: &["mkfs.xfs", "-q", "-f"] };
+const BTRFS: Kind = Kind { name: "btrfs", family: "btrfs", make: &["mkfs.btrfs", "-q", "-f"] };
 const SYNCED: usize = 40;
 
 /// Writes files and syncs them while others are written, then cuts the power: what was not synced is lost.
@@ -23,6 +24,11 @@ fn lose_power(disk: &Path, place: Place, kind: &Kind) -> BTreeMap<String, Vec<u8
     drop(device);
     let mount = Mount::new(disk, place.start, place.length, kind.family, false);
     let folder = mount.path();
+    let kept = disk.with_extension("kept");
+    if kind.family == "btrfs" {
+        // No commit of its own in between: only the log has what was synced.
+        run("mount", &["-o", "remount,commit=300", text(folder)]);
+    }
     let done = AtomicBool::new(false);
     let mut noise = Noise::new(place.start);
     let mut synced = BTreeMap::new();
@@ -43,9 +49,20 @@ fn lose_power(disk: &Path, place: Place, kind: &Kind) -> BTreeMap<String, Vec<u8
             File::open(folder).unwrap().sync_all().unwrap();
             synced.insert(name, content);
         }
-        run("xfs_io", &["-x", "-c", "shutdown", text(folder)]);
-        done.store(true, Ordering::Relaxed);
+        if kind.family == "btrfs" {
+            // It cannot be shut down: what its device has now is kept, and put back when the rest was written.
+            done.store(true, Ordering::Relaxed);
+            fs::write(&kept, lab::bytes(disk, place.start, place.length)).unwrap();
+        } else {
+            run("xfs_io", &["-x", "-c", "shutdown", text(folder)]);
+            done.store(true, Ordering::Relaxed);
+        }
     });
+    drop(mount);
+    if kind.family == "btrfs" {
+        lab::overwrite(disk, place.start, &fs::read(&kept).unwrap());
+        fs::remove_file(&kept).unwrap();
+    }
     synced
 }
 
@@ -53,16 +70,21 @@ struct Crashed {
     folder: tempfile::TempDir,
     disk: PathBuf,
     places: Vec<Place>,
-    synced: [BTreeMap<String, Vec<u8>>; 2],
+    synced: [BTreeMap<String, Vec<u8>>; 3],
 }
 
-/// A disk with an ext4 and an XFS that lost power.
+/// A disk with an ext4, an XFS and a btrfs that lost power.
 fn crashed() -> Crashed {
     let folder = lab::folder();
     let disk = folder.path().join("disk.img");
-    let script = format!("label: gpt\nsize=64MiB, type={LINUX}\nsize=320MiB, type={LINUX}");
-    let places = lab::partitioned_disk(&disk, 400 * MIB, 512, &script);
-    let synced = [lose_power(&disk, places[0], &EXT4), lose_power(&disk, places[1], &XFS)];
+    let script =
+        format!("label: gpt\nsize=64MiB, type={LINUX}\nsize=320MiB, type={LINUX}\nsize=300MiB, type={LINUX}");
+    let places = lab::partitioned_disk(&disk, 700 * MIB, 512, &script);
+    let synced = [
+        lose_power(&disk, places[0], &EXT4),
+        lose_power(&disk, places[1], &XFS),
+        lose_power(&disk, places[2], &BTRFS),
+    ];
     Crashed { folder, disk, places, synced }
 }
 
@@ -73,23 +95,25 @@ fn every_synced_file_of_a_crashed_disk_comes_back_and_the_disk_is_not_touched() 
     let store = text(&folder.path().join("store")).to_owned();
     let capture = ["capture", "lab", "--to", &store, "--disk", text(&disk), "--compress", "fast"];
     let refused = remint_ends(1, &[capture.as_slice(), &["--when-dirty", "refuse"]].concat());
-    assert!(refused.contains("d0-p1") && refused.contains("d0-p2"), "{refused}");
+    assert!(refused.contains("d0-p1") && refused.contains("d0-p2") && refused.contains("d0-p3"), "{refused}");
 
     let spill = folder.path().join("spill");
     let said = remint_ends(0, &[capture.as_slice(), &["--spill", text(&spill)]].concat());
-    for volume in ["d0-p1", "d0-p2"] {
+    for volume in ["d0-p1", "d0-p2", "d0-p3"] {
         assert!(said.lines().any(|line| line.contains(volume) && line.contains("was replayed")), "{said}");
     }
     assert!(!spill.exists());
     assert_eq!(lab::hash_of(&disk), before, "the source was changed");
     let shown = remint_ends(0, &["images", &store, "show", "lab"]);
-    assert_eq!(shown.matches("was replayed").count(), 2, "{shown}");
+    assert_eq!(shown.matches("was replayed").count(), 3, "{shown}");
 
     let target = folder.path().join("target.img");
-    lab::noisy_disk(&target, 420 * MIB);
+    lab::noisy_disk(&target, 720 * MIB);
     remint_ends(0, &["deploy", "lab", "--from", &store, "--disk", text(&target), "--yes"]);
     let there = lab::partitions(&target, 512);
-    for ((kind, place), (synced, old)) in [EXT4, XFS].iter().zip(&there).zip(synced.iter().zip(&places)) {
+    for ((kind, place), (synced, old)) in
+        [EXT4, XFS, BTRFS].iter().zip(&there).zip(synced.iter().zip(&places))
+    {
         assert_eq!(place.length, old.length);
         kind.check(&target, place.start, place.length);
         let mount = Mount::new(&target, place.start, place.length, kind.family, true);

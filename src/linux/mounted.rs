@@ -1,10 +1,46 @@
 //! A file system that is mounted for a moment, so that the kernel does to it what only the kernel can.
 
 use super::{Error, program};
+use crate::schema::FileSystemKind;
+use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
+
+/// What the kernel does its work on only while it is mounted: its name, and the options for it.
+///
+/// Of a btrfs the whole is mounted whichever subvolume is the default one; a balance that was interrupted does not go
+/// on, and nothing is told to the device about what became free.
+const MOUNTED: &[(FileSystemKind, &str, &str)] = &[
+    (FileSystemKind::Xfs, "xfs", "nouuid"),
+    (FileSystemKind::Btrfs, "btrfs", "subvolid=5,skip_balance,nodiscard"),
+];
+
+/// The file systems that are mounted for a change or a replay, by the name that the kernel has for them.
+pub(super) fn kernel_name(kind: FileSystemKind) -> Option<&'static str> {
+    MOUNTED.iter().find(|(known, ..)| *known == kind).map(|(_, name, _)| *name)
+}
+
+/// Mounts a device at a folder of its own for as long as `work` takes.
+pub(super) fn while_mounted<E: From<Error>>(
+    device: &Path,
+    kind: FileSystemKind,
+    work: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
+    let Some((_, name, options)) = MOUNTED.iter().find(|(known, ..)| *known == kind) else {
+        return Err(Error::unsupported(format!("{kind} is not mounted here")).into());
+    };
+    let folder = tempfile::Builder::new()
+        .prefix("remint-mounted-")
+        .tempdir()
+        .map_err(Error::io(format!("making a directory to mount the {name} at")))?;
+    let mounted = Mounted::new(device, folder.path(), name, options)?;
+    let done = work(folder.path());
+    let unmounted = mounted.unmount();
+    done?;
+    Ok(unmounted?)
+}
 
 /// True where the kernel can mount a file system, after loading its module where there is one.
 pub(super) fn kernel_has(file_system: &str) -> bool {
@@ -24,8 +60,22 @@ impl<'a> Mounted<'a> {
     /// Mounts a device.
     pub(super) fn new(device: &Path, at: &'a Path, file_system: &str, options: &str) -> Result<Self, Error> {
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
-        mount(Some(device), at, Some(file_system), flags, Some(options))
-            .map_err(Error::io(format!("mounting the {file_system} on {}", device.display())))?;
+        let try_it = || mount(Some(device), at, Some(file_system), flags, Some(options));
+        let doing = format!("mounting the {file_system} on {}", device.display());
+        match try_it() {
+            // Of two devices with one UUID the kernel keeps the one that it knows, if only from having looked at it.
+            Err(Errno::EEXIST) if file_system == "btrfs" => {
+                program::run("btrfs", &["device", "scan", "--forget"], Duration::from_secs(60))?;
+                try_it().map_err(|errno| match errno {
+                    Errno::EEXIST => Error::refused(format!(
+                        "{doing}: another btrfs with its UUID is mounted, and this kernel keeps no two of them apart; \
+                         unmount the other one and try again"
+                    )),
+                    other => Error::io(doing)(other),
+                })?;
+            }
+            ended => ended.map_err(Error::io(doing))?,
+        }
         Ok(Self { at: Some(at) })
     }
 
@@ -44,7 +94,7 @@ impl<'a> Mounted<'a> {
                     self.at = None;
                     return Ok(());
                 }
-                Err(nix::errno::Errno::EBUSY) if wait_ms < 5000 => {
+                Err(Errno::EBUSY) if wait_ms < 5000 => {
                     sleep(Duration::from_millis(wait_ms));
                     wait_ms = wait_ms.saturating_mul(2);
                 }

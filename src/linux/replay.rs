@@ -3,12 +3,12 @@
 //! | file system | by |
 //! | --- | --- |
 //! | ext3, ext4 | `e2fsck -E journal_only`, which replays and looks at nothing else |
-//! | XFS | the kernel: mounted and unmounted again |
+//! | XFS, btrfs | the kernel: mounted and unmounted again |
 //!
 //! NTFS is not here: what `ntfsfix` does is to throw the log away, and what Windows committed is lost with it.
 
 use super::loop_device::{LoopDevice, control_device};
-use super::mounted::{Mounted, kernel_has};
+use super::mounted::{kernel_has, kernel_name, while_mounted};
 use super::{Error, fuse, is_root, program};
 use crate::blockio::WriteAt;
 use crate::schema::FileSystemKind;
@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(60 * 60);
 /// True where a replay is known for this file system.
 #[must_use]
 pub fn can_replay(kind: FileSystemKind) -> bool {
-    matches!(kind, FileSystemKind::Ext3 | FileSystemKind::Ext4 | FileSystemKind::Xfs)
+    matches!(kind, FileSystemKind::Ext3 | FileSystemKind::Ext4) || kernel_name(kind).is_some()
 }
 
 /// Replays the journal of the file system on `volume`.
@@ -37,9 +37,9 @@ pub fn replay(volume: &dyn WriteAt, kind: FileSystemKind, sector: SectorSize) ->
     let (replayed, failure) = fuse::serve(volume, |file| {
         let whole = ByteRange::new(0, volume.size_bytes());
         let shown = LoopDevice::attach_file(file, "the volume to replay", whole, false, sector)?;
-        match kind {
-            FileSystemKind::Xfs => mount_once(shown.path())?,
-            _ => run_e2fsck(shown.path())?,
+        match kernel_name(kind) {
+            Some(_) => while_mounted(shown.path(), kind, |_| Ok::<(), Error>(()))?,
+            None => run_e2fsck(shown.path())?,
         }
         shown.detach()
     })?;
@@ -65,11 +65,11 @@ fn missing(kind: FileSystemKind) -> Option<String> {
     if let Some(error) = fuse::missing() {
         return Some(error.to_string());
     }
-    match kind {
-        FileSystemKind::Xfs => {
-            (!kernel_has("xfs")).then(|| "replaying XFS needs a kernel that can mount it".to_owned())
+    match kernel_name(kind) {
+        Some(name) => {
+            (!kernel_has(name)).then(|| format!("replaying {kind} needs a kernel that can mount it"))
         }
-        _ => program::find("e2fsck")
+        None => program::find("e2fsck")
             .is_none()
             .then(|| format!("replaying {kind} needs the program e2fsck; install the package e2fsprogs")),
     }
@@ -83,12 +83,4 @@ fn run_e2fsck(device: &Path) -> Result<(), Error> {
         Some(0 | 1) => Ok(()),
         _ => Err(Error::refused(format!("e2fsck -E journal_only {}: {}", outcome.ending, outcome.output))),
     }
-}
-
-fn mount_once(device: &Path) -> Result<(), Error> {
-    let place = tempfile::Builder::new()
-        .prefix("remint-replay-")
-        .tempdir()
-        .map_err(Error::io("making a directory to mount XFS at"))?;
-    Mounted::new(device, place.path(), "xfs", "nouuid")?.unmount()
 }

@@ -10,9 +10,10 @@
 //! | NTFS | `ntfsresize`; it marks the volume for Windows to check at its next start | the same, with a size |
 //! | XFS | mounted, `xfs_growfs` | no |
 //! | F2FS | `resize.f2fs`, then `fsck.f2fs`, which changes nothing | no: see `docs/filesystems.md` |
+//! | btrfs | mounted, `btrfs filesystem resize` | no |
 
 use super::loop_device::{LoopDevice, control_device};
-use super::mounted::{Mounted, kernel_has};
+use super::mounted::{kernel_has, kernel_name, while_mounted};
 use super::program::{self, Outcome};
 use super::{Error, fuse, is_root};
 use crate::blockio::WriteAt;
@@ -21,6 +22,8 @@ use crate::resize::{Change, ResizeError, Resizer};
 use crate::schema::FileSystemKind;
 use crate::units::ByteRange;
 use std::ffi::OsStr;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -65,12 +68,13 @@ impl Resizer for Tools {
         if let Err(error) = control_device() {
             return Some(format!("{change} {kind} needs loop devices: {error}, {way_out}"));
         }
-        if change == Change::Shrink {
-            return fuse::missing().map(|error| format!("{change} {kind} needs FUSE: {error}, {way_out}"));
+        if let Some(name) = kernel_name(kind).filter(|name| !kernel_has(name)) {
+            return Some(format!(
+                "{change} {kind} needs a kernel that can mount it; load its module (modprobe {name}) {way_out}"
+            ));
         }
-        (kind == FileSystemKind::Xfs && !kernel_has("xfs")).then(|| {
-            format!("growing XFS needs a kernel that can mount it; load its module (modprobe xfs) {way_out}")
-        })
+        let without_fuse = fuse::missing().filter(|_| change == Change::Shrink);
+        without_fuse.map(|error| format!("{change} {kind} needs FUSE: {error}, {way_out}"))
     }
 
     fn grow(&self, disk: &MachineDisk, place: ByteRange, kind: FileSystemKind) -> Result<(), ResizeError> {
@@ -81,6 +85,7 @@ impl Resizer for Tools {
             FileSystemKind::Ntfs => step.grow_ntfs(device)?,
             FileSystemKind::Xfs => step.grow_xfs(device)?,
             FileSystemKind::F2fs => step.grow_f2fs(device)?,
+            FileSystemKind::Btrfs => step.grow_btrfs(device)?,
             _ => step.grow_ext(device)?,
         }
         Ok(volume.detach()?)
@@ -164,8 +169,21 @@ fn programs(change: Change, kind: FileSystemKind) -> Option<&'static [Needed]> {
             Needed { name: "resize.f2fs", package: "f2fs-tools" },
             Needed { name: "fsck.f2fs", package: "f2fs-tools" },
         ]),
+        FileSystemKind::Btrfs if change == Change::Grow => {
+            Some(&[Needed { name: "btrfs", package: "btrfs-progs" }])
+        }
         _ => None,
     }
+}
+
+/// The number of a device within its btrfs, which the tool wants to be told: it need not be 1.
+fn btrfs_device(device: &Path) -> Result<u64, Error> {
+    // `dev_item.devid` in the first superblock.
+    const DEVID_AT: u64 = (64 << 10) + 0xC9;
+    let mut devid = [0; 8];
+    let read = File::open(device).and_then(|file| file.read_exact_at(&mut devid, DEVID_AT));
+    read.map_err(Error::io(format!("reading the superblock of {}", device.display())))?;
+    Ok(u64::from_le_bytes(devid))
 }
 
 /// What is being done, for messages.
@@ -241,14 +259,18 @@ impl Step<'_> {
     }
 
     fn grow_xfs(&self, device: &Path) -> Result<(), ResizeError> {
-        let place = tempfile::Builder::new()
-            .prefix("remint-grow-")
-            .tempdir()
-            .map_err(Error::io("making a directory to mount XFS at"))?;
-        let mounted = Mounted::new(device, place.path(), "xfs", "nouuid")?;
-        let grown = self.run("xfs_growfs", &["-d".as_ref(), place.path().as_os_str()], &[0]);
-        let unmounted = mounted.unmount();
-        grown?;
-        Ok(unmounted?)
+        while_mounted(device, self.kind, |folder| {
+            self.run("xfs_growfs", &["-d".as_ref(), folder.as_os_str()], &[0])
+        })
+    }
+
+    fn grow_btrfs(&self, device: &Path) -> Result<(), ResizeError> {
+        let size = format!("{}:max", btrfs_device(device)?);
+        while_mounted(device, self.kind, |folder| {
+            let folder = folder.as_os_str();
+            // A balance that was interrupted keeps the size from being changed; 2 says that there is none.
+            self.run("btrfs", &["balance".as_ref(), "cancel".as_ref(), folder], &[0, 2])?;
+            self.run("btrfs", &["filesystem".as_ref(), "resize".as_ref(), size.as_ref(), folder], &[0])
+        })
     }
 }

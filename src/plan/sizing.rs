@@ -150,8 +150,8 @@ pub(super) fn least(sizing: Sizing, volume: Option<&Volume>) -> String {
 
 /// True where a tool grows this file system.
 fn grows(kind: FileSystemKind) -> bool {
-    use FileSystemKind::{Ext2, Ext3, Ext4, F2fs, Ntfs, Xfs};
-    matches!(kind, Ext2 | Ext3 | Ext4 | F2fs | Ntfs | Xfs)
+    use FileSystemKind::{Btrfs, Ext2, Ext3, Ext4, F2fs, Ntfs, Xfs};
+    matches!(kind, Btrfs | Ext2 | Ext3 | Ext4 | F2fs | Ntfs | Xfs)
 }
 
 /// The size that a file system can be grown to at most.
@@ -215,8 +215,8 @@ mod tests {
 
     #[test]
     fn only_what_a_tool_shrinks_may_become_smaller() {
-        use FileSystemKind::{Ext4, Ntfs, Xfs};
-        for (kind, expected) in [(Ext4, GIB), (Ntfs, GIB), (Xfs, 9 * GIB)] {
+        use FileSystemKind::{Btrfs, Ext4, Ntfs, Xfs};
+        for (kind, expected) in [(Ext4, GIB), (Ntfs, GIB), (Btrfs, 9 * GIB), (Xfs, 9 * GIB)] {
             let of = volume(Content::FileSystem(file_system(kind, State::Clean)));
             assert_eq!(minimum_bytes(&of), expected, "{kind}");
         }
