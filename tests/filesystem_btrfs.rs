@@ -128,6 +128,66 @@ fn a_volume_of_16_tib_is_read_by_its_metadata_only() {
     assert!(bytes < 16 * MIB, "{bytes} bytes were read");
 }
 
+/// No tool of this system makes a tree of its own for block groups, so one is made by hand: from a copy of the extent
+/// tree, in the place of the tree of UUIDs. What the extent tree says of block groups is wrong then.
+#[test]
+fn block_groups_are_read_from_their_own_tree() {
+    let image = Image::new(300 * MIB, "-R free-space-tree");
+    let mount = image.mount();
+    (0..20).for_each(|number| fs::write(mount.path().join(number.to_string()), vec![7; 9000]).unwrap());
+    drop(mount);
+    let expected = image.assert_map();
+    let disk = image.in_memory();
+    let node_at = |logical: u64| read_vec(&disk, places_of(&image, logical)[0], 16384).unwrap();
+    let number = |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+    let write = |logical: u64, mut node: Vec<u8>| {
+        seal(&mut node);
+        places_of(&image, logical).iter().for_each(|at| disk.write_at(*at, &node).unwrap());
+    };
+    // An entry is the key of 17 bytes, then where its data begins behind the header.
+    let entry = |index: usize| 101 + index * 25;
+    let data_at = |node: &[u8], index: usize| {
+        let field = entry(index) + 17;
+        101 + usize::try_from(u32::from_le_bytes(node[field..field + 4].try_into().unwrap())).unwrap()
+    };
+
+    let root = super_field(&image, "root");
+    let mut roots = node_at(root);
+    let find = |node: &[u8], tree: u64| (0..20).find(|index| number(node, entry(*index)) == tree).unwrap();
+    let (extents, uuids, free) = (find(&roots, 2), find(&roots, 9), find(&roots, 10));
+    assert_eq!((roots[100], uuids + 1), (0, free), "a single leaf, and the two trees side by side");
+    let extent_item = data_at(&roots, extents);
+    let (generation, extent_node) = (number(&roots, extent_item + 160), number(&roots, extent_item + 176));
+    let uuid_item = data_at(&roots, uuids);
+    let new_node = number(&roots, uuid_item + 176);
+
+    let mut groups = node_at(extent_node);
+    assert_eq!(groups[100], 0, "a single leaf");
+    let mut wrong = groups.clone();
+    let group = (0..50).find(|index| groups[entry(*index) + 8] == 192).unwrap();
+    wrong[data_at(&groups, group) + 1] ^= 0x10;
+    write(extent_node, wrong);
+    groups[0x30..0x38].copy_from_slice(&new_node.to_le_bytes());
+    groups[0x58..0x60].copy_from_slice(&11u64.to_le_bytes());
+    write(new_node, groups);
+
+    roots[uuid_item + 160..uuid_item + 168].copy_from_slice(&generation.to_le_bytes());
+    let mut moved = roots[entry(uuids)..entry(uuids) + 25].to_vec();
+    moved[..8].copy_from_slice(&11u64.to_le_bytes());
+    roots.copy_within(entry(free)..entry(free) + 25, entry(uuids));
+    roots[entry(free)..entry(free) + 25].copy_from_slice(&moved);
+    write(root, roots);
+    assert_eq!(read(&disk).unwrap().unwrap().file_system.state, State::Damaged, "the extent tree is asked");
+
+    let mut superblock = read_vec(&disk, 65536, 4096).unwrap();
+    superblock[0xB4] |= 8;
+    seal(&mut superblock);
+    disk.write_at(65536, &superblock).unwrap();
+    let reading = read(&disk).unwrap().unwrap();
+    assert_eq!(reading.file_system.state, State::Clean, "{:?}", reading.file_system.findings);
+    assert_eq!(reading.used, expected.used);
+}
+
 #[test]
 fn several_devices_and_other_forms_are_unsupported_by_name() {
     let image = Image::new(300 * MIB, "");
@@ -227,8 +287,7 @@ fn ten_thousand_changes_are_noticed_or_change_nothing() {
             new[at] ^= u8::try_from(1 + noise.below(255)).unwrap();
             let is_sealed = round % 2 == 0;
             if is_sealed {
-                let sum = !remint::units::checksum::crc32c(!0, &new[32..]);
-                new[..4].copy_from_slice(&sum.to_le_bytes());
+                seal(&mut new);
             }
             disk.write_at(place.start(), &new).unwrap();
             if let Some(after) = read(&disk).unwrap() {
@@ -271,6 +330,12 @@ impl<D: ReadAt> ReadAt for Recorder<'_, D> {
         self.1.lock().unwrap().push(ByteRange::at(offset, buffer.len() as u64).unwrap());
         self.0.read_at(offset, buffer)
     }
+}
+
+/// Puts the checksum of a superblock or a node right.
+fn seal(bytes: &mut [u8]) {
+    let sum = !remint::units::checksum::crc32c(!0, &bytes[32..]);
+    bytes[..4].copy_from_slice(&sum.to_le_bytes());
 }
 
 /// A field of the superblock, as the tool prints it.
