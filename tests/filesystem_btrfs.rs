@@ -42,7 +42,7 @@ fn the_map_of_every_form_is_that_of_the_tool() {
         let reading = image.assert_map();
         assert!(reading.used.unwrap().iter().count() > 20, "{form}: what is in use is in pieces");
         let minimum = reading.file_system.minimum_bytes;
-        assert!(minimum >= 256 * MIB && minimum <= 400 * MIB, "{form}: {minimum}");
+        assert!((256 * MIB..=400 * MIB).contains(&minimum), "{form}: {minimum}");
     }
 }
 
