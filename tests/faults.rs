@@ -21,6 +21,8 @@ mod customize;
 mod deploy;
 #[path = "faults/disk.rs"]
 mod disk;
+#[path = "faults/group.rs"]
+mod group;
 #[path = "faults/image.rs"]
 mod image;
 #[path = "faults/keep.rs"]

@@ -3,7 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use remint::filesystem;
+use remint::blockio::{Mapped, ReadAt};
+use remint::filesystem::lvm;
+use remint::schema::{Mapping, VolumeGroup};
 use remint::units::checksum::crc32;
 
 const TEXT: &str = r#"vg {
@@ -80,11 +82,40 @@ fn volume(text: &[u8], offset: usize) -> Vec<u8> {
 }
 
 fn check(disk: &[u8]) {
-    let reading = filesystem::read(&disk).unwrap().expect("a physical volume");
-    let Some(used) = reading.used else { return };
-    assert!(used.end() <= DISK_BYTES as u64);
-    assert_eq!(reading.file_system.used_bytes, Some(used.total_bytes()));
-    // The label and the metadata are never free.
-    let front = remint::units::ByteRange::new(0, (AREA + AREA_BYTES) as u64);
-    assert_eq!(used.within(front).map(|range| range.length()).sum::<u64>(), front.length());
+    let found = lvm::groups(&[("d0-disk", &disk)]);
+    for lvm::FoundGroup { group, kernel } in found.groups {
+        assert_eq!(group.fault(), None);
+        assert_eq!(kernel.len(), group.logical_volumes.len());
+        let physical = &group.physical_volumes[0];
+        // The label and the metadata are in no volume, and nothing lies behind the end.
+        assert!(physical.start_bytes >= (AREA + AREA_BYTES) as u64);
+        assert!(physical.start_bytes + physical.extents * group.extent_bytes <= DISK_BYTES as u64);
+        let origins = [(0, physical.start_bytes)];
+        for logical in &group.logical_volumes {
+            let stretches = lvm::stretches(&logical.segments, group.extent_bytes, &origins).unwrap();
+            let mapped = Mapped::new(vec![disk], stretches).unwrap();
+            assert!(logical.mapping == Mapping::Kernel || mapped.size_bytes() == logical.volume.size_bytes);
+        }
+        // What is read can be written down, and reads the same, where every volume has extents of its own.
+        if group.logical_volumes.iter().all(|logical| !logical.segments.is_empty()) {
+            rewrite(&group, disk);
+        }
+    }
+}
+
+fn rewrite(group: &VolumeGroup, disk: &[u8]) {
+    let Ok(pieces) = lvm::pieces(group, &[DISK_BYTES as u64]) else { return };
+    let mut bytes = disk.to_vec();
+    for piece in &pieces[0] {
+        bytes[piece.at as usize..piece.at as usize + piece.bytes.len()].copy_from_slice(&piece.bytes);
+    }
+    // The other label, where the seed had it, is the same sector.
+    let found = lvm::groups(&[("d0-disk", &bytes.as_slice())]);
+    let mut again = found.groups.into_iter().next().expect("what was written is a group").group;
+    for (logical, before) in again.logical_volumes.iter_mut().zip(&group.logical_volumes) {
+        if before.mapping == Mapping::Mirrored {
+            logical.mapping = Mapping::Mirrored;
+        }
+    }
+    assert_eq!(again.logical_volumes, group.logical_volumes);
 }

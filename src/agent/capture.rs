@@ -2,14 +2,16 @@
 
 use super::disks::{self, DiskSettings, InspectedDisk};
 use super::images::{StoreSettings, load_manifest, open_store};
-use super::replay;
+use super::replay::{self, LogicalSources};
 use crate::blockio::{ReadAt, WriteAt};
 use crate::capture::{self, Capture, Options, Report};
 use crate::image::{ImageName, ImageVersion, Manifest, Store, StoreError, VersionName};
+use crate::inspect::GroupInspection;
 use crate::linux::DiskReader;
-use crate::plan::{self, CaptureOptions};
+use crate::plan::{self, CaptureOptions, CapturePlan, GroupCapture, GroupFound};
 use crate::progress::{Event, Monitor, Phase};
-use crate::schema::{Compression, Destination, OnReadError};
+use crate::schema::{Compression, Destination, Disk, OnReadError};
+use crate::units::RangeSet;
 use anyhow::{Context, Result, bail};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -78,17 +80,36 @@ pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<Captur
         inspected.push(disk);
     }
     let spill = replay::spill_file(request)?;
-    let spills = replay::spill_parts(spill.as_ref(), readers.len());
+    let spills = replay::spill_parts(spill.as_ref(), 0, readers.len());
     let mut found = Vec::new();
     let mut sources = Vec::new();
     for ((disk, reader), spill) in inspected.into_iter().zip(&readers).zip(&spills) {
         let spill = spill.as_ref().map(|spill| -> &dyn WriteAt { spill });
         let (disk, source) = replay::settled(disk, reader, spill, request, monitor)?;
-        found.push((disk.inspection.disk, disk.inspection.used));
+        found.push(disk);
         sources.push(source);
     }
+    let sources: Vec<&dyn ReadAt> = sources.iter().map(|source| -> &dyn ReadAt { source }).collect();
+    let mut groups = disks::read_groups(&mut found, &sources);
+    let held = found.iter().find_map(|disk| disks::held(&disk.machine));
+    let found: Vec<(Disk, Vec<Option<RangeSet>>)> =
+        found.into_iter().map(|disk| (disk.inspection.disk, disk.inspection.used)).collect();
+    let opened: Vec<(Disk, &dyn ReadAt)> =
+        found.iter().map(|(disk, _)| disk.clone()).zip(sources.iter().copied()).collect();
+    let count = groups.iter().map(|found| found.group.logical_volumes.len()).sum();
+    let logical_spills = replay::spill_parts(spill.as_ref(), readers.len(), count);
+    let mut spills = logical_spills.iter();
+    let mut logical = Vec::new();
+    for group in &mut groups {
+        logical.push(replay::settled_group(group, &opened, &mut spills, held.as_deref(), request, monitor));
+    }
     monitor.event(Event::PhaseFinished { phase: Phase::Inspect });
-    let plan = plan::capture(found, &request.options)?;
+    let groups = groups.into_iter().map(|found| {
+        let GroupInspection { group, used, problems } = found;
+        GroupFound { group, used, problems }
+    });
+    let plan = plan::capture(found, groups.collect(), &request.options)?;
+    let logical = of_plan(&plan, &logical);
     let store = open_store(&request.store, true)?;
     let (version, previous) = next_version(store.as_ref(), &request.image, monitor)?;
     let options = Options {
@@ -98,10 +119,10 @@ pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<Captur
         comment: request.comment.clone(),
         created: OffsetDateTime::now_utc().format(&Rfc3339).context("writing the time")?,
     };
-    let sources: Vec<&dyn ReadAt> = sources.iter().map(|source| -> &dyn ReadAt { source }).collect();
     let (manifest, report) = capture::run(&Capture {
         plan: &plan,
         sources: &sources,
+        logical: &logical,
         store: store.as_ref(),
         version: &version,
         previous: previous.as_ref(),
@@ -109,6 +130,16 @@ pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<Captur
         monitor,
     })?;
     Ok(CaptureOutcome { version, manifest, report })
+}
+
+/// The sources of the groups that are captured, of all that were found.
+fn of_plan<'a>(plan: &CapturePlan, logical: &'a [LogicalSources<'a>]) -> Vec<Vec<Option<&'a dyn ReadAt>>> {
+    let of_group = |group: &GroupCapture| {
+        let found = logical.iter().find(|(number, _)| *number == group.group.number);
+        let sources = found.map(|(_, sources)| sources.as_slice()).unwrap_or_default();
+        sources.iter().map(|source| source.as_ref().map(|source| -> &dyn ReadAt { source })).collect()
+    };
+    plan.groups.iter().map(of_group).collect()
 }
 
 /// Says what a person should know about a disk, and refuses one whose table is nobody's guess.

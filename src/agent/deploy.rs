@@ -51,8 +51,7 @@ pub fn prepare_deploy(request: &DeployRequest) -> Result<PreparedDeploy> {
     let manifest = load_manifest(store.as_ref(), &version)?;
     let (mut options, targets) = decide_targets(request, &version, &manifest)?;
     options.seed = Some(options.seed.map_or_else(|| linux::random_bits().map(Seed::from_bytes), Ok)?);
-    let plan =
-        plan::deploy(version.image.as_ref(), version.version.as_ref(), &manifest.disks, &targets, &options);
+    let plan = plan::deploy(version.image.as_ref(), version.version.as_ref(), &manifest, &targets, &options);
     let plan = plan.map_err(|refusal| match &request.schema {
         Some(file) => at_its_line(file, refusal),
         None => refusal.into(),
@@ -70,7 +69,7 @@ pub fn export_schema(request: &DeployRequest) -> Result<DeploySchema> {
     } else {
         decide_targets(request, &version, &manifest)?
     };
-    Ok(plan::export(version.image.as_ref(), &manifest.disks, &targets, &options)?)
+    Ok(plan::export(version.image.as_ref(), &manifest, &targets, &options)?)
 }
 
 /// A refusal of something that a schema wants, with the line where it stands.
@@ -85,7 +84,7 @@ impl PreparedDeploy {
     /// The plan as text.
     #[must_use]
     pub fn explain(&self) -> String {
-        plan::explain(&self.plan, &self.manifest.disks)
+        plan::explain(&self.plan, &self.manifest)
     }
 
     /// Refuses targets that may not be written to: mounted, in use, read-only, the boot medium. Asked before a

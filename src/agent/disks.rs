@@ -1,7 +1,7 @@
 //! Finding, opening and reading the disks that a job names.
 
 use crate::blockio::ReadAt;
-use crate::inspect::{self, DiskFacts, Inspection};
+use crate::inspect::{self, DiskFacts, GroupInspection, Inspection};
 use crate::linux::{self, DiskReader};
 use crate::machine::{DiskKind, Holder, MachineDisk};
 use crate::partition::{self, Trust};
@@ -34,6 +34,8 @@ pub struct InspectedDisk {
 pub struct Inspected {
     /// Those that can be read.
     pub disks: Vec<InspectedDisk>,
+    /// The volume groups on them.
+    pub groups: Vec<GroupInspection>,
     /// A sentence for each that cannot.
     pub problems: Vec<String>,
 }
@@ -42,7 +44,7 @@ pub struct Inspected {
 /// all does not keep the others from being shown.
 pub fn inspect(wanted: &[Destination], settings: DiskSettings) -> Result<Inspected> {
     let machine = if wanted.is_empty() { linux::disks()? } else { named(wanted, settings)? };
-    let mut inspected = Inspected { disks: Vec::new(), problems: Vec::new() };
+    let mut inspected = Inspected { disks: Vec::new(), groups: Vec::new(), problems: Vec::new() };
     for (number, disk) in (0u32..).zip(machine) {
         match read(number, disk, settings, &Silent) {
             Ok(disk) => inspected.disks.push(disk),
@@ -50,7 +52,17 @@ pub fn inspect(wanted: &[Destination], settings: DiskSettings) -> Result<Inspect
             Err(error) => return Err(error),
         }
     }
+    let readers = inspected.disks.iter().map(|disk| DiskReader::open(&disk.machine.path));
+    let readers: Vec<DiskReader> = readers.collect::<Result<_, _>>()?;
+    let sources: Vec<&dyn ReadAt> = readers.iter().map(|reader| -> &dyn ReadAt { reader }).collect();
+    inspected.groups = read_groups(&mut inspected.disks, &sources);
     Ok(inspected)
+}
+
+/// Finds the volume groups on inspected disks, and says of each physical volume what it is.
+pub(super) fn read_groups(disks: &mut [InspectedDisk], sources: &[&dyn ReadAt]) -> Vec<GroupInspection> {
+    let mut inspections: Vec<&mut Inspection> = disks.iter_mut().map(|disk| &mut disk.inspection).collect();
+    inspect::read_groups(sources, &mut inspections, &linux::KernelVolumes)
 }
 
 /// The GUIDs of the partitions of fixed disks, lower-case, as a firmware's boot entries name them.

@@ -3,10 +3,11 @@
 use super::capture::CaptureRequest;
 use super::disks::{self, InspectedDisk};
 use crate::blockio::{Overlay, ReadAt, Window, WriteAt};
+use crate::inspect::{self, GroupInspection};
 use crate::linux::{self, DiskReader, SpillFile};
 use crate::progress::{Event, Monitor};
-use crate::schema::{FileSystemKind, State, Volume, WhenDirty};
-use crate::units::{ByteRange, MIB, TIB};
+use crate::schema::{Disk, FileSystemKind, LogicalVolume, State, Volume, WhenDirty};
+use crate::units::{ByteRange, MIB, RangeSet, SectorSize, TIB};
 use anyhow::{Context, Result};
 
 /// What of the changes of one disk is kept in memory.
@@ -29,9 +30,86 @@ pub(super) fn spill_file(request: &CaptureRequest) -> Result<Option<SpillFile>> 
     Ok(path.map(SpillFile::create).transpose()?)
 }
 
-/// The parts of a spill file, one for each of `count` disks.
-pub(super) fn spill_parts(spill: Option<&SpillFile>, count: usize) -> Vec<Option<Window<&SpillFile>>> {
-    (0u32..).take(count).map(|number| spill.and_then(|spill| part_of(spill, number))).collect()
+/// The parts of a spill file, one for each of `count` disks or volumes, behind the first `taken` parts.
+pub(super) fn spill_parts(
+    spill: Option<&SpillFile>,
+    taken: usize,
+    count: usize,
+) -> Vec<Option<Window<&SpillFile>>> {
+    (0u32..).skip(taken).take(count).map(|number| spill.and_then(|spill| part_of(spill, number))).collect()
+}
+
+/// A group's number, and what is read of each of its logical volumes.
+pub(super) type LogicalSources<'a> = (u32, Vec<Option<Box<dyn ReadAt + 'a>>>);
+
+/// What a capture reads of the logical volumes of a group, with the group's number: the volumes themselves, or overlays
+/// over them in which their journals were replayed. What is found there then stands in `found`.
+pub(super) fn settled_group<'a>(
+    found: &mut GroupInspection,
+    disks: &[(Disk, &'a dyn ReadAt)],
+    spills: &mut std::slice::Iter<'a, Option<Window<&'a SpillFile>>>,
+    held: Option<&str>,
+    request: &CaptureRequest,
+    monitor: &dyn Monitor,
+) -> LogicalSources<'a> {
+    let disks: Vec<(&Disk, &'a dyn ReadAt)> = disks.iter().map(|(disk, source)| (disk, *source)).collect();
+    let group = found.group.clone();
+    let only = &request.options.only;
+    let all = only.is_empty() || group.physical_volumes.iter().any(|member| only.contains(&member.volume));
+    let open =
+        |logical: &LogicalVolume| inspect::open_logical(&group, logical, &disks, &linux::KernelVolumes);
+    let sector = disks.iter().map(|(disk, _)| disk.logical_sector_bytes).max().unwrap_or(SectorSize::B512);
+    let mut sources = Vec::new();
+    for (logical, used) in found.group.logical_volumes.iter_mut().zip(&mut found.used) {
+        let spill = spills.next().and_then(Option::as_ref).map(|spill| -> &dyn WriteAt { spill });
+        let dirty = logical.volume.content.file_system().filter(|found| found.state == State::Dirty);
+        let kind = dirty.map(|found| found.kind).filter(|kind| linux::can_replay(*kind));
+        let wanted = request.options.when_dirty == WhenDirty::Replay
+            && (all || only.contains(&logical.volume.name))
+            && held.is_none();
+        let source = open(logical);
+        let settled = match (kind.filter(|_| wanted), source) {
+            (Some(kind), Some(source)) => {
+                let overlay = Overlay::new(source, KEPT_BYTES, spill);
+                settle(logical, used, kind, sector, overlay, monitor).or_else(|| open(logical))
+            }
+            (_, source) => source,
+        };
+        if let Some(holders) = held.filter(|_| kind.is_some()) {
+            let message = format!("its journal is not replayed, because a disk is in use ({holders})");
+            monitor.event(Event::Warning { subject: logical.volume.name.clone(), message });
+        }
+        sources.push(settled);
+    }
+    (group.number, sources)
+}
+
+/// Replays the journal of a logical volume in an overlay over it, and finds out what is there then. `None` after a
+/// warning, where that did not succeed.
+fn settle<'a>(
+    logical: &mut LogicalVolume,
+    used: &mut Option<RangeSet>,
+    kind: FileSystemKind,
+    sector: SectorSize,
+    overlay: Overlay<'a, Box<dyn ReadAt + 'a>>,
+    monitor: &dyn Monitor,
+) -> Option<Box<dyn ReadAt + 'a>> {
+    let subject = logical.volume.name.clone();
+    if let Err(error) = linux::replay(&overlay, kind, sector) {
+        let mut message = format!("its journal was not replayed: {error}");
+        if overlay.overflowed() {
+            message.push_str("; name a file that has room for its changes with --spill");
+        }
+        monitor.event(Event::Warning { subject, message });
+        return None;
+    }
+    (logical.volume.content, *used) = inspect::look_at(&overlay);
+    if let Some(found) = logical.volume.content.file_system_mut().filter(|found| found.state == State::Clean)
+    {
+        found.findings.push(REPLAYED.to_owned());
+        monitor.event(Event::Warning { subject, message: format!("{kind} {REPLAYED}") });
+    }
+    Some(Box::new(overlay))
 }
 
 /// What a capture reads of a disk: the disk itself, or an overlay over it in which every journal that had to be was

@@ -1,10 +1,11 @@
 //! What a person or a script wants to know, as text and as JSON.
 
-use super::disks::InspectedDisk;
+use super::disks::{Inspected, InspectedDisk};
 use super::images::ImageSummary;
 use crate::image::Manifest;
-use crate::inspect::{DiskView, Inspection, table_text, view_disk};
+use crate::inspect::{DiskView, Inspection, groups_text, table_text, view_disk};
 use crate::machine::MachineDisk;
+use crate::schema::VolumeGroup;
 use crate::units::format_size;
 use serde::Serialize;
 
@@ -12,6 +13,8 @@ use serde::Serialize;
 #[derive(Debug, Serialize)]
 pub struct InspectionJson<'a> {
     disks: Vec<InspectedDiskJson<'a>>,
+    /// The volume groups on them.
+    volume_groups: Vec<&'a VolumeGroup>,
 }
 
 #[derive(Debug, Serialize)]
@@ -25,17 +28,24 @@ struct InspectedDiskJson<'a> {
 
 /// Inspected disks for a script.
 #[must_use]
-pub fn inspection_json(disks: &[InspectedDisk]) -> InspectionJson<'_> {
-    let disks = disks.iter();
+pub fn inspection_json(inspected: &Inspected) -> InspectionJson<'_> {
+    let disks = inspected.disks.iter();
     let disks =
         disks.map(|disk| InspectedDiskJson { machine: &disk.machine, held: view_disk(&disk.inspection) });
-    InspectionJson { disks: disks.collect() }
+    let volume_groups = inspected.groups.iter().map(|found| &found.group).collect();
+    InspectionJson { disks: disks.collect(), volume_groups }
 }
 
 /// Inspected disks for a person.
 #[must_use]
-pub fn inspection_text(disks: &[InspectedDisk]) -> String {
-    disks.iter().map(disk_text).collect::<Vec<_>>().join("\n")
+pub fn inspection_text(inspected: &Inspected) -> String {
+    let mut text = inspected.disks.iter().map(disk_text).collect::<Vec<_>>().join("\n");
+    let groups: Vec<VolumeGroup> = inspected.groups.iter().map(|found| found.group.clone()).collect();
+    text.push_str(&groups_text(&groups));
+    for problem in inspected.groups.iter().flat_map(|found| found.problems.iter().flatten()) {
+        text.push_str(&format!("Note: {problem}\n"));
+    }
+    text
 }
 
 fn disk_text(disk: &InspectedDisk) -> String {
@@ -68,6 +78,7 @@ pub fn manifest_text(manifest: &Manifest) -> String {
     let inspections: Vec<Inspection> = manifest.disks.iter().cloned().map(Inspection::of_captured).collect();
     text.push('\n');
     text.push_str(&table_text(&inspections));
+    text.push_str(&groups_text(&manifest.volume_groups));
     for stored in &manifest.stored {
         for range in &stored.bad_ranges {
             text.push_str(&format!("\n{}: {range} could not be read and are zeros\n", stored.volume));

@@ -46,7 +46,7 @@ pub(super) fn decide_targets(
     manifest: &Manifest,
 ) -> Result<(DeployOptions, Vec<Target>)> {
     let choices = match &request.schema {
-        Some(file) => plan::read_choices(&file.text, version.image.as_ref(), &manifest.disks)
+        Some(file) => plan::read_choices(&file.text, version.image.as_ref(), manifest)
             .map_err(|fault| anyhow!("{}:{fault}", file.name))?,
         None => Choices { options: request.options.clone(), destinations: Vec::new(), keep: Vec::new() },
     };

@@ -5,12 +5,14 @@
 
 mod blank;
 mod joined;
+mod mapped;
 mod memory;
 mod overlay;
 mod window;
 
 pub use blank::BlankDisk;
 pub use joined::Joined;
+pub use mapped::{Column, Mapped, Stretch};
 pub use memory::MemoryDisk;
 pub use overlay::Overlay;
 pub use window::Window;

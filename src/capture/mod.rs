@@ -16,9 +16,9 @@ pub use error::Error;
 
 use crate::blockio::{ReadAt, Window};
 use crate::image::{ImageVersion, Manifest, Store, StoredFile, StoredVolume, UsedMap};
-use crate::plan::{DiskCapture, describe};
+use crate::plan::{CapturePlan, describe};
 use crate::progress::{Event, Monitor, Phase};
-use crate::schema::{Compression, Disk, OnReadError};
+use crate::schema::{Compression, OnReadError, Volume, VolumeGroup};
 use crate::units::{ByteRange, RangeSet, u64_from};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,6 +49,9 @@ pub struct Report {
     pub bad_ranges: Vec<(String, ByteRange)>,
 }
 
+/// The smallest unit in which a bad stretch is read again.
+const MIN_SECTOR_BYTES: u64 = 512;
+
 /// Counters that the workers share.
 struct Totals {
     total_bytes: u64,
@@ -60,9 +63,11 @@ struct Totals {
 #[derive(Clone, Copy)]
 pub struct Capture<'a> {
     /// What to read.
-    pub plan: &'a [DiskCapture],
+    pub plan: &'a CapturePlan,
     /// One reader for each disk of the plan.
     pub sources: &'a [&'a dyn ReadAt],
+    /// For each volume group of the plan, one reader for each of its logical volumes; `None` where nothing is read.
+    pub logical: &'a [Vec<Option<&'a dyn ReadAt>>],
     /// Where it goes.
     pub store: &'a dyn Store,
     /// The version it becomes.
@@ -96,51 +101,70 @@ pub fn run(capture: &Capture<'_>) -> Result<(Manifest, Report), Error> {
 
 fn store_everything(capture: &Capture<'_>) -> Result<(Manifest, Report), Error> {
     let Capture { plan, sources, store, version, options, monitor, .. } = *capture;
-    let total_bytes =
-        plan.iter().flat_map(|disk| disk.read.iter().flatten()).map(RangeSet::total_bytes).sum();
+    let of_disks = plan.disks.iter().flat_map(|disk| disk.read.iter().flatten());
+    let of_groups = plan.groups.iter().flat_map(|group| group.read.iter().flatten());
+    let total_bytes = of_disks.chain(of_groups).map(RangeSet::total_bytes).sum();
     let totals = Totals { total_bytes, done_bytes: AtomicU64::new(0), sent_bytes: AtomicU64::new(0) };
     monitor.event(Event::PhaseStarted { phase: Phase::Capture, total_bytes: Some(total_bytes) });
     let mut stored = Vec::new();
-    for (disk, source) in plan.iter().zip(sources) {
+    for (disk, source) in plan.disks.iter().zip(sources) {
+        let sector_bytes = disk.disk.logical_sector_bytes.bytes();
         for (volume, read) in disk.disk.volumes.iter().zip(&disk.read) {
             let Some(read) = read else { continue };
             let place = ByteRange::at(volume.start_bytes, volume.size_bytes);
             let window = place
                 .and_then(|place| Window::new(*source, place).ok())
                 .ok_or_else(|| Error::OutsideDisk { volume: volume.name.clone() })?;
-            let job = volume::Job {
-                volume: &volume.name,
-                content: describe(&volume.content),
-                source: &window,
-                sector_bytes: disk.disk.logical_sector_bytes.bytes(),
-                read,
-                known: volume::known(store, version, capture.previous, volume)?,
-                store,
-                options,
-                totals: &totals,
-                monitor,
-            };
-            stored.push(store_volume(&job, version)?);
+            stored.push(store_volume(capture, &totals, volume, read, &window, sector_bytes)?);
         }
     }
-    let manifest = manifest(plan.iter().map(|disk| disk.disk.clone()).collect(), stored, version, options);
+    let sectors = plan.disks.iter().map(|disk| disk.disk.logical_sector_bytes.bytes());
+    let sector_bytes = sectors.max().unwrap_or(MIN_SECTOR_BYTES);
+    for (group, sources) in plan.groups.iter().zip(capture.logical) {
+        for ((volume, read), source) in group.group.volumes().zip(&group.read).zip(sources) {
+            let Some(read) = read else { continue };
+            let source = source.filter(|source| source.size_bytes() == volume.size_bytes);
+            let source = source.ok_or_else(|| Error::OutsideDisk { volume: volume.name.clone() })?;
+            stored.push(store_volume(capture, &totals, volume, read, source, sector_bytes)?);
+        }
+    }
+    let manifest = manifest(plan, stored, version, options);
     let report = report(&manifest, &totals);
     store.publish(version, &manifest.encode()?)?;
     monitor.event(Event::PhaseFinished { phase: Phase::Capture });
     Ok((manifest, report))
 }
 
-fn store_volume(job: &volume::Job<'_>, version: &ImageVersion) -> Result<StoredVolume, Error> {
-    let chunks = volume::store_chunks(job)?;
+fn store_volume(
+    capture: &Capture<'_>,
+    totals: &Totals,
+    volume: &Volume,
+    read: &RangeSet,
+    source: &dyn ReadAt,
+    sector_bytes: u64,
+) -> Result<StoredVolume, Error> {
+    let Capture { store, version, options, monitor, .. } = *capture;
+    let chunks = volume::store_chunks(&volume::Job {
+        volume: &volume.name,
+        content: describe(&volume.content),
+        source,
+        sector_bytes,
+        read,
+        known: volume::known(store, version, capture.previous, volume)?,
+        store,
+        options,
+        totals,
+        monitor,
+    })?;
     let index = chunks.index.encode();
-    let used = UsedMap::new(job.source.size_bytes(), job.read);
+    let used = UsedMap::new(source.size_bytes(), read);
     let put = |extension: &str, bytes: &[u8]| -> Result<StoredFile, Error> {
-        let file = StoredFile::of(format!("{}.{extension}", job.volume), bytes);
-        job.store.put_file(version, &file.name, bytes)?;
+        let file = StoredFile::of(format!("{}.{extension}", volume.name), bytes);
+        store.put_file(version, &file.name, bytes)?;
         Ok(file)
     };
     Ok(StoredVolume {
-        volume: job.volume.to_owned(),
+        volume: volume.name.clone(),
         index: put("caibx", &index)?,
         used: put("used", &used.encode())?,
         chunk_bytes: chunks.chunk_bytes,
@@ -152,15 +176,18 @@ fn store_volume(job: &volume::Job<'_>, version: &ImageVersion) -> Result<StoredV
 }
 
 fn manifest(
-    disks: Vec<Disk>,
+    plan: &CapturePlan,
     stored: Vec<StoredVolume>,
     version: &ImageVersion,
     options: &Options,
 ) -> Manifest {
     let ImageVersion { image, version } = version.clone();
+    let volume_groups: Vec<VolumeGroup> = plan.groups.iter().map(|group| group.group.clone()).collect();
     Manifest {
         comment: options.comment.clone(),
-        disks,
+        format_version: Manifest::format_version_for(&volume_groups),
+        disks: plan.disks.iter().map(|disk| disk.disk.clone()).collect(),
+        volume_groups,
         stored,
         ..Manifest::new(image, version, options.created.clone(), options.compression)
     }

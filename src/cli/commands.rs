@@ -56,13 +56,12 @@ fn disk_settings(disk: &DiskArguments, trust: Trust) -> DiskSettings {
 fn inspect(arguments: &Inspect) -> Result<ExitCode> {
     // What is only looked at is shown as far as it can be read.
     let inspected = agent::inspect(&arguments.disks, disk_settings(&arguments.disk, Trust::Undecided))?;
-    let disks = inspected.disks;
     if arguments.json {
-        print(&json(&agent::inspection_json(&disks))?);
-    } else if disks.is_empty() {
+        print(&json(&agent::inspection_json(&inspected))?);
+    } else if inspected.disks.is_empty() {
         print("no disk was found\n");
     } else {
-        print(&agent::inspection_text(&disks));
+        print(&agent::inspection_text(&inspected));
     }
     for problem in &inspected.problems {
         eprintln!("remint: {problem}");

@@ -17,7 +17,7 @@ mod exfat;
 mod ext;
 mod f2fs;
 mod fat;
-mod lvm;
+pub mod lvm;
 mod ntfs;
 mod signature;
 mod swap;
@@ -73,8 +73,7 @@ const READERS: &[Reader] = &[
 pub fn read(volume: &dyn ReadAt) -> Result<Option<Reading>, Error> {
     // What a container holds may begin where the container does, as in one half of a mirror.
     if let Some(reading) = signature::read_containers(volume)? {
-        let is_lvm = reading.file_system.kind == FileSystemKind::LvmPhysicalVolume;
-        return Ok(Some(if is_lvm { lvm::with_map(volume, reading) } else { reading }));
+        return Ok(Some(reading));
     }
     let mut claims = Vec::new();
     for reader in READERS {

@@ -63,8 +63,7 @@ impl Manifest {
     }
 
     fn stored_and_size(&self, volume: &str) -> Result<(&StoredVolume, u64), StoreError> {
-        let described =
-            self.disks.iter().flat_map(|disk| &disk.volumes).find(|described| described.name == volume);
+        let described = self.volumes().find(|described| described.name == volume);
         match (self.stored(volume), described) {
             (Some(stored), Some(described)) => Ok((stored, described.size_bytes)),
             _ => Err(StoreError::NotFound { what: format!("the content of {volume}") }),

@@ -4,14 +4,16 @@
 //! (`manifest_check`). A manifest of a version that is not known is refused before anything else is read.
 
 use super::{ChunkId, ImageName, MAX_MANIFEST_BYTES, VersionName};
-use crate::schema::{Compression, Disk};
+use crate::schema::{Compression, Disk, Volume, VolumeGroup};
 use crate::units::{ByteRange, u64_from};
 use serde::{Deserialize, Serialize};
 
 /// What every manifest says first.
 pub(super) const FORMAT: &str = "remint-image";
-/// The version of the format that this program writes, and the only one it reads.
-pub(super) const FORMAT_VERSION: u32 = 1;
+/// The newest version of the format that this program reads.
+pub(super) const FORMAT_VERSION: u32 = 2;
+/// The version that is written where there is no volume group: older programs read it.
+const PLAIN_FORMAT_VERSION: u32 = 1;
 /// How chunks and files are named and checked.
 pub(super) const DIGEST: &str = "sha-256";
 
@@ -21,7 +23,7 @@ pub(super) const DIGEST: &str = "sha-256";
 pub struct Manifest {
     /// `remint-image`.
     pub format: String,
-    /// 1.
+    /// 2 where there are volume groups, else 1.
     pub format_version: u32,
     /// Name of the image.
     pub image: ImageName,
@@ -41,6 +43,9 @@ pub struct Manifest {
     pub digest: String,
     /// The disks.
     pub disks: Vec<Disk>,
+    /// The volume groups whose logical volumes are captured one by one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volume_groups: Vec<VolumeGroup>,
     /// The volumes whose content is stored; those that are left out or swap are not here.
     pub stored: Vec<StoredVolume>,
 }
@@ -90,7 +95,7 @@ pub enum ManifestError {
     },
     /// A newer format.
     #[error(
-        "a manifest of format version {found}; this version of Remint reads version {FORMAT_VERSION}: use a newer Remint"
+        "a manifest of format version {found}; this version of Remint reads versions up to {FORMAT_VERSION}: use a newer Remint"
     )]
     Unsupported {
         /// The version found.
@@ -125,7 +130,7 @@ impl Manifest {
     pub fn new(image: ImageName, version: VersionName, created: String, compression: Compression) -> Self {
         Self {
             format: FORMAT.to_owned(),
-            format_version: FORMAT_VERSION,
+            format_version: PLAIN_FORMAT_VERSION,
             image,
             version,
             created,
@@ -135,8 +140,21 @@ impl Manifest {
             compression,
             digest: DIGEST.to_owned(),
             disks: Vec::new(),
+            volume_groups: Vec::new(),
             stored: Vec::new(),
         }
+    }
+
+    /// The version of the format that is needed to describe some volume groups.
+    #[must_use]
+    pub fn format_version_for(volume_groups: &[VolumeGroup]) -> u32 {
+        if volume_groups.is_empty() { PLAIN_FORMAT_VERSION } else { FORMAT_VERSION }
+    }
+
+    /// Every volume: those of the disks, and the logical ones.
+    pub fn volumes(&self) -> impl Iterator<Item = &Volume> {
+        let of_disks = self.disks.iter().flat_map(|disk| &disk.volumes);
+        of_disks.chain(self.volume_groups.iter().flat_map(VolumeGroup::volumes))
     }
 
     /// What is stored of a volume.
@@ -174,7 +192,8 @@ impl Manifest {
             let format: String = head.format.chars().take(40).collect();
             return Err(ManifestError::Corrupt { fact: format!("its format is \"{format}\"") });
         }
-        if head.format_version != u64::from(FORMAT_VERSION) {
+        let known = u64::from(PLAIN_FORMAT_VERSION)..=u64::from(FORMAT_VERSION);
+        if !known.contains(&head.format_version) {
             return Err(ManifestError::Unsupported { found: head.format_version });
         }
         let manifest: Self = serde_json::from_slice(&unseal(bytes)?).map_err(not_json)?;

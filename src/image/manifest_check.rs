@@ -1,10 +1,10 @@
 //! Judges a manifest: whether its parts agree with each other.
 
-use super::manifest::{DIGEST, FORMAT, FORMAT_VERSION};
+use super::manifest::{DIGEST, FORMAT};
 use super::{
     ChunkId, MAX_CHUNK_BYTES, MAX_CHUNKS, Manifest, ManifestError, StoredFile, StoredVolume, layout,
 };
-use crate::schema::{Content, Disk, MbrRole, Role, Table, Volume};
+use crate::schema::{Content, Disk, MbrRole, Role, Table, Volume, VolumeGroup};
 use crate::units::{ByteRange, Lba};
 use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
@@ -21,7 +21,8 @@ impl Manifest {
     /// Refuses a manifest whose parts contradict each other: names that are not unique or not safe as file
     /// names, volumes outside their disk or partition, stored files that do not fit their volume.
     pub fn check(&self) -> Result<(), ManifestError> {
-        ensure(self.format == FORMAT && self.format_version == FORMAT_VERSION, || "its format".to_owned())?;
+        let version = Self::format_version_for(&self.volume_groups);
+        ensure(self.format == FORMAT && self.format_version == version, || "its format".to_owned())?;
         ensure(self.digest == DIGEST, || format!("digest \"{}\" is not {DIGEST}", self.digest))?;
         ensure(OffsetDateTime::parse(&self.created, &Rfc3339).is_ok(), || {
             format!("\"{}\" is not a time of RFC 3339", self.created)
@@ -38,6 +39,15 @@ impl Manifest {
                 ensure(!twice, || format!("volume {} twice", volume.name))?;
             }
         }
+        for group in &self.volume_groups {
+            check_group(group, &self.disks)?;
+            for volume in group.volumes() {
+                check_name_and_content(volume)?;
+                let twice = volumes.insert(&volume.name, volume).is_some();
+                ensure(!twice, || format!("volume {} twice", volume.name))?;
+            }
+        }
+        check_physical_volumes(&self.disks, &self.volume_groups)?;
         let mut stored_names = BTreeSet::new();
         for stored in &self.stored {
             ensure(stored_names.insert(&stored.volume), || {
@@ -60,9 +70,7 @@ fn has_content(volume: &Volume) -> bool {
 
 fn check_volume(disk: &Disk, volume: &Volume) -> Result<(), ManifestError> {
     let name = &volume.name;
-    ensure(layout::is_volume_name(name), || {
-        format!("\"{}\" cannot name a volume", name.chars().take(80).collect::<String>())
-    })?;
+    check_name_and_content(volume)?;
     let range = ByteRange::at(volume.start_bytes, volume.size_bytes);
     ensure(range.is_some_and(|range| !range.is_empty() && range.end() <= disk.size_bytes), || {
         format!("volume {name} does not lie in disk {}", disk.number)
@@ -72,9 +80,20 @@ fn check_volume(disk: &Disk, volume: &Volume) -> Result<(), ManifestError> {
             fact: format!("volume {name} is partition {number}, which disk {} does not have", disk.number),
         })?,
         Role::BootArea | Role::WholeDisk => ByteRange::new(0, disk.size_bytes),
+        Role::Logical { .. } => {
+            let fact = format!("volume {name} is a logical one, and on disk {}", disk.number);
+            return Err(ManifestError::Corrupt { fact });
+        }
     };
     ensure(range.is_some_and(|range| range.start() == room.start() && room.contains(range)), || {
         format!("volume {name} does not lie where the table says: {room}")
+    })
+}
+
+fn check_name_and_content(volume: &Volume) -> Result<(), ManifestError> {
+    let name = &volume.name;
+    ensure(layout::is_volume_name(name), || {
+        format!("\"{}\" cannot name a volume", name.chars().take(80).collect::<String>())
     })?;
     if let Content::FileSystem(file_system) = &volume.content {
         ensure(file_system.size_bytes <= volume.size_bytes, || {
@@ -82,6 +101,56 @@ fn check_volume(disk: &Disk, volume: &Volume) -> Result<(), ManifestError> {
         })?;
     }
     Ok(())
+}
+
+/// A volume group: its own description, and physical volumes that are on the disks and hold its extents.
+fn check_group(group: &VolumeGroup, disks: &[Disk]) -> Result<(), ManifestError> {
+    let corrupt =
+        |fact: String| ManifestError::Corrupt { fact: format!("volume group {}: {fact}", group.number) };
+    if let Some(fault) = group.fault() {
+        return Err(corrupt(fault));
+    }
+    let too_many = group.logical_volumes.len() > MAX_VOLUMES || group.physical_volumes.len() > MAX_VOLUMES;
+    if too_many || group.physical_volumes.is_empty() {
+        return Err(corrupt("the number of its volumes".to_owned()));
+    }
+    for (number, logical) in (1u32..).zip(&group.logical_volumes) {
+        let volume = &logical.volume;
+        if volume.role != (Role::Logical { group: group.number, number })
+            || matches!(volume.content, Content::PhysicalVolume(_))
+        {
+            return Err(corrupt(format!("{} is not its volume {number}", volume.name)));
+        }
+    }
+    for physical in &group.physical_volumes {
+        let mut volumes = disks.iter().flat_map(|disk| &disk.volumes);
+        let volume = volumes.find(|volume| volume.name == physical.volume);
+        let data = physical.extents.checked_mul(group.extent_bytes);
+        let end = data.and_then(|data| physical.start_bytes.checked_add(data));
+        let fits = end.zip(volume).is_some_and(|(end, volume)| end <= volume.size_bytes);
+        if !fits || !volume.is_some_and(|volume| matches!(volume.content, Content::PhysicalVolume(_))) {
+            return Err(corrupt(format!("volume {} is not one of its physical volumes", physical.volume)));
+        }
+    }
+    Ok(())
+}
+
+/// Every physical volume belongs to one group, and no two groups are one.
+fn check_physical_volumes(disks: &[Disk], groups: &[VolumeGroup]) -> Result<(), ManifestError> {
+    let (mut numbers, mut uuids, mut members) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for group in groups {
+        let own = numbers.insert(group.number) && uuids.insert(&group.uuid);
+        ensure(own, || format!("volume group {} is there twice", group.number))?;
+        for physical in &group.physical_volumes {
+            ensure(members.insert(physical.volume.as_str()), || {
+                format!("volume {} belongs to two volume groups", physical.volume)
+            })?;
+        }
+    }
+    let physical = |volume: &&Volume| matches!(volume.content, Content::PhysicalVolume(_));
+    let homeless = disks.iter().flat_map(|disk| &disk.volumes).filter(physical);
+    let mut homeless = homeless.filter(|volume| !members.contains(volume.name.as_str()));
+    ensure(homeless.next().is_none(), || "a physical volume that belongs to no volume group".to_owned())
 }
 
 /// Where a partition lies, in bytes.

@@ -166,7 +166,7 @@ fn inspect() {
             say("this machine has no disk, or none with a driver");
         }
         Ok(found) => {
-            show(&agent::inspection_text(&found.disks));
+            show(&agent::inspection_text(&found));
             found.problems.iter().for_each(|problem| say(&format!("error: {problem}")));
         }
         Err(error) => say(&format!("error: {error:#} (exit code {})", u8::from(ExitCode::Failed))),

@@ -9,6 +9,7 @@
 
 mod boot_area;
 mod error;
+mod groups;
 mod json;
 #[cfg(test)]
 mod tests;
@@ -16,8 +17,9 @@ mod text;
 mod volume;
 
 pub use error::Error;
+pub use groups::{GroupInspection, KernelVolumes, NoKernelVolumes, look_at, open_logical, read_groups};
 pub use json::{DiskView, view_disk};
-pub use text::table_text;
+pub use text::{groups_text, table_text};
 
 use crate::blockio::ReadAt;
 use crate::partition::{self, Finding, Severity, TableReading, Trust};
@@ -142,6 +144,7 @@ fn started(monitor: &dyn Monitor, name: &str, place: &Place) {
             Role::Partition { number } => format!("partition {number}"),
             Role::BootArea => "boot area".to_owned(),
             Role::WholeDisk => "whole disk".to_owned(),
+            Role::Logical { .. } => "logical volume".to_owned(),
         },
         total_bytes: place.range.length(),
     });

@@ -2,7 +2,7 @@
 
 use super::Inspection;
 use crate::partition::kinds::PartitionType;
-use crate::schema::{Content, Disk, MbrRole, Role, Table, Volume};
+use crate::schema::{Content, Disk, LogicalVolume, Mapping, MbrRole, Role, Table, Volume, VolumeGroup};
 use crate::units::format_size;
 use std::fmt::Write as _;
 
@@ -41,6 +41,50 @@ fn disk_text(text: &mut String, inspection: &Inspection) {
     for sentence in sentences {
         let _ = writeln!(text, "{sentence}");
     }
+}
+
+/// Volume groups and their logical volumes, as text that ends in a line end where there are any.
+#[must_use]
+pub fn groups_text(groups: &[VolumeGroup]) -> String {
+    let mut text = String::new();
+    for group in groups {
+        let extents =
+            group.physical_volumes.iter().map(|physical| physical.extents).fold(0, u64::saturating_add);
+        let members: Vec<&str> =
+            group.physical_volumes.iter().map(|physical| physical.volume.as_str()).collect();
+        let _ = writeln!(
+            text,
+            "\nVolume group {}: {}, {} in extents of {} on {}",
+            group.number,
+            group.name,
+            format_size(extents.saturating_mul(group.extent_bytes)),
+            format_size(group.extent_bytes),
+            members.join(", ")
+        );
+        let rows: Vec<Row> = group.logical_volumes.iter().map(logical_row).collect();
+        if !rows.is_empty() {
+            text.push('\n');
+            rows_text(&mut text, &rows);
+        }
+        for volume in group.volumes() {
+            for finding in volume.content.file_system().map(|found| &found.findings).into_iter().flatten() {
+                let _ = writeln!(text, "{}: {}", volume.name, printable(finding));
+            }
+        }
+    }
+    text
+}
+
+fn logical_row(logical: &LogicalVolume) -> Row {
+    let kind = match logical.mapping {
+        Mapping::Linear => "linear",
+        Mapping::Striped => "striped",
+        Mapping::Mirrored => "mirrored",
+        Mapping::Kernel => "mapped by the kernel",
+    };
+    let size = format_size(logical.volume.size_bytes);
+    let front = [logical.volume.name.clone(), String::new(), size, kind.to_owned(), logical.name.clone()];
+    row(front, &logical.volume)
 }
 
 /// Size, sectors and what the device says about itself.
@@ -95,8 +139,13 @@ fn volume_row(disk: &Disk, volume: &Volume) -> Row {
         Role::Partition { number } => (number.to_string(), type_and_name(&disk.table, number)),
         Role::BootArea => ("boot".to_owned(), ("boot area".to_owned(), String::new())),
         Role::WholeDisk => ("disk".to_owned(), ("whole disk".to_owned(), String::new())),
+        Role::Logical { number, .. } => (number.to_string(), (String::new(), String::new())),
     };
-    let (start, size) = (format_size(volume.start_bytes), format_size(volume.size_bytes));
+    row([number, format_size(volume.start_bytes), format_size(volume.size_bytes), type_name, name], volume)
+}
+
+/// A row with what a volume holds, behind what is said of it in front.
+fn row([number, start, size, type_name, name]: [String; 5], volume: &Volume) -> Row {
     let Some(file_system) = volume.content.file_system() else {
         let content = if volume.content == Content::LeftOut { "left out" } else { "raw" };
         let empty = String::new;

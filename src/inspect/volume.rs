@@ -34,6 +34,7 @@ impl Place {
             Role::Partition { number } => format!("d{disk_number}-p{number}"),
             Role::BootArea => format!("d{disk_number}-boot"),
             Role::WholeDisk => format!("d{disk_number}-disk"),
+            Role::Logical { group, number } => format!("g{group}-l{number}"),
         }
     }
 }
@@ -111,24 +112,32 @@ pub(super) fn understand(disk: &dyn ReadAt, place: &Place) -> Understood {
             finding: None,
         };
     }
-    let reading = Window::new(disk, place.range).map_err(|error| error.to_string()).and_then(|volume| {
-        filesystem::read(&volume).map_err(|error| match std::error::Error::source(&error) {
-            Some(cause) => format!("{error}: {cause}"),
-            None => error.to_string(),
-        })
+    match Window::new(disk, place.range) {
+        Ok(volume) => understand_volume(&volume, place.may_be_swap),
+        Err(error) => unreadable(&error.to_string()),
+    }
+}
+
+/// Finds out what is on a volume that is seen as a disk of its own.
+pub(super) fn understand_volume(volume: &dyn ReadAt, may_be_swap: bool) -> Understood {
+    let reading = filesystem::read(volume).map_err(|error| match std::error::Error::source(&error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
     });
     match reading {
-        Ok(Some(reading)) if reading.file_system.kind == FileSystemKind::Swap && !place.may_be_swap => {
+        Ok(Some(reading)) if reading.file_system.kind == FileSystemKind::Swap && !may_be_swap => {
             let reason = "it has a swap header, and its partition type is another one";
             raw(reason, Some(reading.file_system))
         }
         Ok(Some(reading)) => content(reading),
         Ok(None) => raw("no file system was recognised", None),
-        Err(error) => {
-            let reason = format!("its file system could not be read ({error})");
-            Understood { finding: Some(format!("is captured raw: {reason}")), ..raw(&reason, None) }
-        }
+        Err(error) => unreadable(&error),
     }
+}
+
+fn unreadable(error: &str) -> Understood {
+    let reason = format!("its file system could not be read ({error})");
+    Understood { finding: Some(format!("is captured raw: {reason}")), ..raw(&reason, None) }
 }
 
 fn raw(reason: &str, file_system: Option<crate::schema::FileSystem>) -> Understood {
@@ -144,7 +153,7 @@ fn content(reading: Reading) -> Understood {
         {
             Understood { content: Content::Swap(file_system), used: None, finding: None }
         }
-        Some(map) if kind.has_used_map() || kind == FileSystemKind::LvmPhysicalVolume => {
+        Some(map) if kind.has_used_map() => {
             Understood { content: Content::FileSystem(file_system), used: Some(map), finding: None }
         }
         _ if kind.has_used_map() => {

@@ -2,7 +2,7 @@
 
 use super::loop_device::control_device;
 use super::mounted::kernel_has;
-use super::{Error, boot_files, is_root, program, windows_files};
+use super::{Error, boot_files, is_root, lvm_devices, program, windows_files};
 use crate::blockio::Window;
 use crate::customize::{CustomizeError, Customizer, Deployed, Taken, fat};
 use crate::machine::MachineDisk;
@@ -25,6 +25,8 @@ impl Customizer for Customizations {
                 })
             }),
             Step::BootFiles(files) => missing_devices("making a disk bootable").or_else(|| missing_for(files)),
+            // Where it cannot be done, a sentence says so in the end.
+            Step::ForgetDevices { .. } => None,
         }
     }
 
@@ -40,6 +42,10 @@ impl Customizer for Customizations {
                 System::Linux => boot_files::take(files, deployed, monitor),
                 System::Windows => windows_files::take(files, deployed, monitor),
             },
+            Step::ForgetDevices { target, volume, kind } => {
+                let problems = lvm_devices::forget(target, volume, *kind, deployed, monitor)?;
+                Ok(Taken { problems, ..Taken::default() })
+            }
         }
     }
 }

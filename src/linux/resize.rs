@@ -42,10 +42,7 @@ impl Default for Tools {
 
 impl Resizer for Tools {
     fn missing(&self, change: Change, kind: FileSystemKind, on: &MachineDisk) -> Option<String> {
-        let way_out = match change {
-            Change::Grow => "or pass --no-expand",
-            Change::Shrink => "or use a disk as large as the captured one",
-        };
+        let way_out = way_out(change);
         let Some(programs) = programs(change, kind) else {
             return Some(match change {
                 Change::Grow => format!("no tool grows {kind}; pass --no-expand to keep its captured size"),
@@ -73,22 +70,29 @@ impl Resizer for Tools {
                 "{change} {kind} needs a kernel that can mount it; load its module (modprobe {name}) {way_out}"
             ));
         }
-        let without_fuse = fuse::missing().filter(|_| change == Change::Shrink);
-        without_fuse.map(|error| format!("{change} {kind} needs FUSE: {error}, {way_out}"))
+        if change == Change::Shrink { no_fuse(change, kind) } else { None }
+    }
+
+    fn missing_shown(&self, change: Change, kind: FileSystemKind, on: &MachineDisk) -> Option<String> {
+        self.missing(change, kind, on).or_else(|| no_fuse(change, kind))
     }
 
     fn grow(&self, disk: &MachineDisk, place: ByteRange, kind: FileSystemKind) -> Result<(), ResizeError> {
         let step = self.step(Change::Grow, disk, place, kind)?;
         let volume = LoopDevice::attach(&disk.path, place, false, disk.logical_sector_bytes)?;
-        let device = volume.path();
-        match kind {
-            FileSystemKind::Ntfs => step.grow_ntfs(device)?,
-            FileSystemKind::Xfs => step.grow_xfs(device)?,
-            FileSystemKind::F2fs => step.grow_f2fs(device)?,
-            FileSystemKind::Btrfs => step.grow_btrfs(device)?,
-            _ => step.grow_ext(device)?,
-        }
+        step.grow(volume.path())?;
         Ok(volume.detach()?)
+    }
+
+    fn grow_shown(
+        &self,
+        volume: &dyn WriteAt,
+        disk: &MachineDisk,
+        kind: FileSystemKind,
+    ) -> Result<(), ResizeError> {
+        let place = ByteRange::new(0, volume.size_bytes());
+        let step = self.step(Change::Grow, disk, place, kind)?;
+        step.served(volume, |device| step.grow(device))
     }
 
     fn shrink(
@@ -99,24 +103,21 @@ impl Resizer for Tools {
         kind: FileSystemKind,
     ) -> Result<(), ResizeError> {
         let step = self.step(Change::Shrink, disk, place, kind)?;
-        let (shrunk, failure) = fuse::serve(volume, |file| {
-            let whole = ByteRange::new(0, volume.size_bytes());
-            let sector = disk.logical_sector_bytes;
-            let shown = LoopDevice::attach_file(file, "the volume to shrink", whole, false, sector)?;
-            step.shrink(shown.path())?;
-            Ok(shown.detach()?)
-        })?;
-        match (shrunk, failure) {
-            (Err(ResizeError::Failed { change, tool, outcome, kind, place, disk, output, .. }), cause) => {
-                Err(ResizeError::Failed { change, tool, outcome, kind, place, disk, output, cause })
-            }
-            // A tool may not have looked at an error, or the kernel met it when the tool was done.
-            (Ok(()), Some(source)) => {
-                Err(ResizeError::Io { doing: format!("reading and writing the {kind} to be shrunk"), source })
-            }
-            (shrunk, _) => shrunk,
-        }
+        step.served(volume, |device| step.shrink(device))
     }
+}
+
+/// What a person can do where a size cannot be changed.
+const fn way_out(change: Change) -> &'static str {
+    match change {
+        Change::Grow => "or pass --no-expand",
+        Change::Shrink => "or use a disk as large as the captured one",
+    }
+}
+
+fn no_fuse(change: Change, kind: FileSystemKind) -> Option<String> {
+    let missing = |error| format!("{change} {kind} needs FUSE: {error}, {}", way_out(change));
+    fuse::missing().map(missing)
 }
 
 impl Tools {
@@ -216,6 +217,42 @@ impl Step<'_> {
             disk: self.disk.path.clone(),
             output: if output.is_empty() { "it printed nothing".to_owned() } else { output },
             cause: None,
+        }
+    }
+
+    /// Shows a volume as a device to what works on it.
+    fn served(
+        &self,
+        volume: &dyn WriteAt,
+        work: impl FnOnce(&Path) -> Result<(), ResizeError>,
+    ) -> Result<(), ResizeError> {
+        let (done, failure) = fuse::serve(volume, |file| {
+            let whole = ByteRange::new(0, volume.size_bytes());
+            let sector = self.disk.logical_sector_bytes;
+            let shown = LoopDevice::attach_file(file, "the volume", whole, false, sector)?;
+            work(shown.path())?;
+            Ok(shown.detach()?)
+        })?;
+        match (done, failure) {
+            (Err(ResizeError::Failed { change, tool, outcome, kind, place, disk, output, .. }), cause) => {
+                Err(ResizeError::Failed { change, tool, outcome, kind, place, disk, output, cause })
+            }
+            // A tool may not have looked at an error, or the kernel met it when the tool was done.
+            (Ok(()), Some(source)) => {
+                let doing = format!("reading and writing the {} to be resized", self.kind);
+                Err(ResizeError::Io { doing, source })
+            }
+            (done, _) => done,
+        }
+    }
+
+    fn grow(&self, device: &Path) -> Result<(), ResizeError> {
+        match self.kind {
+            FileSystemKind::Ntfs => self.grow_ntfs(device),
+            FileSystemKind::Xfs => self.grow_xfs(device),
+            FileSystemKind::F2fs => self.grow_f2fs(device),
+            FileSystemKind::Btrfs => self.grow_btrfs(device),
+            _ => self.grow_ext(device),
         }
     }
 

@@ -1,7 +1,8 @@
 //! What a capture will read: every volume's policy applied, before anything is stored.
 
-use crate::schema::{Content, Disk, Role, State, Volume, WhenDirty};
+use crate::schema::{Content, Disk, Role, State, Volume, VolumeGroup, WhenDirty};
 use crate::units::{ByteRange, RangeSet, format_size};
+use std::collections::BTreeMap;
 
 /// What a person chooses about a capture.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -20,6 +21,35 @@ pub struct DiskCapture {
     /// For each volume of `disk`, the bytes that are read, from the start of the volume; `None` where
     /// nothing is stored (swap, left out).
     pub read: Vec<Option<RangeSet>>,
+}
+
+/// A volume group that was found, with what is known of each of its logical volumes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupFound {
+    /// The group.
+    pub group: VolumeGroup,
+    /// For each logical volume, its used map.
+    pub used: Vec<Option<RangeSet>>,
+    /// For each logical volume that cannot be read by itself, why.
+    pub problems: Vec<Option<String>>,
+}
+
+/// What is read of one volume group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupCapture {
+    /// The group as the manifest will describe it.
+    pub group: VolumeGroup,
+    /// For each logical volume, the bytes that are read; `None` where nothing is stored.
+    pub read: Vec<Option<RangeSet>>,
+}
+
+/// What is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CapturePlan {
+    /// Of the disks.
+    pub disks: Vec<DiskCapture>,
+    /// Of the volume groups.
+    pub groups: Vec<GroupCapture>,
 }
 
 /// Why a capture is refused. Nothing was stored.
@@ -70,16 +100,22 @@ fn untrusted_sentence(volumes: &[Untrusted]) -> String {
 
 /// Applies the policy to what was found on the disks.
 ///
-/// `found` has each disk with its volumes' used maps, as `inspect` returns them.
+/// `found` has each disk with its volumes' used maps, and `groups` the volume groups on them, as `inspect` returns them.
 ///
 /// # Errors
 /// A [`CaptureRefusal`] that names every volume at fault.
 pub fn capture(
     found: Vec<(Disk, Vec<Option<RangeSet>>)>,
+    groups: Vec<GroupFound>,
     options: &CaptureOptions,
-) -> Result<Vec<DiskCapture>, CaptureRefusal> {
-    check_names(&found, &options.only)?;
+) -> Result<CapturePlan, CaptureRefusal> {
+    check_names(&found, &groups, &options.only)?;
     let mut untrusted = Vec::new();
+    let mut physical = BTreeMap::new();
+    let mut captured = Vec::new();
+    for group in groups {
+        captured.extend(capture_group(group, options, &mut physical, &mut untrusted));
+    }
     let mut disks = Vec::new();
     for (mut disk, used) in found {
         let mut read = Vec::new();
@@ -87,23 +123,107 @@ pub fn capture(
             let chosen = volume.role == Role::BootArea
                 || options.only.is_empty()
                 || options.only.contains(&volume.name);
-            read.push(if chosen {
-                decide(volume, used, options.when_dirty, &mut untrusted)
-            } else {
-                volume.content = Content::LeftOut;
-                None
+            read.push(match physical.get(&volume.name) {
+                Some(fate) => decide_physical(volume, *fate),
+                None if chosen => decide(volume, used, options.when_dirty, &mut untrusted),
+                None => leave_out(volume),
             });
         }
         disks.push(DiskCapture { disk, read });
     }
-    if untrusted.is_empty() { Ok(disks) } else { Err(CaptureRefusal::Untrusted { volumes: untrusted }) }
+    let plan = CapturePlan { disks, groups: captured };
+    if untrusted.is_empty() { Ok(plan) } else { Err(CaptureRefusal::Untrusted { volumes: untrusted }) }
 }
 
-fn check_names(found: &[(Disk, Vec<Option<RangeSet>>)], only: &[String]) -> Result<(), CaptureRefusal> {
-    let names = || found.iter().flat_map(|(disk, _)| disk.volumes.iter().map(|volume| volume.name.clone()));
+fn check_names(
+    found: &[(Disk, Vec<Option<RangeSet>>)],
+    groups: &[GroupFound],
+    only: &[String],
+) -> Result<(), CaptureRefusal> {
+    let names = || {
+        let logical = groups.iter().flat_map(|found| found.group.volumes());
+        let volumes = found.iter().flat_map(|(disk, _)| &disk.volumes).chain(logical);
+        volumes.map(|volume| volume.name.clone())
+    };
     match only.iter().find(|name| names().all(|known| known != **name)) {
         None => Ok(()),
         Some(name) => Err(CaptureRefusal::NoSuchVolume { name: name.clone(), available: names().collect() }),
+    }
+}
+
+/// What becomes of a physical volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It is described by its group.
+    Described,
+    /// Every block of it is read.
+    Whole,
+    LeftOut,
+}
+
+/// Decides what is read of a group, and what becomes of its physical volumes. One that is named stands for its whole
+/// group. `None` where nothing of the group is captured by itself.
+fn capture_group(
+    found: GroupFound,
+    options: &CaptureOptions,
+    physical: &mut BTreeMap<String, Fate>,
+    untrusted: &mut Vec<Untrusted>,
+) -> Option<GroupCapture> {
+    let GroupFound { mut group, used, problems } = found;
+    let named = |name: &String| options.only.contains(name);
+    let all = options.only.is_empty() || group.physical_volumes.iter().any(|member| named(&member.volume));
+    let chosen: Vec<bool> = group.volumes().map(|volume| all || named(&volume.name)).collect();
+    let stuck = || chosen.iter().zip(&problems).any(|(chosen, problem)| *chosen && problem.is_some());
+    let fate = if !all && !chosen.contains(&true) {
+        Fate::LeftOut
+    } else if options.when_dirty == WhenDirty::Raw && stuck() {
+        Fate::Whole
+    } else {
+        Fate::Described
+    };
+    physical.extend(group.physical_volumes.iter().map(|member| (member.volume.clone(), fate)));
+    if fate != Fate::Described {
+        return None;
+    }
+    let mut read = Vec::new();
+    let name = group.name.clone();
+    for (((logical, used), problem), chosen) in
+        group.logical_volumes.iter_mut().zip(used).zip(problems).zip(chosen)
+    {
+        let volume = &mut logical.volume;
+        read.push(match problem {
+            _ if !chosen => leave_out(volume),
+            Some(problem) => {
+                untrusted.push(Untrusted {
+                    volume: volume.name.clone(),
+                    content: format!("logical volume {name}/{}", logical.name),
+                    state: State::Unsupported,
+                    findings: vec![problem],
+                });
+                None
+            }
+            None => decide(volume, used, options.when_dirty, untrusted),
+        });
+    }
+    Some(GroupCapture { group, read })
+}
+
+fn leave_out(volume: &mut Volume) -> Option<RangeSet> {
+    volume.content = Content::LeftOut;
+    None
+}
+
+fn decide_physical(volume: &mut Volume, fate: Fate) -> Option<RangeSet> {
+    match fate {
+        Fate::Described => None,
+        Fate::LeftOut => leave_out(volume),
+        Fate::Whole => {
+            let file_system = volume.content.file_system().cloned();
+            let reason =
+                "a volume of its group cannot be read by itself; every block was asked for".to_owned();
+            volume.content = Content::Raw { reason, file_system };
+            Some(RangeSet::of(ByteRange::new(0, volume.size_bytes)))
+        }
     }
 }
 
@@ -118,7 +238,7 @@ fn decide(
     let Some(file_system) = volume.content.file_system().cloned() else { return used.or_else(whole) };
     let trusted = file_system.state == State::Clean;
     match (&volume.content, used, when_dirty) {
-        (Content::Swap(_), ..) if trusted => None,
+        (Content::Swap(_) | Content::PhysicalVolume(_), ..) if trusted => None,
         (Content::FileSystem(_), Some(used), _) if trusted => Some(used),
         (Content::Raw { .. }, ..) if trusted => whole(),
         (_, _, WhenDirty::Raw) => {
@@ -202,7 +322,7 @@ mod tests {
             volumes: vec![volume],
         };
         let used = vec![Some(RangeSet::of(ByteRange::new(0, 4096)))];
-        capture(vec![(disk, used)], options).map(|mut disks| disks.remove(0))
+        capture(vec![(disk, used)], vec![], options).map(|mut plan| plan.disks.remove(0))
     }
 
     #[test]

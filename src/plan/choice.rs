@@ -1,27 +1,28 @@
 //! What a person chose, held against the image and the targets: names that are not there, things that exclude each
 //! other.
 
+use super::captured::Captured;
 use super::deploy::DeployOptions;
 use super::keep::Target;
 use super::refusal::Refusal;
 use super::standard;
-use crate::schema::{ChosenVolume, Disk, Keep, KeptPartition, Layout, MbrRole, Role, Table};
+use crate::schema::{ChosenVolume, Disk, Keep, KeptPartition, Layout, MbrRole, Role, Table, Volume};
 
 /// Refuses everything that can be refused before a layout is tried.
 pub(super) fn refuse_contradictions(
-    disks: &[Disk],
+    captured: Captured<'_>,
     targets: &[Target],
     options: &DeployOptions,
 ) -> Result<(), Refusal> {
-    refuse_mismatches(disks, targets)?;
-    refuse_wishes(disks, options)?;
-    refuse_left_out(disks, options)?;
+    refuse_mismatches(captured.disks, targets)?;
+    refuse_wishes(captured, options)?;
+    refuse_left_out(captured, options)?;
     refuse_standard(options)?;
     match &options.keep {
         Keep::Nothing => Ok(()),
         _ if options.layout == Layout::Script => Err(Refusal::ScriptKeeps),
         Keep::Partitions(kept) => refuse_kept(kept, targets),
-        Keep::Table(chosen) => refuse_chosen(disks, chosen),
+        Keep::Table(chosen) => refuse_chosen(captured, chosen),
     }
 }
 
@@ -45,7 +46,7 @@ fn refuse_mismatches(disks: &[Disk], targets: &[Target]) -> Result<(), Refusal> 
 }
 
 /// Refuses what is wanted of volumes that the image does not have, or twice, or where nothing can be wanted.
-fn refuse_wishes(disks: &[Disk], options: &DeployOptions) -> Result<(), Refusal> {
+fn refuse_wishes(captured: Captured<'_>, options: &DeployOptions) -> Result<(), Refusal> {
     if options.wishes.is_empty() {
         return Ok(());
     }
@@ -56,7 +57,7 @@ fn refuse_wishes(disks: &[Disk], options: &DeployOptions) -> Result<(), Refusal>
         return Err(Refusal::NotCustom);
     }
     for (index, wish) in options.wishes.iter().enumerate() {
-        refuse_unknown(disks, &wish.volume)?;
+        refuse_unknown(captured, &wish.volume)?;
         if options.wishes.iter().take(index).any(|earlier| earlier.volume == wish.volume) {
             return Err(Refusal::WantedTwice { volume: wish.volume.clone() });
         }
@@ -74,8 +75,8 @@ fn refuse_standard(options: &DeployOptions) -> Result<(), Refusal> {
     }
 }
 
-fn refuse_unknown(disks: &[Disk], volume: &str) -> Result<(), Refusal> {
-    let sized = || disks.iter().flat_map(|disk| &disk.volumes).filter(|volume| volume.role != Role::BootArea);
+fn refuse_unknown(captured: Captured<'_>, volume: &str) -> Result<(), Refusal> {
+    let sized = || captured.volumes().filter(|volume| volume.role != Role::BootArea);
     if sized().any(|known| known.name == volume) {
         return Ok(());
     }
@@ -97,11 +98,18 @@ fn refuse_kept(kept: &[KeptPartition], targets: &[Target]) -> Result<(), Refusal
     }
 }
 
-fn refuse_chosen(disks: &[Disk], chosen: &[ChosenVolume]) -> Result<(), Refusal> {
+fn refuse_chosen(captured: Captured<'_>, chosen: &[ChosenVolume]) -> Result<(), Refusal> {
     for (index, choice) in chosen.iter().enumerate() {
-        let volumes = || disks.iter().flat_map(|disk| &disk.volumes);
-        if !volumes().any(|volume| volume.name == choice.volume) {
-            refuse_unknown(disks, &choice.volume)?;
+        let found = captured.volumes().find(|volume| volume.name == choice.volume);
+        match found {
+            None => refuse_unknown(captured, &choice.volume)?,
+            Some(Volume { role: Role::Logical { .. }, .. }) => {
+                let reason =
+                    "logical volumes are deployed with their group; leave out --keep-table and --only";
+                let volume = choice.volume.clone();
+                return Err(Refusal::NotRestorable { volume, reason: reason.to_owned() });
+            }
+            Some(_) => {}
         }
         if chosen.iter().take(index).any(|earlier| earlier.volume == choice.volume) {
             let reason = "it is named twice; name it once".to_owned();
@@ -115,18 +123,18 @@ fn disk_name(disk: &Disk) -> String {
     format!("d{}", disk.number)
 }
 
-fn refuse_left_out(disks: &[Disk], options: &DeployOptions) -> Result<(), Refusal> {
+fn refuse_left_out(captured: Captured<'_>, options: &DeployOptions) -> Result<(), Refusal> {
     for name in &options.without {
-        let volume = disks.iter().flat_map(|disk| &disk.volumes).find(|volume| volume.name == *name);
+        let volume = captured.volumes().find(|volume| volume.name == *name);
         let refuse =
             |reason: &str| Err(Refusal::CannotLeaveOut { name: name.clone(), reason: reason.to_owned() });
         match volume.map(|volume| volume.role) {
             Some(Role::Partition { .. }) => {}
-            Some(Role::BootArea | Role::WholeDisk) => {
+            Some(Role::BootArea | Role::WholeDisk | Role::Logical { .. }) => {
                 return refuse("only partitions and whole disks can be; write d0 for disk 0");
             }
-            None if disks.iter().any(|disk| disk_name(disk) == *name) => {}
-            None => refuse_unknown(disks, name)?,
+            None if captured.disks.iter().any(|disk| disk_name(disk) == *name) => {}
+            None => refuse_unknown(captured, name)?,
         }
         if options.wishes.iter().any(|wish| wish.volume == *name) {
             return refuse("a size is given for it; leave one of the two away");

@@ -1,5 +1,7 @@
 //! What a deploy will do, as a value, and how it is decided.
 
+use super::captured::Captured;
+use super::group::{self, GroupPlan};
 use super::keep::{self, Kept, Stays, Target};
 use super::layout::{Ground, Laid};
 use super::refusal::Refusal;
@@ -43,6 +45,9 @@ pub struct DeployPlan {
     pub version: String,
     /// One plan for each target disk.
     pub disks: Vec<DiskPlan>,
+    /// One plan for each volume group.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupPlan>,
     /// Numbers of the image's disks that are not deployed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<u32>,
@@ -175,6 +180,8 @@ pub enum VolumeAction {
         /// The bytes, from the start of the disk.
         gap: ByteRange,
     },
+    /// Label and metadata of its volume group, when everything else is written.
+    MakePhysicalVolume,
     /// A new swap header with the captured UUID and label.
     RecreateSwap,
     /// Nothing: the volume was left out of the capture.
@@ -212,14 +219,30 @@ pub enum Resize {
 ///
 /// # Errors
 /// The first [`Refusal`], in the order of the image's disks.
-pub fn deploy(
+pub fn deploy<'a>(
     image: &str,
     version: &str,
-    disks: &[Disk],
+    captured: impl Into<Captured<'a>>,
     targets: &[Target],
     options: &DeployOptions,
 ) -> Result<DeployPlan, Refusal> {
-    choice::refuse_contradictions(disks, targets, options)?;
+    let captured: Captured<'_> = captured.into();
+    choice::refuse_contradictions(captured, targets, options)?;
+    let disks = group::with_minimums(captured, options)?;
+    let of_disks = DeployOptions { wishes: group::with_shares(captured, options), ..options.clone() };
+    let (plans, mut steps) = deploy_disks(&disks, targets, &of_disks)?;
+    let without = choice::disks_left_out(&disks, options)?;
+    let groups = group::plan(captured, &plans, options)?;
+    steps.extend(group::steps(captured, &plans, &groups));
+    let (image, version) = (image.to_owned(), version.to_owned());
+    Ok(DeployPlan { image, version, disks: plans, groups, without, steps })
+}
+
+fn deploy_disks(
+    disks: &[Disk],
+    targets: &[Target],
+    options: &DeployOptions,
+) -> Result<(Vec<DiskPlan>, Vec<Step>), Refusal> {
     let without = choice::disks_left_out(disks, options)?;
     let (mut plans, mut steps) = (Vec::with_capacity(disks.len()), Vec::new());
     for disk in disks.iter().filter(|disk| !without.contains(&disk.number)) {
@@ -250,7 +273,7 @@ pub fn deploy(
             plans.push(plan);
         }
     }
-    Ok(DeployPlan { image: image.to_owned(), version: version.to_owned(), disks: plans, without, steps })
+    Ok((plans, steps))
 }
 
 fn deploy_disk(

@@ -27,6 +27,11 @@ pub(super) fn restore_into(
     let mut warnings = Vec::new();
     let mut volumes: Vec<VolumePlan> = Vec::new();
     for (volume, wanted) in volumes_of(disk, chosen)? {
+        if let Content::PhysicalVolume(_) = volume.content {
+            let reason = "a physical volume is made anew with its whole disk only; leave out --keep-table, or name other \
+                          volumes with --only";
+            return Err(Refusal::NotRestorable { volume: volume.name.clone(), reason: reason.to_owned() });
+        }
         let numbers = || there.iter().map(|(number, _)| *number).collect::<Vec<_>>();
         let number = match wanted.or_else(|| matching(disk, volume, found)) {
             Some(number) => number,
@@ -174,6 +179,7 @@ pub(super) fn judge(
     let part = match volume.role {
         Role::Partition { number } => Part::Partition(number),
         Role::WholeDisk | Role::BootArea => Part::WholeDisk,
+        Role::Logical { group, number } => Part::Logical { group, number },
     };
     match sectors::judge(volume, special(&disk.table, volume.role), from_bytes, to_bytes) {
         Verdict::Fine => Ok(()),

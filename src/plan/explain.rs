@@ -1,11 +1,13 @@
 //! A plan as text that a person can judge: 80 columns, readable without colour.
 
+use super::captured::Captured;
 use super::deploy::{Clearing, DeployPlan, DiskPlan};
+use super::group::GroupPlan;
 use super::keep::Stays;
 use super::picture::{Cell, bar, bars};
 use super::rows::{self, Change, Row};
 use crate::machine::MachineDisk;
-use crate::schema::{Disk, Layout, Table};
+use crate::schema::{Disk, Layout, Table, VolumeGroup};
 use crate::units::{ByteRange, SectorSize, format_size};
 use std::fmt::Write as _;
 
@@ -20,14 +22,54 @@ const MOST_CONTENT_COLUMNS: usize = 10;
 
 /// Prints a plan for the disks of its image.
 #[must_use]
-pub fn explain(plan: &DeployPlan, disks: &[Disk]) -> String {
+pub fn explain<'a>(plan: &DeployPlan, captured: impl Into<Captured<'a>>) -> String {
+    let captured: Captured<'_> = captured.into();
+    let disks = captured.disks;
     let mut text = format!("Image {}, version {}\n", plan.image, plan.version);
     for disk_plan in &plan.disks {
         let source = disks.iter().find(|disk| disk.number == disk_plan.source_number);
         text.push('\n');
         explain_disk(disk_plan, source, &mut text);
     }
+    for group in &plan.groups {
+        let source = captured.groups.iter().find(|source| source.number == group.group.number);
+        text.push('\n');
+        explain_group(plan, group, source, &mut text);
+    }
     text
+}
+
+/// A group as a picture before and after, and what becomes of its volumes.
+fn explain_group(plan: &DeployPlan, group: &GroupPlan, source: Option<&VolumeGroup>, text: &mut String) {
+    let new = &group.group;
+    let members = group.members.iter().zip(&new.physical_volumes).map(|(member, physical)| {
+        let disk = plan.disks.get(member.disk).map_or("", |disk| disk.target.path.as_str());
+        format!("{} on {disk}", physical.volume)
+    });
+    let members = members.collect::<Vec<_>>().join(", ");
+    wrap(text, "", &format!("Volume group g{} \"{}\": {members}", new.number, new.name));
+    let bytes = |group: &VolumeGroup| {
+        let extents = group.physical_volumes.iter().map(|physical| physical.extents);
+        extents.fold(0, u64::saturating_add).saturating_mul(group.extent_bytes)
+    };
+    let scale = source.map_or(0, bytes).max(bytes(new));
+    let heading = |when: &str, group: &VolumeGroup| {
+        let (size, extent) = (format_size(bytes(group)), format_size(group.extent_bytes));
+        format!("{when:<6} {size} in extents of {extent}")
+    };
+    let before = source.map_or_else(Vec::new, |source| rows::logical(source, &[]));
+    let after = rows::logical(new, &before);
+    if let Some(source) = source {
+        picture(text, &heading("before", source), &before, bytes(source), scale);
+    }
+    picture(text, &heading("after", new), &after, bytes(new), scale);
+    text.push('\n');
+    for (planned, logical) in group.volumes.iter().zip(&new.logical_volumes) {
+        wrap(text, "  ", &format!("{} \"{}\": {}", planned.volume, logical.name, planned.reason));
+    }
+    for warning in &group.warnings {
+        wrap(text, "  ! ", warning);
+    }
 }
 
 fn explain_disk(plan: &DiskPlan, source: Option<&Disk>, text: &mut String) {
@@ -59,9 +101,11 @@ fn explain_disk(plan: &DiskPlan, source: Option<&Disk>, text: &mut String) {
     let missing = source.map_or_else(Vec::new, |source| rows::missing(plan, source, &before));
     let scale = plan.source_bytes.max(target.size_bytes);
     if let Some(source) = source {
-        picture(text, "before", &before, (source.size_bytes, source.logical_sector_bytes), scale);
+        let heading = heading("before", source.size_bytes, source.logical_sector_bytes);
+        picture(text, &heading, &before, source.size_bytes, scale);
     }
-    picture(text, "after", &after, (target.size_bytes, target.logical_sector_bytes), scale);
+    let heading = heading("after", target.size_bytes, target.logical_sector_bytes);
+    picture(text, &heading, &after, target.size_bytes, scale);
     list(text, &after, &missing, target);
     text.push('\n');
     for new in &plan.made {
@@ -112,9 +156,12 @@ const fn free_space(clearing: Clearing) -> &'static str {
     }
 }
 
-/// Draws a disk to scale, and its cells in several lines where they are too many for one.
-fn picture(text: &mut String, when: &str, rows: &[Row], disk: (u64, SectorSize), scale: u64) {
-    let (size_bytes, sector) = disk;
+fn heading(when: &str, size_bytes: u64, sector: SectorSize) -> String {
+    format!("{when:<6} {} with {sector}-byte sectors", format_size(size_bytes))
+}
+
+/// Draws a disk or a group to scale, and its cells in several lines where they are too many for one.
+fn picture(text: &mut String, heading: &str, rows: &[Row], size_bytes: u64, scale: u64) {
     let columns = u128::from(BAR_COLUMNS).saturating_mul(size_bytes.into()).checked_div(scale.into());
     let columns =
         columns.and_then(|columns| u64::try_from(columns).ok()).unwrap_or(BAR_COLUMNS).max(LEAST_BAR_COLUMNS);
@@ -128,7 +175,7 @@ fn picture(text: &mut String, when: &str, rows: &[Row], disk: (u64, SectorSize),
         drawn = fitting(&cells);
     }
     let note = if drawn.is_none() && !rows.is_empty() { ", not to scale" } else { "" };
-    let _ = writeln!(text, "\n  {when:<6} {} with {sector}-byte sectors{note}", format_size(size_bytes));
+    let _ = writeln!(text, "\n  {heading}{note}");
     if rows.is_empty() {
         let _ = writeln!(text, "  (no partition)");
         return;

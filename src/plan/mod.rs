@@ -5,6 +5,7 @@
 //! more without the code that made it, [`explain`] prints it.
 
 mod capture;
+mod captured;
 mod check;
 mod choice;
 mod deploy;
@@ -12,6 +13,7 @@ mod destination;
 mod document;
 mod existing;
 mod explain;
+mod group;
 mod identity;
 mod keep;
 mod layout;
@@ -29,7 +31,11 @@ mod special;
 mod standard;
 mod step;
 
-pub use capture::{CaptureOptions, CaptureRefusal, DiskCapture, Untrusted, capture, describe};
+pub use capture::{
+    CaptureOptions, CapturePlan, CaptureRefusal, DiskCapture, GroupCapture, GroupFound, Untrusted, capture,
+    describe,
+};
+pub use captured::Captured;
 pub use check::{Fault, check};
 pub use choice::deployed;
 pub use deploy::{
@@ -39,6 +45,7 @@ pub use deploy::{
 pub use destination::{Offered, assign};
 pub use document::{Choices, SchemaFault, export, place_of_volume, read_choices};
 pub use explain::explain;
+pub use group::{GroupPlan, MemberPlan};
 pub use keep::{Made, Stays, Target};
 pub use matching::match_disks;
 pub use refusal::{Part, Refusal, preflight_refusals};

@@ -37,7 +37,7 @@ pub(super) fn volumes(
     plans
 }
 
-fn volume_plan(
+pub(super) fn volume_plan(
     piece: &Piece<'_>,
     volume: &Volume,
     place: ByteRange,
@@ -58,6 +58,7 @@ fn volume_plan(
 pub(super) fn action(content: &Content) -> VolumeAction {
     match content {
         Content::FileSystem(_) | Content::Raw { .. } => VolumeAction::Write,
+        Content::PhysicalVolume(_) => VolumeAction::MakePhysicalVolume,
         Content::Swap(_) => VolumeAction::RecreateSwap,
         Content::LeftOut => VolumeAction::LeaveEmpty,
     }
@@ -103,6 +104,7 @@ fn reason(piece: &Piece<'_>, place: ByteRange, layout: Layout, resize: Option<Re
         Part::Partition(number) => format!("Partition {number}"),
         Part::WholeDisk => "The volume".to_owned(),
         Part::Table => "The table".to_owned(),
+        Part::Logical { .. } => "The logical volume".to_owned(),
     };
     let (old, new) = (format_size(piece.old.length()), format_size(place.length()));
     let size = match piece.sizing {
@@ -130,8 +132,9 @@ fn reason(piece: &Piece<'_>, place: ByteRange, layout: Layout, resize: Option<Re
             format!("{name} has {new} instead of {old}, the least that its content needs")
         }
         Sizing::Shared { .. } => {
+            let whole = if matches!(piece.part, Part::Logical { .. }) { "group" } else { "disk" };
             format!(
-                "{name} has {new} instead of {old}, its share of the disk in proportion to its original size"
+                "{name} has {new} instead of {old}, its share of the {whole} in proportion to its original size"
             )
         }
     };
@@ -155,6 +158,10 @@ pub(super) fn file_system_clause(resize: Option<Resize>, piece: &Piece<'_>, plac
         }
         (None, Some(Content::FileSystem(fs))) if place.length() > piece.old.length() => {
             format!("; its {} file system stays at {}", fs.kind, format_size(fs.size_bytes))
+        }
+        (None, Some(Content::PhysicalVolume(found))) => {
+            let group = found.label.as_deref().unwrap_or_default();
+            format!("; the volumes of the group {group} are laid out in it")
         }
         (None, Some(Content::Swap(_))) => "; it is made anew with the same UUID and label".to_owned(),
         (None, Some(Content::LeftOut)) => "; it stays empty".to_owned(),

@@ -15,6 +15,13 @@ pub enum Part {
     WholeDisk,
     /// The partition table itself.
     Table,
+    /// A logical volume.
+    Logical {
+        /// Number of its group.
+        group: u32,
+        /// Its number within the group.
+        number: u32,
+    },
 }
 
 impl Refusal {
@@ -37,6 +44,7 @@ impl fmt::Display for Part {
             Self::Partition(number) => write!(f, "partition {number}"),
             Self::WholeDisk => f.write_str("the volume that fills the disk"),
             Self::Table => f.write_str("the partition table"),
+            Self::Logical { group, number } => write!(f, "logical volume g{group}-l{number}"),
         }
     }
 }
@@ -423,6 +431,16 @@ pub enum Refusal {
         target: String,
         /// Numbers of the partitions that it made.
         numbers: Vec<u32>,
+    },
+    /// A volume group cannot be deployed.
+    #[error("the volume group g{group} ({name}) cannot be deployed: {reason}")]
+    Group {
+        /// Its number.
+        group: u32,
+        /// Its name.
+        name: String,
+        /// A clause with the way out.
+        reason: String,
     },
     /// The target cannot be written.
     #[error("{target} is read-only; remove its write protection or choose another disk")]

@@ -1,7 +1,7 @@
 //! What lies on a disk before and after a deploy, and what becomes of each partition.
 
 use super::deploy::{DiskPlan, VolumeAction, VolumePlan};
-use crate::schema::{Content, Disk, Layout, MbrRole, Role, Table, Volume};
+use crate::schema::{Content, Disk, Layout, MbrRole, Role, Table, Volume, VolumeGroup};
 use crate::units::{ByteRange, Lba, MIB, RangeSet, SectorSize};
 use std::cmp::Ordering;
 
@@ -166,6 +166,23 @@ pub(super) fn free(rows: &[Row], size_bytes: u64) -> Vec<ByteRange> {
     let gaps = taken.gaps(ByteRange::new(0, size_bytes));
     // In front of the first one is the table, and a boot loader perhaps.
     gaps.iter().filter(|gap| gap.start() > 0 && gap.length() >= LEAST_FREE_BYTES).collect()
+}
+
+/// The volumes of a group, one behind the other, compared with those of before.
+pub(super) fn logical(group: &VolumeGroup, before: &[Row]) -> Vec<Row> {
+    let mut behind = 0u64;
+    let mut rows = Vec::new();
+    for (number, volume) in (1u32..).zip(group.volumes()) {
+        let start = behind;
+        behind = behind.saturating_add(volume.size_bytes);
+        let place = ByteRange::new(start, behind);
+        let old = before.iter().find(|row| row.number == Some(number)).map(|row| row.place);
+        // Where its extents lie is nothing to a person.
+        let change = old
+            .map(|old| Change::Written { size: place.length().cmp(&old.length()), place: Ordering::Equal });
+        rows.push(Row { number: Some(number), place, content: content(volume), change, before: old });
+    }
+    rows
 }
 
 /// The partition that a volume is; `Some(None)` is the whole disk.

@@ -21,7 +21,7 @@ pub(super) fn judge(volume: &Volume, special: Option<Special>, from: SectorSize,
         return Verdict::Fine;
     }
     match (&volume.content, special) {
-        (Content::LeftOut | Content::Swap(_), _) => Verdict::Fine,
+        (Content::LeftOut | Content::Swap(_) | Content::PhysicalVolume(_), _) => Verdict::Fine,
         // Windows leaves its reserved partition empty.
         (Content::Raw { file_system: None, .. }, Some(Special::MicrosoftReserved)) => Verdict::Fine,
         (Content::Raw { file_system: None, .. }, Some(boot @ (Special::BiosBoot | Special::PowerPcBoot))) => {

@@ -1,5 +1,6 @@
 //! Which partitions keep their size, and why; which share what is left, and how small they can be.
 
+use super::refusal::Refusal;
 use super::special::Special;
 use crate::schema::{Content, FileSystem, FileSystemKind, State, Volume, WantedSize};
 use crate::units::{GIB, MIB};
@@ -48,7 +49,13 @@ pub(super) enum Unwanted {
 /// what a partition's type or its small size would decide is what the person changes.
 pub(super) fn wanted(size: WantedSize, volume: &Volume) -> Result<Sizing, Unwanted> {
     if size == WantedSize::Keep || size == WantedSize::Bytes(volume.size_bytes) {
-        return Ok(Sizing::Fixed(Why::Wanted));
+        return match of_content(Some(volume)) {
+            // Its logical volumes are to have more than it had.
+            Sizing::Shared { minimum_bytes } if minimum_bytes > volume.size_bytes => {
+                Err(Unwanted::Below { minimum_bytes })
+            }
+            _ => Ok(Sizing::Fixed(Why::Wanted)),
+        };
     }
     let minimum_bytes = match of_content(Some(volume)) {
         Sizing::Shared { minimum_bytes } => minimum_bytes,
@@ -63,6 +70,22 @@ pub(super) fn wanted(size: WantedSize, volume: &Volume) -> Result<Sizing, Unwant
     }
 }
 
+/// The same, with a refusal that names the volume.
+pub(super) fn granted(size: WantedSize, volume: &Volume) -> Result<Sizing, Refusal> {
+    let name = || volume.name.clone();
+    wanted(size, volume).map_err(|unwanted| match unwanted {
+        Unwanted::Stays(why) => Refusal::Stays { volume: name(), reason: why.to_string() },
+        Unwanted::Below { minimum_bytes } => {
+            let wanted_bytes = match size {
+                WantedSize::Bytes(bytes) => bytes,
+                WantedSize::Keep => volume.size_bytes,
+                WantedSize::Share | WantedSize::Percent(_) => 0,
+            };
+            Refusal::BelowMinimum { volume: name(), minimum_bytes, wanted_bytes }
+        }
+    })
+}
+
 /// Why a size is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Why {
@@ -73,6 +96,7 @@ pub(super) enum Why {
     NotClean(State),
     NotCaptured,
     Small,
+    SmallLogical,
     Container,
     Wanted,
 }
@@ -89,6 +113,7 @@ impl fmt::Display for Why {
             Self::NotClean(state) => write!(f, "its file system was {state} when it was captured"),
             Self::NotCaptured => f.write_str("its content was not captured"),
             Self::Small => f.write_str("partitions below 5 GiB do"),
+            Self::SmallLogical => f.write_str("logical volumes below 5 GiB do"),
             Self::Wanted => f.write_str("that was asked for"),
             Self::Container => f.write_str("it holds no logical partition"),
         }
@@ -113,6 +138,7 @@ pub(super) fn of_content(volume: Option<&Volume>) -> Sizing {
         Content::Swap(_) => Sizing::Fixed(Why::Swap),
         Content::LeftOut => Sizing::Fixed(Why::NotCaptured),
         Content::Raw { file_system, .. } => Sizing::Fixed(Why::Raw(file_system.as_ref().map(|fs| fs.kind))),
+        Content::PhysicalVolume(fs) => Sizing::Shared { minimum_bytes: fs.minimum_bytes },
         Content::FileSystem(fs) if !grows(fs.kind) => Sizing::Fixed(Why::NoTool(fs.kind)),
         Content::FileSystem(fs) if fs.state != State::Clean => Sizing::Fixed(Why::NotClean(fs.state)),
         Content::FileSystem(_) => Sizing::Shared { minimum_bytes: minimum_bytes(volume) },
@@ -139,6 +165,9 @@ pub(super) fn least(sizing: Sizing, volume: Option<&Volume>) -> String {
     match (sizing, volume.and_then(|volume| volume.content.file_system())) {
         (Sizing::Fixed(why), _) => why.to_string(),
         (Sizing::Chosen { .. }, _) => "that was asked for".to_owned(),
+        (_, Some(fs)) if fs.kind == FileSystemKind::LvmPhysicalVolume => {
+            "its logical volumes need that much".to_owned()
+        }
         (_, Some(fs)) if shrinks(fs.kind) && fs.minimum_bytes >= fs.size_bytes => {
             format!("its {} file system cannot be made smaller", fs.kind)
         }

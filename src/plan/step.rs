@@ -25,6 +25,15 @@ pub enum Step {
     },
     /// Put boot files in place, so that a firmware starts the system on a volume.
     BootFiles(BootFiles),
+    /// Take LVM's list of devices away: it names the disk that was captured, and LVM would use no other.
+    ForgetDevices {
+        /// Path of the target that the volume, or the first physical volume of its group, is on.
+        target: String,
+        /// Name of a volume that may hold a system.
+        volume: String,
+        /// Its file system.
+        kind: FileSystemKind,
+    },
 }
 
 /// Boot files for a system.
@@ -121,6 +130,7 @@ impl Step {
         match self {
             Self::MakeFileSystem { partition, .. } => format!("new partition {partition}").into(),
             Self::BootFiles(files) => files.volume.as_str().into(),
+            Self::ForgetDevices { volume, .. } => volume.as_str().into(),
         }
     }
 
@@ -145,6 +155,19 @@ impl Step {
                 };
                 of_its_own && disk.volumes.iter().any(|planned| planned.volume == files.volume)
             }),
+            Self::ForgetDevices { target, volume, .. } => {
+                let on_target =
+                    |disk: usize| plan.disks.get(disk).is_some_and(|disk| disk.target.path == *target);
+                let of_disks = (0..plan.disks.len()).filter(|disk| on_target(*disk));
+                let mut planned =
+                    of_disks.filter_map(|disk| plan.disks.get(disk)).flat_map(|disk| &disk.volumes);
+                let groups = plan
+                    .groups
+                    .iter()
+                    .filter(|group| group.members.first().is_some_and(|member| on_target(member.disk)));
+                planned.any(|planned| planned.volume == *volume)
+                    || groups.flat_map(|group| &group.volumes).any(|planned| planned.volume == *volume)
+            }
         }
     }
 }
@@ -155,6 +178,7 @@ impl fmt::Display for Step {
         match self {
             Self::MakeFileSystem { content, .. } => write!(f, "{content}"),
             Self::BootFiles(files) => write!(f, "boot files for {}", files.firmware),
+            Self::ForgetDevices { .. } => f.write_str("the list of devices of LVM"),
         }
     }
 }

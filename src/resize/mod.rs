@@ -33,12 +33,26 @@ pub trait Resizer: Send + Sync {
     /// where nothing is. Asked before a deploy writes anything.
     fn missing(&self, change: Change, kind: FileSystemKind, on: &MachineDisk) -> Option<String>;
 
+    /// The same for a volume that is no stretch of a device ([`Resizer::grow_shown`]).
+    fn missing_shown(&self, change: Change, kind: FileSystemKind, on: &MachineDisk) -> Option<String>;
+
     /// Grows the file system in `place` to fill it. Everything written there before is seen, and everything
     /// is flushed to the disk when this returns. Not a byte outside `place` is changed.
     ///
     /// # Errors
     /// Where the file system did not grow. It may then be damaged: the volume is not to be used.
     fn grow(&self, disk: &MachineDisk, place: ByteRange, kind: FileSystemKind) -> Result<(), ResizeError>;
+
+    /// The same for a volume that is no stretch of a device: `volume` shows it, and `disk` describes it.
+    ///
+    /// # Errors
+    /// As [`Resizer::grow`], with the first error of `volume` where it had one.
+    fn grow_shown(
+        &self,
+        volume: &dyn WriteAt,
+        disk: &MachineDisk,
+        kind: FileSystemKind,
+    ) -> Result<(), ResizeError>;
 
     /// Shrinks the file system on `volume`, which shows it at its old size, so that it ends in the first bytes of
     /// it: as many as `place` has. Those bytes are `place` of `disk`; what is behind them is forgotten afterwards.

@@ -5,7 +5,7 @@ use super::preflight::Prepared;
 use crate::blockio::WriteAt;
 use crate::filesystem;
 use crate::partition::{Piece, PieceRole};
-use crate::plan::{DiskPlan, Stays, VolumePlan};
+use crate::plan::{DiskPlan, Stays, VolumeAction, VolumePlan};
 use crate::schema::Volume;
 use crate::units::{ByteRange, MIB, RangeSet};
 use std::borrow::Cow;
@@ -51,7 +51,11 @@ pub(super) fn clear_what_can_be(
     let whole = ByteRange::new(0, target.size_bytes());
     let cleared: RangeSet = match disk.stays {
         Stays::Table { .. } => disk.volumes.iter().flat_map(|volume| ends(volume.place)).collect(),
-        Stays::Nothing | Stays::Partitions { .. } => ends(whole).into_iter().collect(),
+        // A label of LVM is found without a table by those who look at the right place.
+        Stays::Nothing | Stays::Partitions { .. } => {
+            let labelled = disk.volumes.iter().filter(|v| v.action == VolumeAction::MakePhysicalVolume);
+            ends(whole).into_iter().chain(labelled.flat_map(|volume| ends(volume.place))).collect()
+        }
     };
     for range in cleared.iter().flat_map(|range| untouched.gaps(range).ranges().to_vec()) {
         if target.write_zeros(range).is_err() {
@@ -76,7 +80,7 @@ fn clear_by_piece(target: &dyn WriteAt, range: ByteRange) -> io::Result<()> {
 }
 
 /// The first and the last MiB of a disk or a partition.
-fn ends(of: ByteRange) -> [ByteRange; 2] {
+pub(super) fn ends(of: ByteRange) -> [ByteRange; 2] {
     let first = ByteRange::new(of.start(), of.start().saturating_add(MIB).min(of.end()));
     [first, ByteRange::new(of.end().saturating_sub(MIB).max(first.end()), of.end())]
 }
@@ -139,11 +143,10 @@ pub(super) fn swap_header(captured: &Volume, planned: &VolumePlan) -> Result<Vec
 /// Writes a swap header.
 pub(super) fn write_swap(
     prepared: &Prepared<'_>,
-    disk: &DiskPlan,
     planned: &VolumePlan,
     target: &dyn WriteAt,
 ) -> Result<(), Error> {
-    let header = swap_header(prepared.captured(disk, planned)?, planned)?;
+    let header = swap_header(prepared.captured(planned)?, planned)?;
     target.write_at(planned.place.start(), &header).map_err(|source| Error::Write {
         what: format!("writing the swap header of {}", planned.volume),
         range: planned.place,

@@ -1,7 +1,7 @@
 //! Why a deploy failed, and whether the target was changed by then.
 
 use crate::customize::CustomizeError;
-use crate::filesystem;
+use crate::filesystem::{self, lvm};
 use crate::image::{ChunkError, StoreError};
 use crate::partition;
 use crate::plan::{Fault, Stays};
@@ -62,6 +62,9 @@ pub enum Error {
         /// The cause.
         source: filesystem::Error,
     },
+    /// A volume group cannot be described on the targets.
+    #[error(transparent)]
+    Group(#[from] lvm::WriteError),
     /// A program or a privilege is missing.
     #[error("{volume} is to be resized: {missing}")]
     Missing {

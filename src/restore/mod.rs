@@ -5,6 +5,7 @@
 //! - Nothing is written before everything that can be known beforehand is checked: the plan, the indexes,
 //!   the used maps, the presence of every chunk, the tools that are needed, the bytes of the new table.
 //! - Every chunk is verified before one byte of it is written.
+//! - Volume groups are described when all of their volumes are written and resized, each label after its metadata.
 //! - The table is written after everything else, sector 0 last. Until then the disk is plainly
 //!   unbootable, and after a failure it is made so again.
 //! - What the plan keeps of the target is behind a guard that lets no write through. A kept partition can be
@@ -14,6 +15,7 @@ mod clear;
 mod commit;
 mod customize;
 mod error;
+mod groups;
 mod guard;
 mod preflight;
 mod shrink;
@@ -24,14 +26,17 @@ pub use preflight::{Prepared, prepare};
 
 use crate::blockio::WriteAt;
 use crate::customize::Customizer;
+use crate::machine::MachineDisk;
 use crate::partition::{self, Trust};
 use crate::plan::{DiskPlan, Resize, VolumeAction, VolumePlan};
 use crate::progress::{Event, Monitor, Phase};
 use crate::resize::{Change, Resizer};
 use crate::units::ByteRange;
+use groups::Logical;
 use guard::Guarded;
 use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicU64;
+use volume::Site;
 
 /// What is needed to carry out a plan, apart from the plan.
 pub struct Surroundings<'a> {
@@ -124,6 +129,7 @@ fn carry_out(
     around: &Surroundings<'_>,
     begun: &mut usize,
 ) -> Result<Vec<String>, Error> {
+    let groups = groups::open(prepared.plan, targets)?;
     for (disk, target) in prepared.plan.disks.iter().zip(targets) {
         if around.monitor.cancelled() {
             return Err(Error::Cancelled);
@@ -133,14 +139,19 @@ fn carry_out(
     }
     start(Phase::Write, Some(totals.total_bytes), around.monitor);
     for (disk, target) in prepared.plan.disks.iter().zip(targets) {
-        write_volumes(prepared, disk, *target, totals, around)?;
+        let site = Site::on_disk(disk, *target);
+        disk.volumes.iter().try_for_each(|planned| write_volume(prepared, planned, site, totals, around))?;
     }
+    for logical in &groups {
+        logical.clear()?;
+        write_volume(prepared, logical.planned, logical.site(), totals, around)?;
+    }
+    flush(targets, "flushing the volumes")?;
     finish(Phase::Write, around.monitor);
-    for (disk, target) in prepared.plan.disks.iter().zip(targets) {
-        resize(prepared, disk, *target, around)?;
-    }
+    resize(prepared, targets, &groups, around)?;
     let taken = customize::customize(prepared, targets, around)?;
     start(Phase::Commit, None, around.monitor);
+    groups::describe(prepared, targets)?;
     for (disk, target) in prepared.plan.disks.iter().zip(targets) {
         let mut codes = taken.iter().filter_map(|taken| taken.boot_code.as_ref());
         let mine = codes.rfind(|code| code.target == disk.target.path);
@@ -167,44 +178,50 @@ fn abandon(prepared: &Prepared<'_>, begun: &[&dyn WriteAt], error: Error) -> Fai
     Failure::after(error, left, not_cleared)
 }
 
-fn write_volumes(
+fn write_volume(
     prepared: &Prepared<'_>,
-    disk: &DiskPlan,
-    target: &dyn WriteAt,
+    planned: &VolumePlan,
+    site: Site<'_>,
     totals: &Totals,
     around: &Surroundings<'_>,
 ) -> Result<(), Error> {
-    for planned in &disk.volumes {
-        match planned.action {
-            VolumeAction::Write => volume::write(prepared, disk, planned, None, target, totals, around)?,
-            VolumeAction::WriteGap { gap } => {
-                volume::write(prepared, disk, planned, Some(gap), target, totals, around)?;
-            }
-            VolumeAction::RecreateSwap => commit::write_swap(prepared, disk, planned, target)?,
-            VolumeAction::LeaveEmpty => {}
-        }
+    match planned.action {
+        VolumeAction::Write => volume::write(prepared, site, planned, None, totals, around),
+        VolumeAction::WriteGap { gap } => volume::write(prepared, site, planned, Some(gap), totals, around),
+        VolumeAction::RecreateSwap => commit::write_swap(prepared, planned, site.target),
+        VolumeAction::MakePhysicalVolume | VolumeAction::LeaveEmpty => Ok(()),
     }
-    let whole = ByteRange::new(0, target.size_bytes());
-    target.flush().map_err(|source| Error::Write {
-        what: "flushing the volumes".into(),
-        range: whole,
-        source,
+}
+
+fn flush(targets: &[&dyn WriteAt], what: &str) -> Result<(), Error> {
+    targets.iter().try_for_each(|target| {
+        let range = ByteRange::new(0, target.size_bytes());
+        target.flush().map_err(|source| Error::Write { what: what.into(), range, source })
     })
 }
 
+/// Grows and shrinks the file systems whose volumes have another size.
 fn resize(
     prepared: &Prepared<'_>,
-    disk: &DiskPlan,
-    target: &dyn WriteAt,
+    targets: &[&dyn WriteAt],
+    groups: &[Logical<'_>],
     around: &Surroundings<'_>,
 ) -> Result<(), Error> {
-    let planned: Vec<(&VolumePlan, Resize)> =
-        disk.volumes.iter().filter_map(|volume| volume.resize.map(|resize| (volume, resize))).collect();
+    let of_disks =
+        prepared.plan.disks.iter().zip(targets).flat_map(|(disk, target)| {
+            disk.volumes.iter().map(|volume| (volume, &disk.target, *target, false))
+        });
+    let of_groups =
+        groups.iter().map(|logical| (logical.planned, &logical.disk, logical.site().target, true));
+    let planned: Vec<(&VolumePlan, Resize, &MachineDisk, &dyn WriteAt, bool)> = of_disks
+        .chain(of_groups)
+        .filter_map(|(volume, disk, target, mapped)| Some((volume, volume.resize?, disk, target, mapped)))
+        .collect();
     if planned.is_empty() {
         return Ok(());
     }
     start(Phase::Resize, None, around.monitor);
-    for (volume, resize) in planned {
+    for (volume, resize, disk, target, mapped) in planned {
         if around.monitor.cancelled() {
             return Err(Error::Cancelled);
         }
@@ -218,20 +235,22 @@ fn resize(
             content: format!("{change} {kind}"),
             total_bytes: to_bytes,
         });
-        match change {
-            Change::Grow => around.resizer.grow(&disk.target, volume.place, kind).map_err(|source| {
-                Error::Resize { change, volume: volume.volume.clone(), source: Box::new(source) }
-            })?,
-            Change::Shrink => shrink::shrink(prepared, disk, volume, kind, target, around)?,
-        }
+        let grown = match change {
+            Change::Shrink => {
+                shrink::shrink(prepared, disk, volume, kind, target, around)?;
+                Ok(())
+            }
+            Change::Grow if mapped => around.resizer.grow_shown(target, disk, kind),
+            Change::Grow => around.resizer.grow(disk, volume.place, kind),
+        };
+        grown.map_err(|source| Error::Resize {
+            change,
+            volume: volume.volume.clone(),
+            source: Box::new(source),
+        })?;
         around.monitor.event(Event::VolumeFinished { phase: Phase::Resize, volume: volume.volume.clone() });
     }
-    let whole = ByteRange::new(0, target.size_bytes());
-    target.flush().map_err(|source| Error::Write {
-        what: "flushing the volumes of a new size".into(),
-        range: whole,
-        source,
-    })?;
+    flush(targets, "flushing the volumes of a new size")?;
     finish(Phase::Resize, around.monitor);
     Ok(())
 }

@@ -1,12 +1,13 @@
 //! Everything that can be known before the first write.
 
-use super::{Error, commit};
+use super::{Error, commit, groups};
 use crate::customize::Customizer;
+use crate::filesystem::lvm;
 use crate::image::{ChunkId, ImageVersion, Index, Manifest, Store};
 use crate::partition::{self, Piece};
 use crate::plan::{self, DeployPlan, DiskPlan, Resize, Stays, VolumeAction, VolumePlan};
 use crate::resize::{Change, Resizer};
-use crate::schema::{self, Disk, Table};
+use crate::schema::{self, FileSystemKind, Table};
 use crate::units::{ByteRange, RangeSet};
 
 /// A plan that was found sound, with what is needed to carry it out.
@@ -16,6 +17,8 @@ pub struct Prepared<'a> {
     pub(super) store: &'a dyn Store,
     pub(super) version: ImageVersion,
     tables: Vec<Tables>,
+    /// For each group of the plan and each of its physical volumes, what describes the group.
+    descriptions: Vec<Vec<Vec<lvm::Piece>>>,
     total_bytes: u64,
 }
 
@@ -49,10 +52,10 @@ pub fn prepare<'a>(
     resizer: &dyn Resizer,
     customizer: &dyn Customizer,
 ) -> Result<Prepared<'a>, Error> {
-    plan::check(plan, &manifest.disks).map_err(Error::Plan)?;
+    plan::check(plan, manifest).map_err(Error::Plan)?;
     let mut tables = Vec::new();
     for disk in &plan.disks {
-        check_tools(disk, resizer)?;
+        check_tools(&disk.volumes, |change, kind, _| resizer.missing(change, kind, &disk.target))?;
         tables.push(encode_tables(disk)?);
     }
     for step in &plan.steps {
@@ -61,17 +64,24 @@ pub fn prepare<'a>(
             return Err(Error::MissingForStep { volume, step, missing });
         }
     }
-    let mut prepared = Prepared { plan, manifest, store, version, tables, total_bytes: 0 };
-    for disk in &plan.disks {
-        for volume in &disk.volumes {
-            let captured = prepared.captured(disk, volume)?;
-            if volume.action == VolumeAction::RecreateSwap {
-                commit::swap_header(captured, volume)?;
-            }
-            if let Some(scope) = scope(volume) {
-                let bytes = prepared.check_data(volume, scope)?;
-                prepared.total_bytes = prepared.total_bytes.saturating_add(bytes);
-            }
+    let mut descriptions = Vec::new();
+    for group in &plan.groups {
+        check_tools(&group.volumes, |change, kind, volume| {
+            resizer.missing_shown(change, kind, &groups::as_disk(plan, group, volume))
+        })?;
+        let sizes: Vec<u64> = group.members.iter().map(|member| member.place.length()).collect();
+        descriptions.push(lvm::pieces(&group.group, &sizes)?);
+    }
+    let mut prepared = Prepared { plan, manifest, store, version, tables, descriptions, total_bytes: 0 };
+    let of_disks = plan.disks.iter().flat_map(|disk| &disk.volumes);
+    for volume in of_disks.chain(plan.groups.iter().flat_map(|group| &group.volumes)) {
+        let captured = prepared.captured(volume)?;
+        if volume.action == VolumeAction::RecreateSwap {
+            commit::swap_header(captured, volume)?;
+        }
+        if let Some(scope) = scope(volume) {
+            let bytes = prepared.check_data(volume, scope)?;
+            prepared.total_bytes = prepared.total_bytes.saturating_add(bytes);
         }
     }
     Ok(prepared)
@@ -91,14 +101,17 @@ fn encode_tables(disk: &DiskPlan) -> Result<Tables, Error> {
     })
 }
 
-fn check_tools(disk: &DiskPlan, resizer: &dyn Resizer) -> Result<(), Error> {
-    for volume in &disk.volumes {
+fn check_tools(
+    volumes: &[VolumePlan],
+    missing: impl Fn(Change, FileSystemKind, &VolumePlan) -> Option<String>,
+) -> Result<(), Error> {
+    for volume in volumes {
         let (change, kind) = match volume.resize {
             Some(Resize::Grow { kind, .. }) => (Change::Grow, kind),
             Some(Resize::Shrink { kind, .. }) => (Change::Shrink, kind),
             None => continue,
         };
-        if let Some(missing) = resizer.missing(change, kind, &disk.target) {
+        if let Some(missing) = missing(change, kind, volume) {
             return Err(Error::Missing { volume: volume.volume.clone(), missing });
         }
     }
@@ -110,7 +123,7 @@ pub(super) fn scope(volume: &VolumePlan) -> Option<ByteRange> {
     match volume.action {
         VolumeAction::Write => Some(ByteRange::new(0, u64::MAX)),
         VolumeAction::WriteGap { gap } => Some(gap),
-        VolumeAction::RecreateSwap | VolumeAction::LeaveEmpty => None,
+        VolumeAction::MakePhysicalVolume | VolumeAction::RecreateSwap | VolumeAction::LeaveEmpty => None,
     }
 }
 
@@ -135,13 +148,14 @@ impl Prepared<'_> {
         position.and_then(|position| self.tables.get(position))
     }
 
+    /// What describes the groups on the targets, for each group of the plan and each of its physical volumes.
+    pub(super) fn descriptions(&self) -> &[Vec<Vec<lvm::Piece>>] {
+        &self.descriptions
+    }
+
     /// The captured volume that a plan names.
-    pub(super) fn captured(&self, disk: &DiskPlan, volume: &VolumePlan) -> Result<&schema::Volume, Error> {
-        let of_disk = |captured: &&Disk| captured.number == disk.source_number;
-        let found =
-            self.manifest.disks.iter().find(of_disk).and_then(|captured| {
-                captured.volumes.iter().find(|candidate| candidate.name == volume.volume)
-            });
+    pub(super) fn captured(&self, volume: &VolumePlan) -> Result<&schema::Volume, Error> {
+        let found = self.manifest.volumes().find(|candidate| candidate.name == volume.volume);
         found.ok_or_else(|| not_stored(volume))
     }
 

@@ -14,7 +14,8 @@ use super::{Error, Surroundings};
 use crate::blockio::{Joined, Overlay, ReadAt, Window, WriteAt};
 use crate::filesystem;
 use crate::image::StoredContent;
-use crate::plan::{DiskPlan, VolumePlan};
+use crate::machine::MachineDisk;
+use crate::plan::VolumePlan;
 use crate::progress::Monitor;
 use crate::resize::Change;
 use crate::schema::{FileSystemKind, State};
@@ -28,7 +29,7 @@ const KEPT_BYTES: u64 = filesystem::MOST_WRITTEN_BEHIND_BYTES.saturating_add(64 
 /// Shrinks the file system of a volume whose lower part is written.
 pub(super) fn shrink(
     prepared: &Prepared<'_>,
-    disk: &DiskPlan,
+    on: &MachineDisk,
     planned: &VolumePlan,
     kind: FileSystemKind,
     target: &dyn WriteAt,
@@ -39,14 +40,14 @@ pub(super) fn shrink(
         range: planned.place,
         source,
     };
-    let captured_bytes = prepared.captured(disk, planned)?.size_bytes;
+    let captured_bytes = prepared.captured(planned)?.size_bytes;
     let data = prepared.load(planned)?;
     let stored = StoredContent::new(prepared.store, &data.index, &data.used);
     let above = ByteRange::new(planned.place.length(), captured_bytes);
     let low = Window::new(target, planned.place).map_err(failed)?;
     let high = Window::new(Overlay::new(stored, KEPT_BYTES, None), above).map_err(failed)?;
     let volume = Stoppable { disk: Joined::new(low, high), monitor: around.monitor };
-    around.resizer.shrink(&volume, &disk.target, planned.place, kind).map_err(|source| {
+    around.resizer.shrink(&volume, on, planned.place, kind).map_err(|source| {
         let volume = planned.volume.clone();
         Error::Resize { change: Change::Shrink, volume, source: Box::new(source) }
     })?;

@@ -41,17 +41,41 @@ struct Shared<'a> {
     zeros: Mutex<HashMap<u64, ChunkId>>,
 }
 
+/// Where a volume is written to, and how.
+#[derive(Clone, Copy)]
+pub(super) struct Site<'a> {
+    /// The disk, or the logical volume as a disk.
+    pub target: &'a dyn WriteAt,
+    /// Size of its sectors.
+    pub sector: SectorSize,
+    /// True where the partition stands in a table already.
+    pub in_a_table: bool,
+    /// True where free space is overwritten with the volume.
+    pub zero_free_space: bool,
+}
+
+impl<'a> Site<'a> {
+    /// A place on a disk.
+    pub(super) fn on_disk(disk: &DiskPlan, target: &'a dyn WriteAt) -> Self {
+        Self {
+            target,
+            sector: disk.target.logical_sector_bytes,
+            in_a_table: matches!(disk.stays, Stays::Table { .. }),
+            zero_free_space: disk.free_space == Clearing::Zero,
+        }
+    }
+}
+
 /// Writes one volume; of a boot area only `gap`, at the offsets it was captured from.
 pub(super) fn write(
     prepared: &Prepared<'_>,
-    disk: &DiskPlan,
+    site: Site<'_>,
     planned: &VolumePlan,
     gap: Option<ByteRange>,
-    target: &dyn WriteAt,
     totals: &Totals,
     around: &Surroundings<'_>,
 ) -> Result<(), Error> {
-    let captured = prepared.captured(disk, planned)?;
+    let captured = prepared.captured(planned)?;
     let data = prepared.load(planned)?;
     // What lies behind the end of a smaller place is moved there when the file system is shrunk.
     let written_bytes = captured.size_bytes.min(planned.place.length());
@@ -63,17 +87,16 @@ pub(super) fn write(
         total_bytes: data.used.within(scope).map(ByteRange::length).sum(),
     });
     let origin = if gap.is_some() { 0 } else { planned.place.start() };
-    let in_a_table = matches!(disk.stays, Stays::Table { .. });
     let shared = Shared {
         prepared,
         name: &planned.volume,
         data: &data,
         scope,
         origin,
-        head_end: if in_a_table { origin.saturating_add(HEAD_BYTES) } else { HEAD_BYTES },
-        zero_free_space: disk.free_space == Clearing::Zero,
+        head_end: if site.in_a_table { origin.saturating_add(HEAD_BYTES) } else { HEAD_BYTES },
+        zero_free_space: site.zero_free_space,
         place: gap.unwrap_or(planned.place),
-        target,
+        target: site.target,
         totals,
         around,
         head: Mutex::default(),
@@ -88,7 +111,7 @@ pub(super) fn write(
     shared.zero_tail()?;
     shared.write_head()?;
     if captured.content.file_system().is_some_and(|found| found.kind == FileSystemKind::Ntfs) {
-        shared.copy_boot_sector(captured.size_bytes, disk.target.logical_sector_bytes)?;
+        shared.copy_boot_sector(captured.size_bytes, site.sector)?;
     }
     around.monitor.event(Event::VolumeFinished { phase: Phase::Write, volume: planned.volume.clone() });
     Ok(())

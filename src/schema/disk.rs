@@ -32,7 +32,7 @@ pub struct Disk {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Volume {
-    /// Name within the image, the stem of its files: `d0-p2`, `d0-boot`, `d0-disk`.
+    /// Name within the image, the stem of its files: `d0-p2`, `d0-boot`, `d0-disk`, `g0-l1`.
     pub name: String,
     /// What stretch it is.
     pub role: Role,
@@ -58,6 +58,13 @@ pub enum Role {
     BootArea,
     /// The whole of a disk that has no table.
     WholeDisk,
+    /// A logical volume of a volume group; its first byte is counted from its own start.
+    Logical {
+        /// Number of the group within the image.
+        group: u32,
+        /// Its number within the group, from 1.
+        number: u32,
+    },
 }
 
 /// What a volume holds and how it is captured.
@@ -73,6 +80,8 @@ pub enum Content {
         /// What was recognised, where something was.
         file_system: Option<FileSystem>,
     },
+    /// A physical volume of a group whose logical volumes are captured one by one: recreated with the group.
+    PhysicalVolume(FileSystem),
     /// Swap space: recreated with its UUID and label, not stored.
     Swap(FileSystem),
     /// Not captured, because the person who captured left it out.
@@ -84,7 +93,9 @@ impl Content {
     #[must_use]
     pub fn file_system(&self) -> Option<&FileSystem> {
         match self {
-            Self::FileSystem(file_system) | Self::Swap(file_system) => Some(file_system),
+            Self::FileSystem(file_system) | Self::Swap(file_system) | Self::PhysicalVolume(file_system) => {
+                Some(file_system)
+            }
             Self::Raw { file_system, .. } => file_system.as_ref(),
             Self::LeftOut => None,
         }
@@ -93,7 +104,9 @@ impl Content {
     /// The same, to be changed.
     pub fn file_system_mut(&mut self) -> Option<&mut FileSystem> {
         match self {
-            Self::FileSystem(file_system) | Self::Swap(file_system) => Some(file_system),
+            Self::FileSystem(file_system) | Self::Swap(file_system) | Self::PhysicalVolume(file_system) => {
+                Some(file_system)
+            }
             Self::Raw { file_system, .. } => file_system.as_mut(),
             Self::LeftOut => None,
         }

@@ -36,6 +36,36 @@ pub struct DeploySchema {
     pub expand: bool,
     /// Every disk of the image.
     pub disks: Vec<DiskChoice>,
+    /// Volume groups of the image; those of which nothing is said follow the rules.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volume_groups: Vec<GroupChoice>,
+}
+
+/// What is to be done with one volume group of the image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupChoice {
+    /// Its number within the image.
+    pub group: u32,
+    /// For the reader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
+    /// Its logical volumes; those of which nothing is said follow the rules.
+    pub volumes: Vec<LogicalChoice>,
+}
+
+/// What is to be done with one logical volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogicalChoice {
+    /// Name of the volume in the image.
+    pub volume: String,
+    /// For the reader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
+    /// How large it is to be, as in [`PartitionChoice`]; a percentage is one of the group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<String>,
 }
 
 /// What is to be done with one disk of the image.

@@ -6,6 +6,7 @@
 mod disk;
 mod document;
 mod file_system;
+mod group;
 mod keep;
 mod options;
 mod table;
@@ -13,9 +14,14 @@ mod wish;
 
 pub use disk::{Content, Disk, Role, Volume};
 pub use document::{
-    DEPLOY_SCHEMA_FORMAT, DeploySchema, Destination, DiskChoice, NamedTarget, PartitionChoice,
+    DEPLOY_SCHEMA_FORMAT, DeploySchema, Destination, DiskChoice, GroupChoice, LogicalChoice, NamedTarget,
+    PartitionChoice,
 };
 pub use file_system::{FileSystem, FileSystemKind, State};
+pub use group::{
+    LogicalVolume, Mapping, PhysicalVolume, Segment, Stripe, VolumeGroup, is_lvm_name, is_lvm_uuid,
+    is_lvm_word,
+};
 pub use keep::{ChosenVolume, Keep, KeptPartition, ParseKeepError};
 pub use options::{
     Compression, Firmware, FreeSpace, Layout, OnReadError, ParseCompressionError, StandardChoice, WhenDirty,

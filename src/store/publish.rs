@@ -90,9 +90,8 @@ impl Directory {
         }
         let used =
             UsedMap::decode(&used_bytes).map_err(|error| corrupt(&stored.used.name, error.to_string()))?;
-        let volumes = manifest.disks.iter().flat_map(|disk| &disk.volumes);
         let size =
-            volumes.filter(|volume| volume.name == stored.volume).map(|volume| volume.size_bytes).next();
+            manifest.volumes().find(|volume| volume.name == stored.volume).map(|volume| volume.size_bytes);
         let sizes = [index.volume_bytes(), used.volume_bytes];
         if size.is_none_or(|size| sizes.iter().any(|other| *other != size)) {
             let fact = format!("it describes {} bytes, the manifest {size:?}", index.volume_bytes());

@@ -228,6 +228,12 @@ impl Resizer for Marker<'_> {
     fn missing(&self, _: Change, _: FileSystemKind, _: &MachineDisk) -> Option<String> {
         None
     }
+    fn missing_shown(&self, _: Change, _: FileSystemKind, _: &MachineDisk) -> Option<String> {
+        None
+    }
+    fn grow_shown(&self, _: &dyn WriteAt, _: &MachineDisk, _: FileSystemKind) -> Result<(), ResizeError> {
+        panic!("no logical volume here grows")
+    }
     fn grow(&self, disk: &MachineDisk, place: ByteRange, _: FileSystemKind) -> Result<(), ResizeError> {
         let failed = |source| ResizeError::Io { doing: "growing".to_owned(), source };
         let number = self.plan.disks.iter().position(|plan| plan.target.path == disk.path).unwrap();
@@ -274,7 +280,7 @@ fn written(volume: &VolumePlan) -> Option<ByteRange> {
         VolumeAction::Write => Some(ByteRange::new(0, u64::MAX)),
         VolumeAction::WriteGap { gap } => Some(gap),
         VolumeAction::RecreateSwap => Some(ByteRange::new(0, 4096)),
-        VolumeAction::LeaveEmpty => None,
+        VolumeAction::MakePhysicalVolume | VolumeAction::LeaveEmpty => None,
     }
 }
 

@@ -8,7 +8,7 @@ use remint::capture::{self, Options, Report};
 use remint::image::{ImageVersion, Manifest, Store};
 use remint::inspect::{self, DiskFacts};
 use remint::partition::Trust;
-use remint::plan::{self, CaptureOptions, CaptureRefusal, DiskCapture};
+use remint::plan::{self, CaptureOptions, CapturePlan, CaptureRefusal};
 use remint::progress::{Monitor, Silent};
 use remint::schema::{Compression, Disk, OnReadError};
 use remint::units::{ByteRange, RangeSet, SectorSize};
@@ -42,7 +42,7 @@ pub fn inspect(sources: &[&[u8]]) -> Vec<(Disk, Vec<Option<RangeSet>>)> {
 /// A capture that is about to be made.
 pub struct Capture {
     pub sources: Vec<&'static [u8]>,
-    pub plan: Vec<DiskCapture>,
+    pub plan: CapturePlan,
     pub on_read_error: OnReadError,
     pub workers: NonZeroUsize,
 }
@@ -53,7 +53,7 @@ impl Capture {
     }
 
     pub fn with(sources: &[&'static [u8]], options: &CaptureOptions) -> Result<Self, CaptureRefusal> {
-        let plan = plan::capture(inspect(sources), options)?;
+        let plan = plan::capture(inspect(sources), vec![], options)?;
         let on_read_error = OnReadError::Fail;
         Ok(Self { sources: sources.to_vec(), plan, on_read_error, workers: ONE_WORKER })
     }
@@ -78,6 +78,7 @@ impl Capture {
         capture::run(&capture::Capture {
             plan,
             sources,
+            logical: &[],
             store,
             version: &version,
             previous,
@@ -133,7 +134,7 @@ pub struct Image {
 impl Image {
     /// What an image of this volume must give back: its bytes, with zeros where they could not be read.
     pub fn volume(&self, name: &str) -> (Vec<u8>, RangeSet) {
-        for (disk, source) in self.capture.plan.iter().zip(&self.capture.sources) {
+        for (disk, source) in self.capture.plan.disks.iter().zip(&self.capture.sources) {
             for (volume, read) in disk.disk.volumes.iter().zip(&disk.read) {
                 if volume.name == name {
                     let start = volume.start_bytes as usize;

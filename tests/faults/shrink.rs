@@ -192,6 +192,12 @@ impl Resizer for Tool<'_> {
     fn grow(&self, _: &MachineDisk, _: ByteRange, _: FileSystemKind) -> Result<(), ResizeError> {
         panic!("nothing grows here")
     }
+    fn missing_shown(&self, _: Change, _: FileSystemKind, _: &MachineDisk) -> Option<String> {
+        None
+    }
+    fn grow_shown(&self, _: &dyn WriteAt, _: &MachineDisk, _: FileSystemKind) -> Result<(), ResizeError> {
+        panic!("nothing grows here")
+    }
     fn shrink(
         &self,
         volume: &dyn WriteAt,

@@ -136,13 +136,13 @@ pub fn ext(kind: &str, length: usize, kilobytes: usize) -> Vec<u8> {
     })
 }
 
-fn swap(length: usize) -> Vec<u8> {
+pub fn swap(length: usize) -> Vec<u8> {
     from_file(length, |path| {
         run("mkswap", &["-L", "spare", "-U", "9e1c5d8a-52c3-4b44-8a43-2a38f1a6b6d0", path]);
     })
 }
 
-fn partitioned(length: usize, script: &str) -> Vec<u8> {
+pub fn partitioned(length: usize, script: &str) -> Vec<u8> {
     from_file(length, |path| {
         let file = format!("{path}.script");
         fs::write(&file, script).unwrap();

@@ -10,6 +10,7 @@
 )]
 
 pub mod json_schema;
+pub mod lvm;
 pub mod running;
 
 use std::collections::BTreeMap;

@@ -17,8 +17,9 @@ pub fn make(disk: &Disk, number: usize, firmware: Firmware, file: &Path) {
         Content::Blank => return File::create(file).unwrap().set_len(disk.size_mib * lab::MIB).unwrap(),
         Content::Noise => return make_noise(file, disk.size_mib * lab::MIB + 7 * sector),
         Content::Crashed => return super::crashed::make(file, disk.size_mib * lab::MIB),
-        Content::Debian => {
-            lab::run("cp", &["--sparse=always", lab::text(&debian(firmware)), lab::text(file)]);
+        Content::Debian | Content::DebianLvm => {
+            let system = debian(firmware, disk.content == Content::DebianLvm);
+            lab::run("cp", &["--sparse=always", lab::text(&system), lab::text(file)]);
             return;
         }
         _ => {}
@@ -36,7 +37,9 @@ pub fn make(disk: &Disk, number: usize, firmware: Firmware, file: &Path) {
         Content::Ntfs => lab::run("mkntfs", &["-q", "-Q", "-F", "-s", &sector, "-L", &label, path]),
         Content::Fat => lab::run("mkfs.fat", &["-S", &sector, "-n", &label, path]),
         Content::Swap => lab::run("mkswap", &["-L", &label, path]),
-        Content::Blank | Content::Noise | Content::Debian | Content::Crashed => String::new(),
+        Content::Blank | Content::Noise | Content::Debian | Content::DebianLvm | Content::Crashed => {
+            String::new()
+        }
     };
     lab::put(file, place.start, &part);
     std::fs::remove_file(&part).unwrap();
@@ -60,8 +63,12 @@ fn make_noise(file: &Path, size_bytes: u64) {
 }
 
 /// The small real system, made now where it is not there.
-pub fn debian(firmware: Firmware) -> PathBuf {
-    let kind = if firmware == Firmware::Bios { "bios" } else { "uefi" };
+pub fn debian(firmware: Firmware, on_lvm: bool) -> PathBuf {
+    let kind = match firmware {
+        _ if on_lvm => "lvm",
+        Firmware::Bios => "bios",
+        Firmware::Uefi | Firmware::UefiSecureBoot => "uefi",
+    };
     let file = super::boot_folder().join("debian").join(format!("{kind}.img"));
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/debian-disk");
     lab::run(lab::text(&script), &[]);

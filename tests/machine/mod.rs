@@ -40,7 +40,7 @@ pub fn impossible(file: &Path) -> Option<&'static str> {
         Some("a network of its own needs root, namespaces, bridges and taps")
     } else if nix::unistd::geteuid().is_root() {
         None
-    } else if any(&|machine| has(machine, Content::Debian)) {
+    } else if any(&|machine| has(machine, Content::Debian) || has(machine, Content::DebianLvm)) {
         Some("installing a Debian needs root")
     } else if any(&|machine| has(machine, Content::Crashed)) {
         Some("mounting file systems needs root")

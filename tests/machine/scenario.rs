@@ -172,6 +172,8 @@ pub enum Content {
     Swap,
     /// The real system that `scripts/debian-disk` makes for this firmware.
     Debian,
+    /// The same on LVM, for UEFI.
+    DebianLvm,
     /// ext4, NTFS and XFS, of which two lost power.
     Crashed,
     /// What somebody else left there, at the beginning, in the middle and at the end.
@@ -190,7 +192,7 @@ impl Content {
     /// Its name in `remint inspect`.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Blank | Self::Debian | Self::Crashed | Self::Noise => "",
+            Self::Blank | Self::Debian | Self::DebianLvm | Self::Crashed | Self::Noise => "",
             Self::Ext4 => "ext4",
             Self::Xfs => "XFS",
             Self::Ntfs => "NTFS",

@@ -24,7 +24,7 @@ fn works(disk: &Disk, volume: &Volume, to: SectorSize) -> bool {
             Xfs => to == SectorSize::B512,
             _ => false,
         },
-        Content::Raw { .. } => false,
+        Content::Raw { .. } | Content::PhysicalVolume(_) => false,
     }
 }
 

@@ -20,45 +20,70 @@ use crate::blockio::{ReadAt, read_vec};
 use crate::units::checksum::crc32;
 use crate::units::{ByteRange, read_slice, read_u32le, read_u64le, u64_from, usize_from};
 
-const SECTOR: usize = 512;
-const CRC_SEED: u32 = 0xF597_A6CF;
-const MAGIC: &[u8] = b" LVM2 x[5A%r0N*>";
+pub(super) const SECTOR: usize = 512;
+pub(super) const CRC_SEED: u32 = 0xF597_A6CF;
+pub(super) const MAGIC: &[u8] = b" LVM2 x[5A%r0N*>";
 /// A text behind the head of its area is larger than this on no machine.
-const MOST_TEXT_BYTES: u64 = 16 << 20;
+pub(super) const MOST_TEXT_BYTES: u64 = 16 << 20;
 /// Flag of a text that is not to be read.
 const IGNORED: u32 = 1;
 
-/// A physical volume with the text that describes its group.
-pub(super) struct Labelled {
+/// A physical volume with the texts that describe its group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label {
     /// 32 characters.
     pub uuid: String,
-    /// The metadata of the group.
-    pub text: String,
+    /// The metadata of the group, once for each form that was found.
+    pub texts: Vec<String>,
     /// Where metadata stand on the volume, also areas that are not in use.
     pub areas: Vec<ByteRange>,
+    /// Size of the volume.
+    pub size_bytes: u64,
+    /// What is wrong with metadata areas that were not read.
+    pub findings: Vec<String>,
 }
 
-/// Reads the label and the text. `None` where there is none, or any doubt: several labels or texts, a checksum that is
-/// not right.
-pub(super) fn read(volume: &dyn ReadAt) -> Option<Labelled> {
+/// Reads the label and the texts. `None` where there is no label.
+///
+/// # Errors
+/// A clause where it is doubtful: several labels, a header that leads nowhere.
+pub fn read(volume: &dyn ReadAt) -> Option<Result<Label, String>> {
     let labels: Vec<Vec<u8>> = (0..4).filter_map(|sector| label(volume, sector)).collect();
-    let [label] = labels.as_slice() else { return None };
+    match labels.as_slice() {
+        [] => None,
+        [label] => {
+            let found = read_header(volume, label);
+            Some(found.ok_or_else(|| "the header of its LVM label contradicts itself".to_owned()))
+        }
+        _ => {
+            Some(Err(format!("it has {} LVM labels, and no byte says which is the valid one", labels.len())))
+        }
+    }
+}
+
+fn read_header(volume: &dyn ReadAt, label: &[u8]) -> Option<Label> {
     let header = usize_from(read_u32le(label, 20).ok()?.into());
     let uuid = std::str::from_utf8(read_slice(label, header, 32).ok()?).ok()?;
     let mut at = header.checked_add(40)?;
     let _data = areas(label, &mut at)?;
     let metadata = areas(label, &mut at)?;
-    let (mut texts, mut areas) = (Vec::new(), Vec::new());
+    let mut found = Label {
+        uuid: uuid.to_owned(),
+        texts: Vec::new(),
+        areas: Vec::new(),
+        size_bytes: volume.size_bytes(),
+        findings: Vec::new(),
+    };
     for (start, size) in metadata {
-        areas.push(ByteRange::at(start, size)?);
-        match text(volume, start, size)? {
-            Area::Text(text) => texts.push(text),
-            Area::Ignored => {}
+        found.areas.push(ByteRange::at(start, size)?);
+        match text(volume, start, size) {
+            Some(Area::Text(text)) if found.texts.contains(&text) => {}
+            Some(Area::Text(text)) => found.texts.push(text),
+            Some(Area::Ignored) => {}
+            None => found.findings.push(format!("the LVM metadata at byte {start} are damaged")),
         }
     }
-    let (first, others) = texts.split_first()?;
-    let agree = others.iter().all(|other| other == first);
-    agree.then(|| Labelled { uuid: uuid.to_owned(), text: first.clone(), areas })
+    Some(found)
 }
 
 fn label(volume: &dyn ReadAt, sector: u64) -> Option<Vec<u8>> {
@@ -85,7 +110,7 @@ fn areas(label: &[u8], at: &mut usize) -> Option<Vec<(u64, u64)>> {
 
 enum Area {
     Text(String),
-    /// There is no text in it, by intention.
+    /// There is no text in it, by intention or because the volume is in no group.
     Ignored,
 }
 
@@ -102,7 +127,7 @@ fn text(volume: &dyn ReadAt, start: u64, size: u64) -> Option<Area> {
     }
     let (offset, length) = (read_u64le(&head, 40).ok()?, read_u64le(&head, 48).ok()?);
     let (checksum, flags) = (read_u32le(&head, 56).ok()?, read_u32le(&head, 60).ok()?);
-    if flags & IGNORED != 0 {
+    if flags & IGNORED != 0 || (offset == 0 && length == 0) {
         return Some(Area::Ignored);
     }
     let first = u64_from(SECTOR);

@@ -68,6 +68,16 @@ pub(super) fn list<'a>(section: &'a Section, name: &str) -> Option<&'a [Node]> {
     }
 }
 
+/// The words of a name; none where it is not there.
+pub(super) fn words(section: &Section, name: &str) -> Option<Vec<String>> {
+    let word = |node: &Node| if let Node::Text(text) = node { Some(text.clone()) } else { None };
+    if section.contains_key(name) {
+        list(section, name)?.iter().map(word).collect()
+    } else {
+        Some(Vec::new())
+    }
+}
+
 struct Parser<'a> {
     bytes: &'a [u8],
     at: usize,

@@ -69,6 +69,9 @@ pub enum Fault {
     /// A file system is shrunk that cannot be, or below what it needs, or to another size than its volume's.
     #[error("the shrinking of volume {volume} does not match its file system and its place")]
     Shrinking { volume: String },
+    /// Something of a volume group is wrong.
+    #[error("the volume group g{group}: {what}")]
+    Group { group: u32, what: &'static str },
     /// A stretch to clear is out of order or outside the disk.
     #[error("the stretch to clear, {range}, is out of order or outside the disk")]
     Cleared { range: ByteRange },

@@ -6,6 +6,7 @@
 
 mod fault;
 mod gpt;
+mod group;
 mod mbr;
 mod scripted;
 mod standard;
@@ -14,7 +15,8 @@ mod volumes;
 
 pub use fault::Fault;
 
-use super::deploy::{DeployPlan, DiskPlan, Resize};
+use super::captured::Captured;
+use super::deploy::{DeployPlan, DiskPlan, Resize, VolumeAction};
 use super::keep::{self, Stays};
 use super::refusal::Part;
 use crate::schema::{Disk, Layout, Table};
@@ -24,7 +26,9 @@ use crate::units::{ByteRange, Lba, MIB, SectorSize};
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn check(plan: &DeployPlan, disks: &[Disk]) -> Result<(), Vec<Fault>> {
+pub fn check<'a>(plan: &DeployPlan, captured: impl Into<Captured<'a>>) -> Result<(), Vec<Fault>> {
+    let captured: Captured<'_> = captured.into();
+    let disks = captured.disks;
     let mut faults = Vec::new();
     for (index, disk_plan) in plan.disks.iter().enumerate() {
         let number = disk_plan.source_number;
@@ -59,6 +63,7 @@ pub fn check(plan: &DeployPlan, disks: &[Disk]) -> Result<(), Vec<Fault>> {
     for step in plan.steps.iter().filter(|step| !step.is_in(plan)) {
         faults.push(Fault::Step { step: step.to_string(), volume: step.volume().into_owned() });
     }
+    group::check(plan, captured, &mut faults);
     if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 
@@ -131,7 +136,9 @@ fn check_entries(plan: &DiskPlan, new: &[Entry], old: &[Entry], faults: &mut Vec
         };
         let shrinks = plan.volumes.iter().any(|volume| {
             // Whether soundly is judged with the volume.
-            volume.partition == Some(entry.number) && matches!(volume.resize, Some(Resize::Shrink { .. }))
+            let judged = matches!(volume.resize, Some(Resize::Shrink { .. }))
+                || volume.action == VolumeAction::MakePhysicalVolume;
+            volume.partition == Some(entry.number) && judged
         });
         if !entry.container && !shrinks && entry.place.length() < before.place.length() {
             let (has_bytes, needs_bytes) = (entry.place.length(), before.place.length());

@@ -92,8 +92,8 @@ pub(super) fn check_existing(plan: &DiskPlan, source: &Disk, found: &Table, faul
     let entries = entries_of(found, plan.target.logical_sector_bytes, faults);
     for planned in &plan.volumes {
         let left_out = |volume: &&Volume| volume.name == planned.volume && volume.content == Content::LeftOut;
-        if planned.action == VolumeAction::LeaveEmpty || source.volumes.iter().any(|volume| left_out(&volume))
-        {
+        let unfit = matches!(planned.action, VolumeAction::LeaveEmpty | VolumeAction::MakePhysicalVolume);
+        if unfit || source.volumes.iter().any(|volume| left_out(&volume)) {
             faults.push(Fault::Action { volume: planned.volume.clone() });
         }
     }
@@ -130,6 +130,7 @@ pub(super) fn check_placed(plan: &DiskPlan, source: &Disk, entries: &[Entry], fa
         }
         let expected = match captured.content {
             Content::FileSystem(_) | Content::Raw { .. } => VolumeAction::Write,
+            Content::PhysicalVolume(_) => VolumeAction::MakePhysicalVolume,
             Content::Swap(_) => VolumeAction::RecreateSwap,
             Content::LeftOut => VolumeAction::LeaveEmpty,
         };

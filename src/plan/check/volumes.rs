@@ -46,6 +46,7 @@ pub(super) fn check_volume(
         Role::BootArea => return check_gap(disk, plan, volume, entries, faults),
         Role::Partition { number } => Some(number),
         Role::WholeDisk => None,
+        Role::Logical { .. } => return faults.push(Fault::Disagree { volume: name() }),
     };
     let entry = entries.iter().find(|entry| Some(entry.number) == number && !entry.container);
     let agrees = match volume.role {
@@ -55,25 +56,33 @@ pub(super) fn check_volume(
     if plan.partition != number || !agrees {
         faults.push(Fault::Disagree { volume: name() });
     }
-    if plan.place.length() < volume.size_bytes && !shrinks(plan, volume) {
+    // Whether a physical volume holds its group is judged with the group.
+    let is_physical = matches!(volume.content, Content::PhysicalVolume(_));
+    if plan.place.length() < volume.size_bytes && !is_physical && !shrinks(plan, volume) {
         let part = number.map_or(Part::WholeDisk, Part::Partition);
         let (has_bytes, needs_bytes) = (plan.place.length(), volume.size_bytes);
         faults.push(Fault::TooSmall { part, has_bytes, needs_bytes });
     }
-    let expected = match &volume.content {
-        Content::FileSystem(_) | Content::Raw { .. } => VolumeAction::Write,
-        Content::Swap(_) => VolumeAction::RecreateSwap,
-        Content::LeftOut => VolumeAction::LeaveEmpty,
-    };
-    if plan.action != expected {
-        faults.push(Fault::Action { volume: name() });
-    }
+    check_action(plan, volume, faults);
     let sector = disk.target.logical_sector_bytes.bytes();
     let whole_sectors = volume.size_bytes.div_ceil(sector).saturating_mul(sector);
     if !can_grow(&volume.content) && plan.place.length() > whole_sectors {
         faults.push(Fault::SizeChanged { volume: name() });
     }
     check_resize(plan, volume, faults);
+}
+
+/// What is written is what the content needs.
+pub(super) fn check_action(plan: &VolumePlan, volume: &Volume, faults: &mut Vec<Fault>) {
+    let expected = match &volume.content {
+        Content::FileSystem(_) | Content::Raw { .. } => VolumeAction::Write,
+        Content::PhysicalVolume(_) => VolumeAction::MakePhysicalVolume,
+        Content::Swap(_) => VolumeAction::RecreateSwap,
+        Content::LeftOut => VolumeAction::LeaveEmpty,
+    };
+    if plan.action != expected {
+        faults.push(Fault::Action { volume: volume.name.clone() });
+    }
 }
 
 /// A file system grows or shrinks from its captured size to that of its place.
@@ -106,8 +115,9 @@ pub(super) fn shrinks(plan: &VolumePlan, volume: &Volume) -> bool {
         && (fs.minimum_bytes..from_bytes).contains(&to_bytes)
 }
 
-fn can_grow(content: &Content) -> bool {
+pub(super) fn can_grow(content: &Content) -> bool {
     match content {
+        Content::PhysicalVolume(_) => true,
         Content::FileSystem(fs) => !matches!(
             fs.kind,
             FileSystemKind::Fat12 | FileSystemKind::Fat16 | FileSystemKind::Fat32 | FileSystemKind::Swap

@@ -1,15 +1,17 @@
 //! The choices of a deploy, written down for a person to edit.
 
 use crate::machine::{DiskKind, MachineDisk};
+use crate::plan::captured::Captured;
 use crate::plan::deploy::DeployOptions;
+use crate::plan::group;
 use crate::plan::keep::Target;
 use crate::plan::layout;
 use crate::plan::refusal::Refusal;
 use crate::plan::sizing::Sizing;
 use crate::plan::{capture, choice};
 use crate::schema::{
-    DEPLOY_SCHEMA_FORMAT, DeploySchema, Destination, Disk, DiskChoice, Layout, PartitionChoice, Role, Table,
-    WantedSize,
+    DEPLOY_SCHEMA_FORMAT, DeploySchema, Destination, Disk, DiskChoice, GroupChoice, Layout, LogicalChoice,
+    LogicalVolume, PartitionChoice, Role, Table, VolumeGroup, WantedSize,
 };
 use crate::units::format_size;
 
@@ -21,12 +23,15 @@ const JSON_SCHEMA: &str = "docs/schema/deploy.schema.json";
 ///
 /// # Errors
 /// [`Refusal::Unsound`] where the image contradicts itself.
-pub fn export(
+pub fn export<'a>(
     image: &str,
-    disks: &[Disk],
+    captured: impl Into<Captured<'a>>,
     targets: &[Target],
     options: &DeployOptions,
 ) -> Result<DeploySchema, Refusal> {
+    let captured: Captured<'_> = captured.into();
+    let disks = group::with_minimums(captured, options)?;
+    let disks = disks.as_slice();
     let without = choice::disks_left_out(disks, options)?;
     let disk_choice = |disk: &Disk| {
         let mine = targets.iter().filter(|target| target.number == disk.number);
@@ -54,7 +59,54 @@ pub fn export(
         free_space: options.free_space,
         expand: options.expand,
         disks: disks.iter().map(disk_choice).collect::<Result<_, Refusal>>()?,
+        volume_groups: captured
+            .groups
+            .iter()
+            .map(|found| group_choice(found, options))
+            .collect::<Result<_, Refusal>>()?,
     })
+}
+
+fn group_choice(found: &VolumeGroup, options: &DeployOptions) -> Result<GroupChoice, Refusal> {
+    let choice = |logical: &LogicalVolume| {
+        let volume = &logical.volume;
+        let sizing = group::sizing_of(logical, options)?;
+        let about = vec![
+            capture::describe(&volume.content),
+            format!("in {}", format_size(volume.size_bytes)),
+            format!("\"{}\"", logical.name),
+        ];
+        let (size, about) = size_and_about(&volume.name, sizing, about, options);
+        Ok(LogicalChoice { volume: volume.name.clone(), about: Some(about), size })
+    };
+    let extent = format_size(found.extent_bytes);
+    Ok(GroupChoice {
+        group: found.number,
+        about: Some(format!("\"{}\", in extents of {extent}", found.name)),
+        volumes: found.logical_volumes.iter().map(choice).collect::<Result<_, Refusal>>()?,
+    })
+}
+
+/// The size that is wanted, or that the rules give, and what is to be said about a volume.
+fn size_and_about(
+    volume: &str,
+    sizing: Sizing,
+    mut about: Vec<String>,
+    options: &DeployOptions,
+) -> (Option<String>, String) {
+    let wish = options.wishes.iter().find(|wish| wish.volume == volume).map(|wish| wish.size);
+    let by_rule = match sizing {
+        Sizing::Fixed(_) => WantedSize::Keep,
+        Sizing::Shared { .. } | Sizing::Chosen { .. } | Sizing::Part { .. } => WantedSize::Share,
+    };
+    match sizing {
+        Sizing::Fixed(why) => about.push(format!("keeps its size because {why}")),
+        Sizing::Shared { minimum_bytes } => about.push(format!("at least {minimum_bytes} bytes")),
+        Sizing::Chosen { .. } | Sizing::Part { .. } => {}
+    }
+    let size = Some(wish.unwrap_or(by_rule).to_string())
+        .filter(|_| matches!(options.layout, Layout::Dynamic | Layout::Custom));
+    (size, about.join(", "))
 }
 
 /// What names a disk for longer than its path does.
@@ -83,25 +135,15 @@ fn partitions(disk: &Disk, options: &DeployOptions) -> Result<Vec<PartitionChoic
     let pieces = layout::pieces_of(disk)?;
     let volumes = pieces.iter().filter_map(|piece| Some((piece, piece.volume?)));
     let choice = |(piece, volume): (&layout::Piece<'_>, &crate::schema::Volume)| {
-        let wish = options.wishes.iter().find(|wish| wish.volume == volume.name).map(|wish| wish.size);
-        let by_rule = match piece.sizing {
-            Sizing::Fixed(_) => WantedSize::Keep,
-            Sizing::Shared { .. } | Sizing::Chosen { .. } | Sizing::Part { .. } => WantedSize::Share,
-        };
         let mut about =
             vec![capture::describe(&volume.content), format!("in {}", format_size(volume.size_bytes))];
         about.extend(name(&disk.table, volume.role));
-        match piece.sizing {
-            Sizing::Fixed(why) => about.push(format!("keeps its size because {why}")),
-            Sizing::Shared { minimum_bytes } => about.push(format!("at least {minimum_bytes} bytes")),
-            Sizing::Chosen { .. } | Sizing::Part { .. } => {}
-        }
+        let (size, about) = size_and_about(&volume.name, piece.sizing, about, options);
         PartitionChoice {
             volume: volume.name.clone(),
-            about: Some(about.join(", ")),
+            about: Some(about),
             deploy: !options.without.contains(&volume.name),
-            size: Some(wish.unwrap_or(by_rule).to_string())
-                .filter(|_| matches!(options.layout, Layout::Dynamic | Layout::Custom)),
+            size,
         }
     };
     Ok(volumes.map(choice).collect())

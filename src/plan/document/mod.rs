@@ -5,10 +5,11 @@ mod locate;
 
 pub use export::export;
 
+use super::captured::Captured;
 use super::deploy::DeployOptions;
 use crate::schema::{
-    DEPLOY_SCHEMA_FORMAT, DeploySchema, Destination, Disk, DiskChoice, Keep, ParseWishError, PartitionChoice,
-    PartitionWish, Role, StandardChoice,
+    DEPLOY_SCHEMA_FORMAT, DeploySchema, Destination, Disk, DiskChoice, Keep, LogicalChoice, ParseWishError,
+    PartitionChoice, PartitionWish, Role, StandardChoice, VolumeGroup,
 };
 use crate::units::u64_from;
 use locate::{Step, locate};
@@ -44,7 +45,12 @@ pub struct SchemaFault {
 ///
 /// # Errors
 /// A [`SchemaFault`] with the place of the first thing that is wrong.
-pub fn read_choices(text: &str, image: &str, disks: &[Disk]) -> Result<Choices, SchemaFault> {
+pub fn read_choices<'a>(
+    text: &str,
+    image: &str,
+    captured: impl Into<Captured<'a>>,
+) -> Result<Choices, SchemaFault> {
+    let captured: Captured<'_> = captured.into();
     if u64_from(text.len()) > MOST_BYTES {
         let what = format!("a schema of {} bytes; at most {MOST_BYTES} are read", text.len());
         return Err(SchemaFault { line: 1, column: 1, what });
@@ -55,7 +61,7 @@ pub fn read_choices(text: &str, image: &str, disks: &[Disk]) -> Result<Choices, 
         let place = format!(" at line {line} column {column}");
         SchemaFault { line, column, what: what.trim_end_matches(place.as_str()).to_owned() }
     })?;
-    judge(&schema, image, disks).and_then(|()| choices(schema)).map_err(|(path, what)| {
+    judge(&schema, image, captured).and_then(|()| choices(schema)).map_err(|(path, what)| {
         let (line, column) = locate(text, &path);
         SchemaFault { line, column, what }
     })
@@ -65,27 +71,27 @@ pub fn read_choices(text: &str, image: &str, disks: &[Disk]) -> Result<Choices, 
 #[must_use]
 pub fn place_of_volume(text: &str, volume: &str) -> Option<(usize, usize)> {
     let schema: DeploySchema = serde_json::from_str(text).ok()?;
-    for (d, disk) in schema.disks.iter().enumerate() {
-        if let Some(p) = disk.partitions.iter().position(|partition| partition.volume == volume) {
-            let size = if disk.partitions.get(p)?.size.is_some() { "size" } else { "volume" };
-            return Some(locate(
-                text,
-                &[
-                    Step::Key("disks"),
-                    Step::Index(d),
-                    Step::Key("partitions"),
-                    Step::Index(p),
-                    Step::Key(size),
-                ],
-            ));
-        }
-    }
-    None
+    let of_disks = schema.disks.iter().enumerate().flat_map(|(index, disk)| {
+        let choices = disk.partitions.iter().enumerate();
+        choices.map(move |(p, choice)| (("disks", index), ("partitions", p), &choice.volume, &choice.size))
+    });
+    let of_groups = schema.volume_groups.iter().enumerate().flat_map(|(index, group)| {
+        let choices = group.volumes.iter().enumerate();
+        choices
+            .map(move |(p, choice)| (("volume_groups", index), ("volumes", p), &choice.volume, &choice.size))
+    });
+    let mut all = of_disks.chain(of_groups);
+    let (outer, inner, _, size) = all.find(|(_, _, name, _)| *name == volume)?;
+    let key = if size.is_some() { "size" } else { "volume" };
+    let steps =
+        [Step::Key(outer.0), Step::Index(outer.1), Step::Key(inner.0), Step::Index(inner.1), Step::Key(key)];
+    Some(locate(text, &steps))
 }
 
 type Misplaced = (Vec<Step>, String);
 
-fn judge(schema: &DeploySchema, image: &str, disks: &[Disk]) -> Result<(), Misplaced> {
+fn judge(schema: &DeploySchema, image: &str, captured: Captured<'_>) -> Result<(), Misplaced> {
+    let disks = captured.disks;
     if schema.format != DEPLOY_SCHEMA_FORMAT {
         let what =
             format!("format {} is not known; this program reads {DEPLOY_SCHEMA_FORMAT}", schema.format);
@@ -110,6 +116,7 @@ fn judge(schema: &DeploySchema, image: &str, disks: &[Disk]) -> Result<(), Mispl
         }
         judge_partitions(choice, disk, index)?;
     }
+    judge_groups(schema, captured.groups)?;
     match disks.iter().find(|disk| !seen.contains(&disk.number)) {
         None => Ok(()),
         Some(disk) => {
@@ -146,6 +153,33 @@ fn judge_partitions(choice: &DiskChoice, disk: &Disk, index: usize) -> Result<()
     }
 }
 
+/// What is said of logical volumes is said once, of those that the image has.
+fn judge_groups(schema: &DeploySchema, groups: &[VolumeGroup]) -> Result<(), Misplaced> {
+    let mut seen = BTreeSet::new();
+    for (index, choice) in schema.volume_groups.iter().enumerate() {
+        let at = |steps: &[Step]| [&[Step::Key("volume_groups"), Step::Index(index)][..], steps].concat();
+        let Some(group) = groups.iter().find(|group| group.number == choice.group) else {
+            let what = format!("the image has no volume group {}; leave it out", choice.group);
+            return Err((at(&[Step::Key("group")]), what));
+        };
+        let names: Vec<&str> = group.volumes().map(|volume| volume.name.as_str()).collect();
+        for (position, LogicalChoice { volume, .. }) in choice.volumes.iter().enumerate() {
+            let place = || at(&[Step::Key("volumes"), Step::Index(position), Step::Key("volume")]);
+            if !names.contains(&volume.as_str()) {
+                let (group, has) = (group.number, names.join(", "));
+                return Err((
+                    place(),
+                    format!("volume group {group} has no volume \"{volume}\"; it has {has}"),
+                ));
+            }
+            if !seen.insert(volume.as_str()) {
+                return Err((place(), format!("{volume} is there twice; leave one out")));
+            }
+        }
+    }
+    Ok(())
+}
+
 fn choices(schema: DeploySchema) -> Result<Choices, Misplaced> {
     let mut options = DeployOptions {
         layout: schema.layout,
@@ -177,6 +211,16 @@ fn choices(schema: DeploySchema) -> Result<Choices, Misplaced> {
                 })?;
                 options.wishes.push(PartitionWish { volume, size });
             }
+        }
+    }
+    for (index, group) in schema.volume_groups.into_iter().enumerate() {
+        for (position, LogicalChoice { volume, size, .. }) in group.volumes.into_iter().enumerate() {
+            let Some(size) = size else { continue };
+            let size = size.parse().map_err(|error: ParseWishError| {
+                let steps = [Step::Key("volumes"), Step::Index(position), Step::Key("size")];
+                ([&[Step::Key("volume_groups"), Step::Index(index)][..], &steps].concat(), error.to_string())
+            })?;
+            options.wishes.push(PartitionWish { volume, size });
         }
     }
     Ok(Choices { options, destinations, keep })

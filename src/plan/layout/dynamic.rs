@@ -72,7 +72,12 @@ impl Group {
 /// Units of the grid for the parts, whose weights are hundredths of a percent of `disk_units`, and for those
 /// that share. Parts get what they ask for where that is there, and all there is in proportion where it is not;
 /// what is left over belongs to those that share, or to the parts where nobody does.
-fn divide(units: u64, disk_units: u64, parts: &[Claim], sharers: &[Claim]) -> Option<(Vec<u64>, Vec<u64>)> {
+pub(in crate::plan) fn divide(
+    units: u64,
+    disk_units: u64,
+    parts: &[Claim],
+    sharers: &[Claim],
+) -> Option<(Vec<u64>, Vec<u64>)> {
     if parts.is_empty() {
         return Some((Vec::new(), share(units, sharers)?));
     }

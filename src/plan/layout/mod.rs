@@ -18,6 +18,7 @@ mod mbr;
 mod original;
 mod pieces;
 
+pub(super) use dynamic::divide;
 pub(super) use pieces::{Piece, Tie};
 
 use super::keep::{self, Kept};
@@ -228,8 +229,9 @@ impl<'a> Ground<'a> {
     /// The same with nobody who shares below their captured size.
     fn unshrunk(&self) -> Self {
         let whole = |piece: &Piece<'a>| match (piece.sizing, piece.volume) {
-            (Sizing::Shared { .. }, Some(volume)) => {
-                Piece { sizing: Sizing::Shared { minimum_bytes: volume.size_bytes }, ..*piece }
+            (Sizing::Shared { minimum_bytes }, Some(volume)) => {
+                let minimum_bytes = minimum_bytes.max(volume.size_bytes);
+                Piece { sizing: Sizing::Shared { minimum_bytes }, ..*piece }
             }
             _ => *piece,
         };

@@ -1,9 +1,9 @@
 //! What has to find a place on the target: the image's partitions in disk order, in bytes.
 
 use crate::plan::refusal::{Part, Refusal};
-use crate::plan::sizing::{self, Sizing, Unwanted, Why};
+use crate::plan::sizing::{self, Sizing, Why};
 use crate::plan::special::Special;
-use crate::schema::{Disk, Gpt, Mbr, MbrRole, PartitionWish, Role, Table, Volume, WantedSize};
+use crate::schema::{Disk, Gpt, Mbr, MbrRole, PartitionWish, Role, Table, Volume};
 use crate::units::{ByteRange, Lba};
 use std::collections::BTreeSet;
 
@@ -42,7 +42,7 @@ impl Piece<'_> {
     pub(in crate::plan) fn number(&self) -> Option<u32> {
         match self.part {
             Part::Partition(number) => Some(number),
-            Part::WholeDisk | Part::Table => None,
+            Part::WholeDisk | Part::Table | Part::Logical { .. } => None,
         }
     }
 }
@@ -73,14 +73,7 @@ pub(super) fn grant(pieces: &mut [Piece<'_>], wishes: &[PartitionWish]) -> Resul
     for piece in pieces {
         let Some(volume) = piece.volume else { continue };
         let Some(wish) = wishes.iter().find(|wish| wish.volume == volume.name) else { continue };
-        let volume_name = || volume.name.clone();
-        piece.sizing = sizing::wanted(wish.size, volume).map_err(|unwanted| match unwanted {
-            Unwanted::Stays(why) => Refusal::Stays { volume: volume_name(), reason: why.to_string() },
-            Unwanted::Below { minimum_bytes } => {
-                let wanted_bytes = if let WantedSize::Bytes(bytes) = wish.size { bytes } else { 0 };
-                Refusal::BelowMinimum { volume: volume_name(), minimum_bytes, wanted_bytes }
-            }
-        })?;
+        piece.sizing = sizing::granted(wish.size, volume)?;
     }
     Ok(())
 }
@@ -196,6 +189,7 @@ fn refuse_contradictions(
         Role::Partition { number } => !pieces.iter().any(|piece| piece.number() == Some(number)),
         Role::WholeDisk => disk.table != Table::None,
         Role::BootArea => volume.start_bytes != 0,
+        Role::Logical { .. } => true,
     };
     match disk.volumes.iter().find(homeless) {
         Some(volume) => Err(unsound(disk, format!("volume {} has no place in the table", volume.name))),

@@ -1,0 +1,142 @@
+//! LVM's list of the devices that it may use, `system.devices`, in a deployed system (lvmdevices(8)).
+//!
+//! It names physical volumes by the serial numbers of their disks. On another disk LVM would pass over them, and a system
+//! on LVM would not start. Without the list LVM uses what it finds, as it does before anybody makes one.
+
+use super::loop_device::{LoopDevice, control_device};
+use super::mounted::{Mounted, kernel_has};
+use super::{Error, fuse, is_root};
+use crate::blockio::{Mapped, WriteAt};
+use crate::customize::Deployed;
+use crate::filesystem::lvm;
+use crate::progress::{Event, Monitor};
+use crate::schema::FileSystemKind;
+use crate::units::{ByteRange, SectorSize};
+use std::fs;
+use std::path::Path;
+
+/// Where the list stands, from the root of a system.
+const LIST: [&str; 4] = ["etc", "lvm", "devices", "system.devices"];
+/// What it is called then, so that nothing is lost.
+const KEPT_AS: &str = "system.devices.captured";
+
+/// Takes the list on a volume away, where there is one. A sentence where that could not be found out.
+pub(super) fn forget(
+    target: &str,
+    volume: &str,
+    kind: FileSystemKind,
+    deployed: Deployed<'_>,
+    monitor: &dyn Monitor,
+) -> Result<Vec<String>, Error> {
+    let family = if kind == FileSystemKind::Xfs { "xfs" } else { "ext4" };
+    let done = match missing(family) {
+        Some(error) => Err(error),
+        None => on_device(target, volume, deployed, |device| rename_list(device, family)),
+    };
+    match done {
+        Ok(false) => Ok(Vec::new()),
+        Ok(true) => {
+            let what = format!("/{} was renamed to {KEPT_AS}", LIST.join("/"));
+            monitor.event(Event::Changed { volume: volume.to_owned(), message: what });
+            Ok(Vec::new())
+        }
+        Err(error @ Error::Io { .. }) => Err(error),
+        Err(error) => Ok(vec![format!(
+            "whether {volume} has a list of LVM's devices that names the captured disk could not be seen ({error}); if it \
+             has /{}, remove it",
+            LIST.join("/")
+        )]),
+    }
+}
+
+/// What keeps this process from looking into a volume.
+fn missing(family: &str) -> Option<Error> {
+    if !is_root() {
+        return Some(Error::unsupported("only root can mount it"));
+    }
+    if !kernel_has(family) {
+        return Some(Error::unsupported(format!("this kernel cannot mount {family}")));
+    }
+    control_device().err().or_else(fuse::missing)
+}
+
+/// Shows a volume of the plan as a device.
+fn on_device<T>(
+    target: &str,
+    volume: &str,
+    deployed: Deployed<'_>,
+    work: impl FnOnce(&Path) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let gone = || Error::refused(format!("the plan has no volume {volume} on {target}"));
+    let mut disks = deployed.plan.disks.iter().filter(|disk| disk.target.path == target);
+    let planned =
+        disks.find_map(|disk| Some((disk, disk.volumes.iter().find(|planned| planned.volume == volume)?)));
+    if let Some((disk, planned)) = planned {
+        let shown = LoopDevice::attach(target, planned.place, false, disk.target.logical_sector_bytes)?;
+        let done = work(shown.path())?;
+        shown.detach()?;
+        return Ok(done);
+    }
+    let is_on = |disk: usize| deployed.plan.disks.get(disk).is_some_and(|disk| disk.target.path == target);
+    let group = deployed.plan.groups.iter().find(|group| {
+        let has = group.volumes.iter().any(|planned| planned.volume == volume);
+        has && group.members.first().is_some_and(|member| is_on(member.disk))
+    });
+    let group = group.ok_or_else(gone)?;
+    let logical = group.group.logical_volumes.iter().find(|logical| logical.volume.name == volume);
+    let logical = logical.ok_or_else(gone)?;
+    let origins: Option<Vec<(usize, u64)>> = (group.members.iter().zip(&group.group.physical_volumes))
+        .map(|(member, physical)| {
+            Some((member.disk, member.place.start().checked_add(physical.start_bytes)?))
+        })
+        .collect();
+    let stretches =
+        origins.and_then(|origins| lvm::stretches(&logical.segments, group.group.extent_bytes, &origins));
+    let targets: Vec<&dyn WriteAt> = deployed.targets.to_vec();
+    let mapped = stretches.and_then(|stretches| Mapped::new(targets, stretches).ok()).ok_or_else(gone)?;
+    let (done, failure) = fuse::serve(&mapped, |file| {
+        let whole = ByteRange::new(0, logical.volume.size_bytes);
+        let shown = LoopDevice::attach_file(file, volume, whole, false, SectorSize::B512)?;
+        let done = work(shown.path())?;
+        shown.detach()?;
+        Ok(done)
+    })?;
+    match failure {
+        Some(source) => Err(Error::Io { doing: format!("looking for LVM's devices on {volume}"), source }),
+        None => done,
+    }
+}
+
+/// Renames the list on a device; true where there was one.
+fn rename_list(device: &Path, family: &str) -> Result<bool, Error> {
+    let place = tempfile::Builder::new()
+        .prefix("remint-devices-")
+        .tempdir()
+        .map_err(Error::io("making a directory to mount a volume at"))?;
+    let options = if family == "xfs" { "nouuid" } else { "" };
+    let mounted = Mounted::new(device, place.path(), family, options)
+        .map_err(|error| Error::unsupported(error.to_string()))?;
+    let renamed = rename_below(place.path());
+    mounted.unmount()?;
+    renamed
+}
+
+fn rename_below(root: &Path) -> Result<bool, Error> {
+    let mut path = root.to_path_buf();
+    for (position, part) in LIST.iter().enumerate() {
+        path.push(part);
+        // A link may lead out of the volume.
+        let found = fs::symlink_metadata(&path).map(|found| found.file_type());
+        let expected = match found {
+            Ok(found) if position.saturating_add(1) == LIST.len() => found.is_file(),
+            Ok(found) => found.is_dir(),
+            Err(_) => false,
+        };
+        if !expected {
+            return Ok(false);
+        }
+    }
+    let kept = path.with_file_name(KEPT_AS);
+    fs::rename(&path, &kept).map_err(Error::io(format!("renaming {}", path.display())))?;
+    Ok(true)
+}
