@@ -16,6 +16,7 @@ use tempfile::TempDir;
 const LINUX: &str = "0FC63DAF-8483-4772-8E79-3D69D8477DE4";
 const WINDOWS: &str = "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7";
 const EXT4: Kind = Kind { name: "ext4", family: "ext4", make: &["mkfs.ext4", "-q", "-F", "-m", "0"] };
+const BTRFS: Kind = Kind { name: "btrfs", family: "btrfs", make: &["mkfs.btrfs", "-q", "-f"] };
 const NTFS: Kind = Kind { name: "NTFS", family: "ntfs", make: &["mkntfs", "-q", "-Q", "-F"] };
 
 /// A store with one captured disk.
@@ -69,7 +70,7 @@ fn with_data_at_the_end(
     fs::create_dir(&ballast).unwrap();
     if kind.family == "ext4" {
         fill_ext(&ballast);
-    } else {
+    } else if kind.family == "ntfs" {
         fill_ntfs(&ballast, size_bytes);
     }
     lab::real_files(&mount.path().join("last"), 40 * MIB);
@@ -165,6 +166,22 @@ fn twenty_gibibytes_of_ext4_with_data_at_the_end_come_back_on_a_quarter_of_the_r
     assert_eq!(blocks.trim().parse::<u64>().unwrap(), place.length / 4096, "it fills its partition");
     drop(whole);
     the_smallest_disk_is_exact_and_reached(&captured, &EXT4, &files);
+}
+
+#[test]
+fn btrfs_comes_back_on_half_of_the_room() {
+    let (captured, files) = with_data_at_the_end(&BTRFS, LINUX, 8 * GIB);
+    let target = deployed(&captured, 4 * GIB);
+    let place = lab::partitions(&target, 512)[0];
+    BTRFS.check(&target, place.start, place.length);
+    let whole = lab::Loop::new(&target, place.start, place.length, true);
+    let dump = lab::run("btrfs", &["inspect-internal", "dump-super", &whole.0]);
+    let line = dump.lines().find(|line| line.starts_with("dev_item.total_bytes")).unwrap();
+    let bytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert_eq!(bytes, place.length / 4096 * 4096, "it fills its partition");
+    drop(whole);
+    assert!(BTRFS.files(&target, place.start, place.length) == files, "not every file is the same");
+    the_smallest_disk_is_exact_and_reached(&captured, &BTRFS, &files);
 }
 
 #[test]

@@ -10,7 +10,7 @@
 //! | NTFS | `ntfsresize`; it marks the volume for Windows to check at its next start | the same, with a size |
 //! | XFS | mounted, `xfs_growfs` | no |
 //! | F2FS | `resize.f2fs`, then `fsck.f2fs`, which changes nothing | no: see `docs/filesystems.md` |
-//! | btrfs | mounted, `btrfs filesystem resize` | no |
+//! | btrfs | mounted, `btrfs filesystem resize` | the same |
 
 use super::loop_device::{LoopDevice, control_device};
 use super::mounted::{kernel_has, kernel_name, while_mounted};
@@ -170,9 +170,7 @@ fn programs(change: Change, kind: FileSystemKind) -> Option<&'static [Needed]> {
             Needed { name: "resize.f2fs", package: "f2fs-tools" },
             Needed { name: "fsck.f2fs", package: "f2fs-tools" },
         ]),
-        FileSystemKind::Btrfs if change == Change::Grow => {
-            Some(&[Needed { name: "btrfs", package: "btrfs-progs" }])
-        }
+        FileSystemKind::Btrfs => Some(&[Needed { name: "btrfs", package: "btrfs-progs" }]),
         _ => None,
     }
 }
@@ -251,7 +249,7 @@ impl Step<'_> {
             FileSystemKind::Ntfs => self.grow_ntfs(device),
             FileSystemKind::Xfs => self.grow_xfs(device),
             FileSystemKind::F2fs => self.grow_f2fs(device),
-            FileSystemKind::Btrfs => self.grow_btrfs(device),
+            FileSystemKind::Btrfs => self.resize_btrfs(device, "max"),
             _ => self.grow_ext(device),
         }
     }
@@ -271,8 +269,12 @@ impl Step<'_> {
 
     /// Shrinks what is on a device of the old size.
     fn shrink(&self, device: &Path) -> Result<(), ResizeError> {
-        let device = device.as_os_str();
         let bytes = self.place.length();
+        if self.kind == FileSystemKind::Btrfs {
+            // The kernel rounds down to whole sectors of the file system.
+            return self.resize_btrfs(device, &bytes.to_string());
+        }
+        let device = device.as_os_str();
         if self.kind == FileSystemKind::Ntfs {
             // A size without a unit is taken as exact: the backup of the boot sector goes to its last sector.
             let size = bytes.to_string();
@@ -301,8 +303,9 @@ impl Step<'_> {
         })
     }
 
-    fn grow_btrfs(&self, device: &Path) -> Result<(), ResizeError> {
-        let size = format!("{}:max", btrfs_device(device)?);
+    /// `size` is a number of bytes or `max`.
+    fn resize_btrfs(&self, device: &Path, size: &str) -> Result<(), ResizeError> {
+        let size = format!("{}:{size}", btrfs_device(device)?);
         while_mounted(device, self.kind, |folder| {
             let folder = folder.as_os_str();
             // A balance that was interrupted keeps the size from being changed; 2 says that there is none.

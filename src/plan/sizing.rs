@@ -156,8 +156,8 @@ pub(super) fn minimum_bytes(volume: &Volume) -> u64 {
 
 /// True where a tool shrinks this file system.
 pub(super) fn shrinks(kind: FileSystemKind) -> bool {
-    use FileSystemKind::{Ext2, Ext3, Ext4, Ntfs};
-    matches!(kind, Ext2 | Ext3 | Ext4 | Ntfs)
+    use FileSystemKind::{Btrfs, Ext2, Ext3, Ext4, Ntfs};
+    matches!(kind, Btrfs | Ext2 | Ext3 | Ext4 | Ntfs)
 }
 
 /// Why a partition cannot be made smaller than its least size: a clause that follows "because".
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn only_what_a_tool_shrinks_may_become_smaller() {
         use FileSystemKind::{Btrfs, Ext4, Ntfs, Xfs};
-        for (kind, expected) in [(Ext4, GIB), (Ntfs, GIB), (Btrfs, 9 * GIB), (Xfs, 9 * GIB)] {
+        for (kind, expected) in [(Ext4, GIB), (Ntfs, GIB), (Btrfs, GIB), (Xfs, 9 * GIB)] {
             let of = volume(Content::FileSystem(file_system(kind, State::Clean)));
             assert_eq!(minimum_bytes(&of), expected, "{kind}");
         }

@@ -105,7 +105,11 @@ pub(super) fn shrinks(plan: &VolumePlan, volume: &Volume) -> bool {
     let Content::FileSystem(fs) = &volume.content else { return false };
     let has_tool = matches!(
         kind,
-        FileSystemKind::Ext2 | FileSystemKind::Ext3 | FileSystemKind::Ext4 | FileSystemKind::Ntfs
+        FileSystemKind::Btrfs
+            | FileSystemKind::Ext2
+            | FileSystemKind::Ext3
+            | FileSystemKind::Ext4
+            | FileSystemKind::Ntfs
     );
     has_tool
         && fs.kind == kind
