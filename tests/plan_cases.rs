@@ -43,6 +43,7 @@ fn on(disk: &Disk, size_bytes: u64) -> Result<DeployPlan, Refusal> {
         keep: Keep::Nothing,
         without: Vec::new(),
         standard: StandardChoice { volume: None, firmware: None },
+        new_ids: false,
         seed: None,
     };
     let disks = std::slice::from_ref(disk);

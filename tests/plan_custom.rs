@@ -34,6 +34,7 @@ fn plan(size_bytes: u64, layout: Layout, wishes: &[&str]) -> Result<DeployPlan, 
         keep: Keep::Nothing,
         without: Vec::new(),
         standard: StandardChoice { volume: None, firmware: None },
+        new_ids: false,
         seed: None,
     };
     let targets = [Target::new(0, target("/dev/sda", size_bytes, SectorSize::B512))];

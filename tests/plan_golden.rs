@@ -6,7 +6,7 @@ mod plan_images;
 use FileSystemKind::{Ext4, Fat16, Fat32, Ntfs, Swap, Xfs};
 use plan_images::*;
 use remint::machine::{Holder, MachineDisk};
-use remint::plan::{self, DeployOptions, DeployPlan, Refusal, Target};
+use remint::plan::{self, DeployOptions, DeployPlan, Made, Refusal, Target};
 use remint::schema::{Content, Disk, FileSystemKind, FreeSpace, Keep, Layout, StandardChoice, Table};
 use remint::units::{GIB, Hex, KIB, Lba, MIB, SectorSize, TIB};
 
@@ -24,6 +24,7 @@ const DYNAMIC: DeployOptions = DeployOptions {
     keep: Keep::Nothing,
     without: Vec::new(),
     standard: StandardChoice { volume: None, firmware: None },
+    new_ids: false,
     seed: None,
 };
 const ORIGINAL: DeployOptions = DeployOptions {
@@ -34,6 +35,7 @@ const ORIGINAL: DeployOptions = DeployOptions {
     keep: Keep::Nothing,
     without: Vec::new(),
     standard: StandardChoice { volume: None, firmware: None },
+    new_ids: false,
     seed: None,
 };
 
@@ -563,4 +565,83 @@ fn the_documentation_shows_what_is_printed() {
 fn the_plan_is_json() {
     let plan = deploy(&[linux()], &[target("/dev/sda", 160 * GIB, SMALL)], DYNAMIC).unwrap();
     insta::assert_snapshot!(serde_json::to_string_pretty(&plan).unwrap());
+}
+
+#[test]
+fn new_identifiers_are_said_and_every_copy_has_its_own() {
+    let seed = Some("000102030405060708090a0b0c0d0e0f".parse().unwrap());
+    let options = DeployOptions { new_ids: true, seed, ..DYNAMIC };
+    insta::assert_snapshot!(text(&[linux()], &[target("/dev/sda", 160 * GIB, SMALL)], options.clone()));
+
+    let disk = mbr_with_logicals();
+    let targets: Vec<Target> =
+        ["/dev/sda", "/dev/sdb"].map(|path| Target::new(0, target(path, 200 * GIB, SMALL))).to_vec();
+    let disks = std::slice::from_ref(&disk);
+    let plan = plan::deploy("example", "1", disks, &targets, &options).unwrap();
+    assert_eq!(plan::check(&plan, disks), Ok(()));
+    let names: Vec<_> = plan.disks.iter().map(|disk| &disk.new_names).collect();
+    insta::assert_snapshot!(serde_json::to_string_pretty(&(names, &plan.steps)).unwrap());
+    // A system on one copy means its own partitions.
+    for disk in &plan.disks {
+        let names = plan::names_for(&plan, &disk.target.path);
+        assert_eq!(names.as_slice(), &disk.new_names[1..]);
+    }
+
+    // A table that disagrees with what is said of it is found.
+    for index in 0..plan.disks[0].new_names.len() {
+        let mut wrong = plan.clone();
+        wrong.disks[0].new_names[index].new = wrong.disks[0].new_names[index].old.clone();
+        assert!(plan::check(&wrong, disks).is_err(), "{index}");
+        let mut missing = plan.clone();
+        missing.disks[0].new_names.remove(0);
+        assert!(plan::check(&missing, disks).is_err());
+    }
+    let without_seed = DeployOptions { seed: None, ..options };
+    assert!(matches!(refusal(linux(), target("/dev/sda", 160 * GIB, SMALL), without_seed), Refusal::NoSeed));
+}
+
+#[test]
+fn a_script_is_believed_in_nothing_that_would_cost_data() {
+    // What a script may make: the table of a dynamic layout, on a larger disk.
+    let disk = linux();
+    let sda = target("/dev/sda", 160 * GIB, SMALL);
+    let table = deploy(std::slice::from_ref(&disk), std::slice::from_ref(&sda), DYNAMIC).unwrap().disks[0]
+        .table
+        .clone();
+    let options = DeployOptions { layout: Layout::Script, ..DYNAMIC };
+    let made = Made { table, places: Vec::new(), output: "three partitions\n".to_owned() };
+    let with = |made: Made| Target { made: Some(made), ..Target::new(0, sda.clone()) };
+    let disks = std::slice::from_ref(&disk);
+    let plan = plan::deploy("example", "1", disks, &[with(made.clone())], &options).unwrap();
+    assert_eq!(plan::check(&plan, disks), Ok(()));
+    insta::assert_snapshot!(plan::explain(&plan, disks));
+
+    let change = |change: &dyn Fn(&mut DeployPlan)| {
+        let mut wrong = plan.clone();
+        change(&mut wrong);
+        plan::check(&wrong, disks).unwrap_err()
+    };
+    let gpt = |plan: &mut DeployPlan, change: &dyn Fn(&mut remint::schema::Gpt)| {
+        let Table::Gpt(gpt) = &mut plan.disks[0].table else { panic!("no GPT") };
+        change(gpt);
+    };
+    change(&|plan| gpt(plan, &|gpt| gpt.partitions[1].first_lba = gpt.partitions[0].last_lba));
+    change(&|plan| gpt(plan, &|gpt| gpt.partitions[2].last_lba = Lba(u64::MAX)));
+    change(&|plan| gpt(plan, &|gpt| gpt.partitions[2].last_lba.0 += 2048));
+    change(&|plan| gpt(plan, &|gpt| gpt.last_usable_lba.0 += 40));
+    change(&|plan| plan.disks[0].table = Table::None);
+    change(&|plan| {
+        plan.disks[0].volumes.pop();
+    });
+    change(&|plan| {
+        let twice = plan.disks[0].volumes[1].clone();
+        plan.disks[0].volumes.push(twice);
+    });
+    change(&|plan| plan.disks[0].volumes[2].partition = Some(1));
+    change(&|plan| plan.disks[0].volumes[2].action = plan::VolumeAction::LeaveEmpty);
+    change(&|plan| plan.disks[0].clear.clear());
+    assert!(matches!(
+        plan::deploy("example", "1", disks, &[Target::new(0, sda.clone())], &options),
+        Err(Refusal::NoScript { .. })
+    ));
 }

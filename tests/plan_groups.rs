@@ -130,6 +130,7 @@ fn options(layout: Layout, wishes: &[&str]) -> DeployOptions {
         keep: Keep::Nothing,
         without: Vec::new(),
         standard: StandardChoice { volume: None, firmware: None },
+        new_ids: false,
         seed: None,
     }
 }

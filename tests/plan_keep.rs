@@ -58,6 +58,7 @@ fn options(layout: Layout, keep: Keep) -> DeployOptions {
         keep,
         without: vec![],
         standard: StandardChoice { volume: None, firmware: None },
+        new_ids: false,
         seed: None,
     }
 }
@@ -157,6 +158,7 @@ fn parts_of_an_image_can_be_left_out() {
     let without = |names: &[&str]| DeployOptions {
         without: names.iter().map(|name| (*name).to_owned()).collect(),
         standard: StandardChoice { volume: None, firmware: None },
+        new_ids: false,
         seed: None,
         ..options(Layout::Dynamic, Keep::Nothing)
     };

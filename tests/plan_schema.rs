@@ -55,6 +55,7 @@ fn options(layout: Layout) -> DeployOptions {
         keep: Keep::Nothing,
         without,
         standard: StandardChoice { volume: None, firmware: None },
+        new_ids: false,
         seed: None,
     }
 }

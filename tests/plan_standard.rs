@@ -28,6 +28,7 @@ fn options(firmware: Option<Firmware>, volume: Option<&str>) -> DeployOptions {
         keep: Keep::Nothing,
         without: Vec::new(),
         standard: StandardChoice { volume: volume.map(str::to_owned), firmware },
+        new_ids: false,
         seed: Some("000102030405060708090a0b0c0d0e0f".parse().unwrap()),
     }
 }

@@ -110,7 +110,7 @@ fn the_example_makes_a_gpt_that_keeps_every_identifier() {
         ],
     );
     assert!(plan.contains("| d0-p2 (ext4, at least"), "{plan}");
-    assert!(!plan.contains("other identifiers"), "{plan}");
+    assert!(!plan.contains("New identifiers"), "{plan}");
     assert!(plan.contains("Nothing of the image goes into partition 3"), "{plan}");
     lab.deploy(0, &target, &example, &[]);
     let places = lab::partitions(&target, 512);
@@ -145,8 +145,10 @@ END
 partprobe "$REMINT_DISK"
 printf 'd0-p2=1\nd0-p1=5\n' > "$REMINT_PLACES""#,
     );
-    let said = lab.deploy(0, &target, &script, &[]);
-    assert!(said.contains("deployed"), "{said}");
+    // The partitions have other identifiers than they had; whether the FAT names any, only some kernels can tell.
+    let fat = fs::read_to_string("/proc/filesystems").unwrap().contains("vfat");
+    let said = lab.deploy(if fat { 0 } else { 3 }, &target, &script, &[]);
+    assert!(said.contains("deployed") && fat != said.contains("d0-p1 (FAT16) was not looked into"), "{said}");
     let places = lab::partitions(&target, 512);
     lab.assert_same_files(&EXT4, 1, &target, place(&places, 1));
     lab.assert_same_files(&FAT, 0, &target, place(&places, 5));
@@ -168,7 +170,10 @@ printf 'd0-p2=1\nd0-p1=5\n' > "$REMINT_PLACES""#,
             text(&script),
         ],
     );
-    assert!(plan.contains("other identifiers"), "{plan}");
+    assert!(
+        plan.contains("New identifiers: the disk is") || plan.contains("2 partitions have new names"),
+        "{plan}"
+    );
 }
 
 #[test]

@@ -38,6 +38,7 @@ fn file_of(disk: &[u8]) -> Option<(Disk, Value)> {
         keep: Keep::Nothing,
         without: Vec::new(),
         standard: StandardChoice { volume: None, firmware: None },
+        new_ids: false,
         seed: None,
     };
     let schema = plan::export("fuzz", std::slice::from_ref(&disk), &[], &options).ok()?;

@@ -21,7 +21,7 @@ pub struct LayoutArguments {
     /// A file that says what is deployed, where to and how large, made by `plan --export` and edited
     /// (docs/schema/deploy.schema.json)
     #[arg(long, value_name = "FILE", conflicts_with_all = [
-        "layout", "volume", "firmware", "free_space", "no_expand", "wishes", "without", "keep", "keep_table",
+        "layout", "volume", "firmware", "free_space", "no_expand", "wishes", "without", "keep", "keep_table", "new_ids",
     ])]
     pub schema: Option<PathBuf>,
     /// How partitions are laid out
@@ -63,6 +63,10 @@ pub struct LayoutArguments {
     /// Leave the target's partition table and restore volumes into the partitions that are there
     #[arg(long, conflicts_with_all = ["layout", "wishes", "without"])]
     pub keep_table: bool,
+    /// Give the disk and its partitions new GUIDs (an MBR a new signature), so that it can be in one machine with the
+    /// captured one. fstab, crypttab, GRUB and systemd-boot follow
+    #[arg(long, conflicts_with = "keep_table")]
+    pub new_ids: bool,
     /// A volume to restore with --keep-table, such as d0-p2, or d0-p2=3 to name the target's partition; all where
     /// none is named. May be given several times
     #[arg(long, value_name = "VOLUME", value_delimiter = ',', requires = "keep_table")]
@@ -122,6 +126,7 @@ impl LayoutArguments {
             },
             without: self.without.clone(),
             standard: StandardChoice { volume: self.volume.clone(), firmware: self.firmware.map(Into::into) },
+            new_ids: self.new_ids,
             seed: self.seed,
         }
     }

@@ -10,6 +10,7 @@
 pub mod fat;
 pub mod fstab;
 pub mod grub;
+pub mod references;
 
 use crate::blockio::WriteAt;
 use crate::plan::{DeployPlan, Step};

@@ -2,12 +2,13 @@
 
 use super::loop_device::control_device;
 use super::mounted::kernel_has;
-use super::{Error, boot_files, is_root, lvm_devices, program, windows_files};
+use super::{Error, boot_files, is_root, lvm_devices, program, references, windows_files};
 use crate::blockio::Window;
 use crate::customize::{CustomizeError, Customizer, Deployed, Taken, fat};
 use crate::machine::MachineDisk;
-use crate::plan::{BootFiles, DeployPlan, NewContent, Step, System};
-use crate::progress::Monitor;
+use crate::plan::{self, BootFiles, DeployPlan, DiskPlan, NewContent, Step, System, VolumePlan};
+use crate::progress::{Event, Monitor};
+use crate::schema::FileSystemKind;
 use crate::units::ByteRange;
 
 /// This machine's kernel and programs.
@@ -27,6 +28,12 @@ impl Customizer for Customizations {
             Step::BootFiles(files) => missing_devices("making a disk bootable").or_else(|| missing_for(files)),
             // Where it cannot be done, a sentence says so in the end.
             Step::ForgetDevices { .. } => None,
+            Step::PartitionNames { file_system, looked_into: true, .. } => {
+                // What a person may have to look into is no reason to refuse, but a system is.
+                let is_fat = references::mounted_as(*file_system).is_some_and(|(name, _)| name == "vfat");
+                references::missing(*file_system).filter(|_| !is_fat)
+            }
+            Step::PartitionNames { looked_into: false, .. } => None,
         }
     }
 
@@ -46,7 +53,50 @@ impl Customizer for Customizations {
                 let problems = lvm_devices::forget(target, volume, *kind, deployed, monitor)?;
                 Ok(Taken { problems, ..Taken::default() })
             }
+            Step::PartitionNames { target, volume, file_system, looked_into } => {
+                let problems = follow(target, volume, *file_system, *looked_into, deployed.plan, monitor)?;
+                Ok(Taken { problems, ..Taken::default() })
+            }
         }
+    }
+}
+
+/// Lets what names partitions follow in one file system. Returns sentences about what a person has to look after.
+fn follow(
+    target: &str,
+    volume: &str,
+    kind: FileSystemKind,
+    looked_into: bool,
+    plan: &DeployPlan,
+    monitor: &dyn Monitor,
+) -> Result<Vec<String>, Error> {
+    let missing = if looked_into { references::missing(kind) } else { None };
+    let found = find(plan, target, volume).filter(|_| looked_into && missing.is_none());
+    let Some((disk, planned)) = found else { return Ok(vec![not_looked_into(volume, kind, missing)]) };
+    let names = plan::names_for(plan, target);
+    let followed = references::follow(&disk.target, planned.place, kind, &names)?;
+    for message in followed.changed {
+        monitor.event(Event::Changed { volume: volume.to_owned(), message });
+    }
+    Ok(followed.problems.into_iter().map(|problem| format!("{volume}: {problem}")).collect())
+}
+
+fn find<'a>(plan: &'a DeployPlan, target: &str, volume: &str) -> Option<(&'a DiskPlan, &'a VolumePlan)> {
+    let disk = plan.disks.iter().find(|disk| disk.target.path == target)?;
+    Some((disk, disk.volumes.iter().find(|planned| planned.volume == volume)?))
+}
+
+fn not_looked_into(volume: &str, kind: FileSystemKind, missing: Option<String>) -> String {
+    let why = missing.map_or_else(String::new, |missing| format!(" ({missing})"));
+    match kind {
+        FileSystemKind::Ntfs => format!(
+            "{volume} (NTFS): if it holds a Windows, that does not start before its boot configuration names the \
+             partitions anew (bcdboot, from Windows' installation medium)"
+        ),
+        _ => format!(
+            "{volume} ({kind}) was not looked into{why}: if it holds a system, see that its fstab and boot loader name \
+             no partition by its old identifier (PARTUUID)"
+        ),
     }
 }
 

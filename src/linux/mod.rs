@@ -31,6 +31,7 @@ pub mod power;
 mod program;
 mod randomness;
 mod reader;
+mod references;
 mod rehearsal;
 mod replay;
 mod reread;

@@ -18,6 +18,7 @@ pub(super) fn refuse_contradictions(
     refuse_wishes(captured, options)?;
     refuse_left_out(captured, options)?;
     refuse_standard(options)?;
+    refuse_new_ids(options)?;
     match &options.keep {
         Keep::Nothing => Ok(()),
         _ if options.layout == Layout::Script => Err(Refusal::ScriptKeeps),
@@ -82,6 +83,19 @@ fn refuse_unknown(captured: Captured<'_>, volume: &str) -> Result<(), Refusal> {
     }
     let volumes = sized().map(|volume| volume.name.clone()).collect();
     Err(Refusal::UnknownVolume { volume: volume.to_owned(), volumes })
+}
+
+/// New identifiers are for tables that are made here.
+fn refuse_new_ids(options: &DeployOptions) -> Result<(), Refusal> {
+    let refuse = |reason: &str| Err(Refusal::NoNewIds { reason: reason.to_owned() });
+    match &options.keep {
+        _ if !options.new_ids => Ok(()),
+        Keep::Table(_) => refuse("the table of the target stays as it is"),
+        _ if options.layout == Layout::Script => refuse("the script gives the disk its identifiers"),
+        _ if options.layout == Layout::Standard => refuse("a standard layout has new ones anyway"),
+        _ if options.seed.is_none() => Err(Refusal::NoSeed),
+        Keep::Nothing | Keep::Partitions(_) => Ok(()),
+    }
 }
 
 fn refuse_kept(kept: &[KeptPartition], targets: &[Target]) -> Result<(), Refusal> {

@@ -2,6 +2,7 @@
 
 use super::captured::Captured;
 use super::group::{self, GroupPlan};
+use super::identity::NewName;
 use super::keep::{self, Kept, Stays, Target};
 use super::layout::{Ground, Laid};
 use super::refusal::Refusal;
@@ -13,6 +14,7 @@ use crate::machine::MachineDisk;
 use crate::schema::{Disk, FileSystemKind, FreeSpace, Keep, Layout, PartitionWish, StandardChoice, Table};
 use crate::units::{ByteRange, format_size};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::fmt;
 
 /// What a person chooses about a deploy.
@@ -32,6 +34,8 @@ pub struct DeployOptions {
     pub without: Vec<String>,
     /// Which volume, and for which firmware, for [`Layout::Standard`].
     pub standard: StandardChoice,
+    /// True: disks and partitions get new identifiers, and what refers to the old ones follows.
+    pub new_ids: bool,
     /// What new GUIDs and signatures are derived from; needed where the layout has new partitions.
     pub seed: Option<Seed>,
 }
@@ -89,6 +93,9 @@ pub struct DiskPlan {
     /// What the script printed that made the table.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub script_output: Option<String>,
+    /// What has another identifier than it was captured with.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub new_names: Vec<NewName>,
     /// What a person should know before confirming.
     pub warnings: Vec<String>,
 }
@@ -251,6 +258,10 @@ fn deploy_disks(
             return Err(Refusal::NoTarget { disk: disk.number, size_bytes: disk.size_bytes });
         }
         for (position, target) in mine.iter().enumerate() {
+            let renewed = match options.seed.filter(|_| options.new_ids) {
+                Some(seed) => Cow::Owned(identity::renewed(disk, position, seed)),
+                None => Cow::Borrowed(disk),
+            };
             let mut plan = match &options.keep {
                 _ if options.layout == Layout::Script => scripted::deploy_disk(disk, target, options)?,
                 Keep::Nothing if options.layout == Layout::Standard => {
@@ -258,14 +269,15 @@ fn deploy_disks(
                     steps.extend(of_disk);
                     plan
                 }
-                Keep::Nothing => deploy_disk(disk, target, Vec::new(), options)?,
+                Keep::Nothing => deploy_disk(&renewed, target, Vec::new(), options)?,
                 Keep::Partitions(wanted) => {
-                    deploy_disk(disk, target, keep::find(target, wanted, disk)?, options)?
+                    deploy_disk(&renewed, target, keep::find(target, wanted, &renewed)?, options)?
                 }
                 Keep::Table(chosen) => existing::restore_into(disk, target, chosen, options)?,
             };
-            // A script gives disks identifiers of its own, and a standard layout new ones.
-            if !matches!(options.layout, Layout::Script | Layout::Standard) {
+            if options.new_ids || options.layout == Layout::Script {
+                plan.new_names = identity::new_names(disk, &plan);
+            } else if options.layout != Layout::Standard {
                 plan.warnings.extend(identity::warnings(disk, disks));
                 let copies = mine.iter().take(position).map(|copy| copy.disk.path.as_str());
                 plan.warnings.extend(copies.filter_map(|copy| identity::copy_warning(disk, copy)));
@@ -273,6 +285,7 @@ fn deploy_disks(
             plans.push(plan);
         }
     }
+    steps.extend(identity::steps(&plans, disks));
     Ok((plans, steps))
 }
 
@@ -317,6 +330,7 @@ fn deploy_disk(
         table,
         without,
         script_output: None,
+        new_names: Vec::new(),
         warnings,
     })
 }

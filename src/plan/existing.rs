@@ -67,6 +67,7 @@ pub(super) fn restore_into(
         stays: Stays::Table { found: found.clone() },
         without: Vec::new(),
         script_output: None,
+        new_names: Vec::new(),
         warnings,
     })
 }

@@ -93,6 +93,7 @@ fn explain_disk(plan: &DiskPlan, source: Option<&Disk>, text: &mut String) {
         let minimum = format!("Smallest disk that this fits on: {} ({minimum} bytes)", format_size(minimum));
         wrap(text, "  ", &minimum);
     }
+    explain_names(plan, text);
     for line in plan.script_output.iter().flat_map(|output| output.lines()) {
         wrap(text, "  | ", line);
     }
@@ -124,6 +125,23 @@ fn explain_disk(plan: &DiskPlan, source: Option<&Disk>, text: &mut String) {
     }
     for warning in &plan.warnings {
         wrap(text, "  ! ", warning);
+    }
+}
+
+/// Which identifiers are new.
+fn explain_names(plan: &DiskPlan, text: &mut String) {
+    let disk = format!("d{}", plan.source_number);
+    let (whole, partitions): (Vec<_>, Vec<_>) = plan.new_names.iter().partition(|name| name.of == disk);
+    let whole = whole.first().map(|name| format!("the disk is {} instead of {}", name.new, name.old));
+    let count = match partitions.len() {
+        0 => None,
+        1 => Some("1 partition has a new name".to_owned()),
+        count => Some(format!("{count} partitions have new names")),
+    };
+    let all: Vec<String> = whole.into_iter().chain(count).collect();
+    if !all.is_empty() {
+        let follow = "in fstab, crypttab, GRUB and systemd-boot what names a partition (PARTUUID) follows";
+        wrap(text, "  ", &format!("New identifiers: {}; {follow}.", all.join(", and ")));
     }
 }
 

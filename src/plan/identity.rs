@@ -1,6 +1,163 @@
-//! Identifiers that have to be unique within one machine.
+//! Identifiers that have to be unique within one machine: GUIDs, disk signatures, and the names of partitions that come
+//! of them.
 
-use crate::schema::{Disk, Table};
+use super::deploy::{DeployPlan, DiskPlan, VolumeAction, VolumePlan};
+use super::seed::Seed;
+use super::step::Step;
+use crate::schema::{Content, Disk, FileSystemKind, Layout, MbrRole, Role, Table};
+use serde::Serialize;
+
+/// Something that has another identifier than when it was captured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NewName {
+    /// The disk (`d0`) or partition (`d0-p2`) of the image.
+    pub of: String,
+    /// As it was captured: a GUID in small letters, the signature of an MBR, or a partition of that (`1a2b3c4d-01`).
+    pub old: String,
+    /// As it is now.
+    pub new: String,
+}
+
+/// What names a disk; `None` where its table has nothing of the kind.
+pub(super) fn disk_id(table: &Table) -> Option<String> {
+    match table {
+        Table::Gpt(gpt) => Some(gpt.disk_guid.to_string().to_lowercase()),
+        Table::Mbr(mbr) if mbr.disk_signature != 0 => Some(format!("{:08x}", mbr.disk_signature)),
+        Table::Mbr(_) | Table::None => None,
+    }
+}
+
+/// What Linux calls a partition (PARTUUID).
+pub(super) fn partition_id(table: &Table, number: u32) -> Option<String> {
+    match table {
+        Table::Gpt(gpt) => {
+            let entry = gpt.partitions.iter().find(|entry| entry.number == number)?;
+            Some(entry.partition_guid.to_string().to_lowercase())
+        }
+        Table::Mbr(mbr) if mbr.disk_signature != 0 => {
+            let entry = mbr.partitions.iter().find(|entry| entry.number == number)?;
+            Some(format!("{:08x}-{:02x}", mbr.disk_signature, entry.number))
+        }
+        Table::Mbr(_) | Table::None => None,
+    }
+}
+
+/// A disk of the image with new identifiers; `copy` counts the targets that receive it.
+pub(super) fn renewed(disk: &Disk, copy: usize, seed: Seed) -> Disk {
+    let copy = if copy == 0 { String::new() } else { format!(" copy {copy}") };
+    let mut disk = disk.clone();
+    let name = format!("d{}", disk.number);
+    match &mut disk.table {
+        Table::Gpt(gpt) => {
+            gpt.disk_guid = seed.guid(&format!("{name}{copy}"));
+            for entry in &mut gpt.partitions {
+                entry.partition_guid = seed.guid(&format!("{name}-p{}{copy}", entry.number));
+            }
+        }
+        // A disk without a signature has nothing that could be mistaken.
+        Table::Mbr(mbr) if mbr.disk_signature != 0 => {
+            mbr.disk_signature = seed.mbr_signature(&format!("{name}{copy}"));
+        }
+        Table::Mbr(_) | Table::None => {}
+    }
+    disk
+}
+
+/// What of a disk has another identifier on the target.
+pub(super) fn new_names(disk: &Disk, plan: &DiskPlan) -> Vec<NewName> {
+    let name = format!("d{}", disk.number);
+    let numbers: Vec<(u32, u32)> = if plan.layout == Layout::Script {
+        let moved = |volume: &crate::schema::Volume| {
+            let Role::Partition { number } = volume.role else { return None };
+            let planned = plan.volumes.iter().find(|planned| planned.volume == volume.name)?;
+            Some((number, planned.partition?))
+        };
+        disk.volumes.iter().filter_map(moved).collect()
+    } else {
+        numbers(&disk.table)
+            .into_iter()
+            .filter(|number| !plan.without.contains(number))
+            .map(|n| (n, n))
+            .collect()
+    };
+    let partition = |(was, is): (u32, u32)| {
+        let (old, new) = (partition_id(&disk.table, was)?, partition_id(&plan.table, is)?);
+        Some(NewName { of: format!("{name}-p{was}"), old, new })
+    };
+    let whole = disk_id(&disk.table).zip(disk_id(&plan.table));
+    let whole = whole.map(|(old, new)| NewName { of: name.clone(), old, new });
+    let names = whole.into_iter().chain(numbers.into_iter().filter_map(partition));
+    names.filter(|name| name.old != name.new).collect()
+}
+
+fn numbers(table: &Table) -> Vec<u32> {
+    match table {
+        Table::Gpt(gpt) => gpt.partitions.iter().map(|entry| entry.number).collect(),
+        Table::Mbr(mbr) => {
+            let volumes = mbr.partitions.iter().filter(|entry| entry.role != MbrRole::Extended);
+            volumes.map(|entry| entry.number).collect()
+        }
+        Table::None => Vec::new(),
+    }
+}
+
+/// The new names of partitions, for a system on one of the targets. Where one disk was deployed twice, its own copy
+/// is meant; a name that means several partitions of other disks is left out.
+#[must_use]
+pub fn names_for(plan: &DeployPlan, target: &str) -> Vec<NewName> {
+    let partitions = |disk: &DiskPlan| {
+        let names = disk.new_names.iter().filter(|name| name.of != format!("d{}", disk.source_number));
+        names.cloned().collect::<Vec<_>>()
+    };
+    let (own, others): (Vec<&DiskPlan>, Vec<&DiskPlan>) =
+        plan.disks.iter().partition(|disk| disk.target.path == target);
+    let mut names: Vec<NewName> = own.into_iter().flat_map(partitions).collect();
+    let others: Vec<NewName> = others.into_iter().flat_map(partitions).collect();
+    for name in &others {
+        let known = names.iter().any(|other| other.old == name.old);
+        let several = others.iter().filter(|other| other.old == name.old).count() > 1;
+        if !known && !several {
+            names.push(name.clone());
+        }
+    }
+    names
+}
+
+/// The steps by which what names partitions follows, where something has a new name.
+pub(super) fn steps(plans: &[DiskPlan], disks: &[Disk]) -> Vec<Step> {
+    if plans.iter().all(|plan| plan.new_names.is_empty()) {
+        return Vec::new();
+    }
+    let mut steps = Vec::new();
+    for plan in plans {
+        let Some(disk) = disks.iter().find(|disk| disk.number == plan.source_number) else { continue };
+        let written = |planned: &&VolumePlan| {
+            matches!(planned.action, VolumeAction::Write | VolumeAction::MakePhysicalVolume)
+        };
+        for planned in plan.volumes.iter().filter(written) {
+            let volume = disk.volumes.iter().find(|volume| volume.name == planned.volume);
+            let found = volume.map(|volume| &volume.content).and_then(|content| match content {
+                Content::FileSystem(fs) => Some((fs.kind, looks_into(fs.kind))),
+                // A system on a logical volume is not looked into yet; that is said in the end.
+                Content::Raw { file_system: Some(fs), .. } | Content::PhysicalVolume(fs) => {
+                    Some((fs.kind, false))
+                }
+                Content::Raw { .. } | Content::Swap(_) | Content::LeftOut => None,
+            });
+            if let Some((file_system, looked_into)) = found {
+                let (target, volume) = (plan.target.path.clone(), planned.volume.clone());
+                steps.push(Step::PartitionNames { target, volume, file_system, looked_into });
+            }
+        }
+    }
+    steps
+}
+
+/// The file systems in which names of partitions are looked for.
+const fn looks_into(kind: FileSystemKind) -> bool {
+    use FileSystemKind::{Ext2, Ext3, Ext4, Fat12, Fat16, Fat32, Xfs};
+    matches!(kind, Ext2 | Ext3 | Ext4 | Xfs | Fat12 | Fat16 | Fat32)
+}
 
 /// Warns where another disk of the image has the same GUID or signature: a machine that has both will take
 /// one for the other.
@@ -11,7 +168,8 @@ pub(super) fn warnings(disk: &Disk, disks: &[Disk]) -> Vec<String> {
         .filter(|other| other.number < disk.number && identifier(other).as_ref() == Some(&mine))
         .map(|other| {
             format!(
-                "Disk {} has the same {mine} as disk {}: a machine with both of them may take one for the other.",
+                "Disk {} has the same {mine} as disk {}: a machine with both of them may take one for the other; \
+                 --new-ids gives each its own.",
                 disk.number, other.number
             )
         })
@@ -23,7 +181,7 @@ pub(super) fn copy_warning(disk: &Disk, other_target: &str) -> Option<String> {
     let mine = identifier(disk)?;
     Some(format!(
         "{other_target} receives the same disk {} with the same {mine}: while both are in one machine, it may take one \
-         for the other.",
+         for the other; --new-ids gives each its own.",
         disk.number
     ))
 }

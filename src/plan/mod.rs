@@ -46,6 +46,7 @@ pub use destination::{Offered, assign};
 pub use document::{Choices, SchemaFault, export, place_of_volume, read_choices};
 pub use explain::explain;
 pub use group::{GroupPlan, MemberPlan};
+pub use identity::{NewName, names_for};
 pub use keep::{Made, Stays, Target};
 pub use matching::match_disks;
 pub use refusal::{Part, Refusal, preflight_refusals};

@@ -418,6 +418,12 @@ pub enum Refusal {
     /// Something is to stay on a disk that a script partitions.
     #[error("a script partitions a blank disk, so nothing of the target can be kept; choose another layout")]
     ScriptKeeps,
+    /// New identifiers where none can be given.
+    #[error("no new identifiers can be given, because {reason}; leave --new-ids out")]
+    NoNewIds {
+        /// A clause.
+        reason: String,
+    },
     /// A script made no place for a volume.
     #[error(
         "the script made no partition for {volume} on {target} ({}); have it make one with the same number, \

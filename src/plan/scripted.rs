@@ -36,7 +36,6 @@ pub(super) fn deploy_disk(
     volumes.extend(boot_area(disk, &table, &there, sector, &mut warnings));
     volumes.sort_by_key(|volume| volume.place);
     warnings.extend(empty_partitions(&there, &volumes));
-    warnings.extend(new_identifiers(disk, &table, &volumes));
     let end = there.iter().map(|(_, place)| place.end()).max().unwrap_or_default();
     Ok(DiskPlan {
         source_number: disk.number,
@@ -51,6 +50,7 @@ pub(super) fn deploy_disk(
         table,
         stays: Stays::Nothing,
         without,
+        new_names: Vec::new(),
         script_output: Some(made.output.clone()).filter(|output| !output.is_empty()),
         warnings,
     })
@@ -245,28 +245,6 @@ fn empty_partitions(there: &[(u32, ByteRange)], volumes: &[VolumePlan]) -> Vec<S
             )
         })
         .collect()
-}
-
-/// Says where what refers to the captured identifiers will not find its partition.
-fn new_identifiers(disk: &Disk, table: &Table, volumes: &[VolumePlan]) -> Option<String> {
-    let changed = match (&disk.table, table) {
-        (Table::Gpt(_), Table::Gpt(_)) => volumes.iter().any(|planned| {
-            let captured = disk.volumes.iter().find(|volume| volume.name == planned.volume);
-            let Some(Role::Partition { number }) = captured.map(|volume| volume.role) else { return false };
-            planned.partition.and_then(|new| partition_guid(table, new))
-                != partition_guid(&disk.table, number)
-        }),
-        (Table::Mbr(old), Table::Mbr(new)) => old.disk_signature != new.disk_signature,
-        (Table::None, _) => false,
-        _ => true,
-    };
-    changed.then(|| {
-        "The script gives the partitions other identifiers than they had: what names a partition by them (PARTUUID= in \
-         fstab, the boot configuration of Windows, boot entries of the firmware) does not find it. \
-         To keep them, set those in $REMINT_PARTITIONS and $REMINT_SCHEMA: sgdisk --partition-guid and --disk-guid, \
-         or \"label-id:\" for sfdisk."
-            .to_owned()
-    })
 }
 
 /// The partitions of a disk for a script, a line each: name of the volume, number, bytes, the least bytes, type, GUID

@@ -1,7 +1,7 @@
 //! What is done to deployed file systems when they have their places and sizes, before the table is written.
 
 use super::deploy::{DeployPlan, NewContent};
-use super::keep;
+use super::{identity, keep};
 use crate::schema::{Disk, FileSystemKind, Firmware, Role, Table, Volume};
 use crate::units::ByteRange;
 use serde::Serialize;
@@ -12,6 +12,17 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "step", rename_all = "kebab-case")]
 pub enum Step {
+    /// Let what names partitions follow where they have new names.
+    PartitionNames {
+        /// Path of the target.
+        target: String,
+        /// Name of the volume with the files.
+        volume: String,
+        /// Its file system.
+        file_system: FileSystemKind,
+        /// False: nobody can look into it, and a person has to.
+        looked_into: bool,
+    },
     /// Make a file system in a partition that the image does not have.
     MakeFileSystem {
         /// Path of the target.
@@ -131,6 +142,7 @@ impl Step {
             Self::MakeFileSystem { partition, .. } => format!("new partition {partition}").into(),
             Self::BootFiles(files) => files.volume.as_str().into(),
             Self::ForgetDevices { volume, .. } => volume.as_str().into(),
+            Self::PartitionNames { volume, .. } => volume.as_str().into(),
         }
     }
 
@@ -168,6 +180,9 @@ impl Step {
                 planned.any(|planned| planned.volume == *volume)
                     || groups.flat_map(|group| &group.volumes).any(|planned| planned.volume == *volume)
             }
+            Self::PartitionNames { target, volume, .. } => {
+                on(target).is_some_and(|disk| disk.volumes.iter().any(|planned| planned.volume == *volume))
+            }
         }
     }
 }
@@ -179,6 +194,7 @@ impl fmt::Display for Step {
             Self::MakeFileSystem { content, .. } => write!(f, "{content}"),
             Self::BootFiles(files) => write!(f, "boot files for {}", files.firmware),
             Self::ForgetDevices { .. } => f.write_str("the list of devices of LVM"),
+            Self::PartitionNames { .. } => f.write_str("the names of partitions follow"),
         }
     }
 }
@@ -186,14 +202,7 @@ impl fmt::Display for Step {
 /// What Linux calls a partition: its GUID, or the signature of its disk with its number.
 pub(super) fn partition_id(table: &Table, role: Role) -> Option<String> {
     let Role::Partition { number } = role else { return None };
-    match table {
-        Table::Gpt(gpt) => {
-            let entry = gpt.partitions.iter().find(|entry| entry.number == number)?;
-            Some(entry.partition_guid.to_string().to_lowercase())
-        }
-        Table::Mbr(mbr) => Some(format!("{:08x}-{number:02x}", mbr.disk_signature)),
-        Table::None => None,
-    }
+    identity::partition_id(table, number)
 }
 
 /// The names of all partitions of a disk but the one with the system.

@@ -34,6 +34,9 @@ pub struct DeploySchema {
     /// False: file systems stay at their captured size.
     #[serde(default = "yes")]
     pub expand: bool,
+    /// True: disks and partitions get new identifiers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub new_ids: bool,
     /// Every disk of the image.
     pub disks: Vec<DiskChoice>,
     /// Volume groups of the image; those of which nothing is said follow the rules.

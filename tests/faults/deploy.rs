@@ -58,6 +58,7 @@ impl<'a> Deploy<'a> {
             keep: Keep::Nothing,
             without: Vec::new(),
             standard: StandardChoice { volume: None, firmware: None },
+            new_ids: false,
             seed: None,
         };
         let plan = plan::deploy("machine", "1", disks, &targets, &options).unwrap();

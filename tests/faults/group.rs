@@ -200,6 +200,7 @@ fn a_group_is_whole_on_the_target_or_cannot_be_found() {
             keep: Keep::Nothing,
             without: Vec::new(),
             standard: StandardChoice { volume: None, firmware: None },
+            new_ids: false,
             seed: None,
         };
         let targets = plan::match_disks(&manifest.disks, &[machine_disk(0, TARGET_BYTES)]).unwrap();

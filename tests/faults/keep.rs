@@ -64,6 +64,7 @@ impl Keeping {
             keep,
             without: Vec::new(),
             standard: StandardChoice { volume: None, firmware: None },
+            new_ids: false,
             seed: None,
         };
         let plan = plan::deploy("machine", "1", disks, &targets, &options).unwrap();

@@ -56,6 +56,7 @@ impl Shrinking {
             keep: Keep::Nothing,
             without: Vec::new(),
             standard: StandardChoice { volume: None, firmware: None },
+            new_ids: false,
             seed: None,
         };
         let plan = plan::deploy("machine", "1", disks, &targets, &options).unwrap();

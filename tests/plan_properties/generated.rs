@@ -60,6 +60,7 @@ pub fn plainly(layout: Layout) -> DeployOptions {
         keep: Keep::Nothing,
         without: Vec::new(),
         standard: StandardChoice { volume: None, firmware: None },
+        new_ids: false,
         seed: None,
     }
 }

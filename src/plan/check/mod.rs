@@ -7,6 +7,7 @@
 mod fault;
 mod gpt;
 mod group;
+mod identifiers;
 mod mbr;
 mod scripted;
 mod standard;
@@ -49,7 +50,9 @@ pub fn check<'a>(plan: &DeployPlan, captured: impl Into<Captured<'a>>) -> Result
                 }
                 _ if disk_plan.layout == Layout::Standard => standard::check(disk_plan, source, &mut faults),
                 Stays::Nothing | Stays::Partitions { .. } => {
-                    check_disk(disk_plan, &keep::without(source, &disk_plan.without), &mut faults);
+                    let source = keep::without(source, &disk_plan.without);
+                    let source = identifiers::with_new_names(source, disk_plan, &mut faults);
+                    check_disk(disk_plan, &source, &mut faults);
                 }
             },
             None => faults.push(Fault::Unknown { disk: number }),

@@ -58,6 +58,7 @@ pub fn export<'a>(
         firmware: options.standard.firmware,
         free_space: options.free_space,
         expand: options.expand,
+        new_ids: options.new_ids,
         disks: disks.iter().map(disk_choice).collect::<Result<_, Refusal>>()?,
         volume_groups: captured
             .groups

@@ -189,6 +189,7 @@ fn choices(schema: DeploySchema) -> Result<Choices, Misplaced> {
         keep: Keep::Nothing,
         without: Vec::new(),
         standard: StandardChoice { volume: schema.volume, firmware: schema.firmware },
+        new_ids: schema.new_ids,
         seed: None,
     };
     let (mut destinations, mut keep) = (Vec::new(), Vec::new());

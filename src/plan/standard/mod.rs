@@ -72,6 +72,7 @@ pub(super) fn deploy_disk(
         table,
         without: Vec::new(),
         script_output: None,
+        new_names: Vec::new(),
         warnings,
     };
     Ok((plan, steps))

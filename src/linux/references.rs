@@ -1,0 +1,182 @@
+//! The names of partitions in deployed file systems: mounted, looked through, and put right where there are old ones.
+//!
+//! Invariants:
+//!
+//! - No path leads out of the file system, whatever links it holds (`openat2` with `RESOLVE_IN_ROOT`).
+//! - A file system in which nothing is to be changed is mounted read-only, and nothing is written to it.
+//! - A file is changed in its place, so that owner, mode, attributes and hard links stay, and its time is put back. Were
+//!   it cut short by a failure, the disk would have no table.
+
+use super::loop_device::{LoopDevice, control_device};
+use super::mounted::{Mounted, kernel_has};
+use super::{Error, is_root};
+use crate::customize::references::{FILES, MOST_BYTES, MOST_ENTRIES, rewrite, stands_for};
+use crate::machine::MachineDisk;
+use crate::plan::NewName;
+use crate::schema::FileSystemKind;
+use crate::units::{ByteRange, u64_from};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::Mode;
+use std::fs::{self, File, FileTimes};
+use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// What the kernel calls a file system that it can look into; `None` for what nobody looks into.
+pub(super) fn mounted_as(kind: FileSystemKind) -> Option<(&'static str, &'static str)> {
+    match kind {
+        // The driver for ext4 serves all three.
+        FileSystemKind::Ext2 | FileSystemKind::Ext3 | FileSystemKind::Ext4 => Some(("ext4", "")),
+        FileSystemKind::Xfs => Some(("xfs", "nouuid")),
+        FileSystemKind::Fat12 | FileSystemKind::Fat16 | FileSystemKind::Fat32 => Some(("vfat", "")),
+        _ => None,
+    }
+}
+
+/// What stands in the way of looking into a file system: a clause.
+pub(super) fn missing(kind: FileSystemKind) -> Option<String> {
+    let (name, _) = mounted_as(kind)?;
+    if !is_root() {
+        return Some(format!("mounting {kind} needs root; run as root"));
+    }
+    if let Err(error) = control_device() {
+        return Some(error.to_string());
+    }
+    (!kernel_has(name)).then(|| format!("this kernel cannot mount {kind}; load its module (modprobe {name})"))
+}
+
+/// What was changed in a file system, and what was not although it may need it: sentences.
+#[derive(Debug, Default)]
+pub(super) struct Followed {
+    pub(super) changed: Vec<String>,
+    pub(super) problems: Vec<String>,
+}
+
+/// Puts the names of partitions right in the file system at `place`.
+pub(super) fn follow(
+    disk: &MachineDisk,
+    place: ByteRange,
+    kind: FileSystemKind,
+    names: &[NewName],
+) -> Result<Followed, Error> {
+    let Some((name, options)) = mounted_as(kind) else { return Ok(Followed::default()) };
+    let folder = tempfile::Builder::new()
+        .prefix("remint-names-")
+        .tempdir()
+        .map_err(Error::io("making a folder to mount a file system at"))?;
+    let device = LoopDevice::attach(&disk.path, place, false, disk.logical_sector_bytes)?;
+    let mounted = Mounted::read_only(device.path(), folder.path(), name, options)?;
+    let looked = look_through(folder.path(), names);
+    mounted.unmount()?;
+    let (to_change, problems) = looked?;
+    let mut followed = Followed { changed: Vec::new(), problems };
+    if !to_change.is_empty() {
+        let mounted = Mounted::new(device.path(), folder.path(), name, options)?;
+        let changed = to_change.iter().map(|path| change(folder.path(), path, names)).collect();
+        mounted.unmount()?;
+        let changed: Result<Vec<Option<String>>, Error> = changed;
+        followed.changed = changed?.into_iter().flatten().collect();
+    }
+    device.detach()?;
+    Ok(followed)
+}
+
+/// The files in which something is to be changed, and sentences about those that nobody could look into.
+fn look_through(root: &Path, names: &[NewName]) -> Result<(Vec<PathBuf>, Vec<String>), Error> {
+    let (mut to_change, mut problems) = (Vec::new(), Vec::new());
+    let top = File::open(root).map_err(Error::io(format!("opening {}", root.display())))?;
+    for path in FILES.iter().flat_map(|pattern| expand(&top, pattern)) {
+        let Some(file) = open_within(&top, &path, OFlag::O_RDONLY)? else { continue };
+        let metadata = file.metadata().map_err(reading(&path))?;
+        if !metadata.is_file() {
+            continue;
+        }
+        if metadata.len() > MOST_BYTES {
+            problems.push(format!(
+                "/{} has {} bytes and was not looked into; see whether it names partitions by PARTUUID",
+                path.display(),
+                metadata.len()
+            ));
+            continue;
+        }
+        if rewrite(&content(&file, &path)?, names).is_some() {
+            to_change.push(path);
+        }
+    }
+    Ok((to_change, problems))
+}
+
+/// The paths that a pattern stands for, as far as their folders are there.
+fn expand(top: &File, pattern: &str) -> Vec<PathBuf> {
+    let mut paths = vec![PathBuf::new()];
+    for part in pattern.split('/') {
+        paths = paths.iter().flat_map(|path| matching(top, path, part)).take(MOST_ENTRIES).collect();
+    }
+    paths
+}
+
+/// The entries of a folder that a part of a pattern stands for.
+fn matching(top: &File, folder: &Path, part: &str) -> Vec<PathBuf> {
+    if !part.contains('*') {
+        return vec![folder.join(part)];
+    }
+    let Ok(Some(open)) = open_within(top, folder, OFlag::O_RDONLY | OFlag::O_DIRECTORY) else {
+        return Vec::new();
+    };
+    // By the descriptor: the way to the folder is not walked a second time.
+    let Ok(entries) = fs::read_dir(format!("/proc/self/fd/{}", open.as_raw_fd())) else { return Vec::new() };
+    let names = entries.take(MOST_ENTRIES).filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut found: Vec<PathBuf> =
+        names.filter(|name| stands_for(part, name)).map(|name| folder.join(name)).collect();
+    found.sort();
+    found
+}
+
+/// Opens what a path means inside of a file system; `None` where it is not there.
+fn open_within(top: &File, path: &Path, flags: OFlag) -> Result<Option<File>, Error> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let how = OpenHow::new()
+        // A pipe must not be waited for.
+        .flags(flags | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
+        .mode(Mode::empty())
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    match openat2(top, path, how) {
+        Ok(file) => Ok(Some(File::from(file))),
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EISDIR | Errno::ENXIO) => Ok(None),
+        Err(error) => Err(reading(path)(error)),
+    }
+}
+
+/// Puts the names in one file right. Returns the sentence about it.
+fn change(root: &Path, path: &Path, names: &[NewName]) -> Result<Option<String>, Error> {
+    let top = File::open(root).map_err(Error::io(format!("opening {}", root.display())))?;
+    let Some(file) = open_within(&top, path, OFlag::O_RDWR)? else { return Ok(None) };
+    // Another path may have led to the same file.
+    let Some((text, count)) = rewrite(&content(&file, path)?, names) else { return Ok(None) };
+    let doing = || format!("changing /{}", path.display());
+    let metadata = file.metadata().map_err(Error::io(doing()))?;
+    let times = FileTimes::new();
+    let times = metadata.accessed().map_or(times, |time| times.set_accessed(time));
+    let times = metadata.modified().map_or(times, |time| times.set_modified(time));
+    file.write_all_at(&text, 0).map_err(Error::io(doing()))?;
+    file.set_len(u64_from(text.len())).map_err(Error::io(doing()))?;
+    file.set_times(times).map_err(Error::io(doing()))?;
+    file.sync_all().map_err(Error::io(doing()))?;
+    let path = path.display();
+    Ok(Some(match count {
+        1 => format!("In /{path} a partition is named by its new identifier."),
+        _ => format!("In /{path} partitions are named by their new identifiers, {count} times."),
+    }))
+}
+
+fn content(file: &File, path: &Path) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    file.take(MOST_BYTES).read_to_end(&mut bytes).map_err(reading(path))?;
+    Ok(bytes)
+}
+
+fn reading<E: Into<std::io::Error>>(path: &Path) -> impl FnOnce(E) -> Error {
+    Error::io(format!("reading /{}", path.display()))
+}
