@@ -69,7 +69,7 @@ pub fn debian(firmware: Firmware, on_lvm: bool) -> PathBuf {
         Firmware::Bios => "bios",
         Firmware::Uefi | Firmware::UefiSecureBoot => "uefi",
     };
-    let file = super::boot_folder().join("debian").join(format!("{kind}.img"));
+    let file = super::made_folder().join("debian").join(format!("{kind}.img"));
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/debian-disk");
     lab::run(lab::text(&script), &[]);
     file

@@ -19,8 +19,12 @@ const NEVER: [&str; 4] = ["Kernel panic", "BUG: ", "Oops: ", "panicked at"];
 
 /// `target/boot`, where the boot environment was made; with KERNEL=own that of our own kernel (docs/kernel.md).
 pub fn boot_folder() -> PathBuf {
-    let boot = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("boot");
-    if own_kernel() { boot.join("own") } else { boot }
+    if own_kernel() { made_folder().join("own") } else { made_folder() }
+}
+
+/// `target/boot`, where all that is there with any kernel is made.
+pub fn made_folder() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("boot")
 }
 
 /// Whether the machines boot our own kernel.
