@@ -6,7 +6,7 @@ use super::{Error, boot_files, is_root, lvm_devices, program, references, window
 use crate::blockio::Window;
 use crate::customize::{CustomizeError, Customizer, Deployed, Taken, fat};
 use crate::machine::MachineDisk;
-use crate::plan::{self, BootFiles, DeployPlan, DiskPlan, NewContent, Step, System, VolumePlan};
+use crate::plan::{self, BootFiles, DeployPlan, NewContent, Step, System};
 use crate::progress::{Event, Monitor};
 use crate::schema::FileSystemKind;
 use crate::units::ByteRange;
@@ -54,7 +54,7 @@ impl Customizer for Customizations {
                 Ok(Taken { problems, ..Taken::default() })
             }
             Step::PartitionNames { target, volume, file_system, looked_into } => {
-                let problems = follow(target, volume, *file_system, *looked_into, deployed.plan, monitor)?;
+                let problems = follow(target, volume, *file_system, *looked_into, deployed, monitor)?;
                 Ok(Taken { problems, ..Taken::default() })
             }
         }
@@ -67,23 +67,20 @@ fn follow(
     volume: &str,
     kind: FileSystemKind,
     looked_into: bool,
-    plan: &DeployPlan,
+    deployed: Deployed<'_>,
     monitor: &dyn Monitor,
 ) -> Result<Vec<String>, Error> {
     let missing = if looked_into { references::missing(kind) } else { None };
-    let found = find(plan, target, volume).filter(|_| looked_into && missing.is_none());
-    let Some((disk, planned)) = found else { return Ok(vec![not_looked_into(volume, kind, missing)]) };
-    let names = plan::names_for(plan, target);
-    let followed = references::follow(&disk.target, planned.place, kind, &names)?;
+    if !looked_into || missing.is_some() {
+        return Ok(vec![not_looked_into(volume, kind, missing)]);
+    }
+    let names = plan::names_for(deployed.plan, target);
+    let followed =
+        lvm_devices::on_device(target, volume, deployed, |device| references::follow(device, kind, &names))?;
     for message in followed.changed {
         monitor.event(Event::Changed { volume: volume.to_owned(), message });
     }
     Ok(followed.problems.into_iter().map(|problem| format!("{volume}: {problem}")).collect())
-}
-
-fn find<'a>(plan: &'a DeployPlan, target: &str, volume: &str) -> Option<(&'a DiskPlan, &'a VolumePlan)> {
-    let disk = plan.disks.iter().find(|disk| disk.target.path == target)?;
-    Some((disk, disk.volumes.iter().find(|planned| planned.volume == volume)?))
 }
 
 fn not_looked_into(volume: &str, kind: FileSystemKind, missing: Option<String>) -> String {

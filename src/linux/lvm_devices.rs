@@ -61,7 +61,7 @@ fn missing(family: &str) -> Option<Error> {
 }
 
 /// Shows a volume of the plan as a device.
-fn on_device<T>(
+pub(super) fn on_device<T>(
     target: &str,
     volume: &str,
     deployed: Deployed<'_>,
@@ -102,7 +102,7 @@ fn on_device<T>(
         Ok(done)
     })?;
     match failure {
-        Some(source) => Err(Error::Io { doing: format!("looking for LVM's devices on {volume}"), source }),
+        Some(source) => Err(Error::Io { doing: format!("reading and writing {volume}"), source }),
         None => done,
     }
 }

@@ -7,14 +7,13 @@
 //! - A file is changed in its place, so that owner, mode, attributes and hard links stay, and its time is put back. Were
 //!   it cut short by a failure, the disk would have no table.
 
-use super::loop_device::{LoopDevice, control_device};
+use super::loop_device::control_device;
 use super::mounted::{Mounted, kernel_has};
 use super::{Error, is_root};
 use crate::customize::references::{FILES, MOST_BYTES, MOST_ENTRIES, rewrite, stands_for};
-use crate::machine::MachineDisk;
 use crate::plan::NewName;
 use crate::schema::FileSystemKind;
-use crate::units::{ByteRange, u64_from};
+use crate::units::u64_from;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::Mode;
@@ -54,32 +53,25 @@ pub(super) struct Followed {
     pub(super) problems: Vec<String>,
 }
 
-/// Puts the names of partitions right in the file system at `place`.
-pub(super) fn follow(
-    disk: &MachineDisk,
-    place: ByteRange,
-    kind: FileSystemKind,
-    names: &[NewName],
-) -> Result<Followed, Error> {
+/// Puts the names of partitions right in the file system on a device.
+pub(super) fn follow(device: &Path, kind: FileSystemKind, names: &[NewName]) -> Result<Followed, Error> {
     let Some((name, options)) = mounted_as(kind) else { return Ok(Followed::default()) };
     let folder = tempfile::Builder::new()
         .prefix("remint-names-")
         .tempdir()
         .map_err(Error::io("making a folder to mount a file system at"))?;
-    let device = LoopDevice::attach(&disk.path, place, false, disk.logical_sector_bytes)?;
-    let mounted = Mounted::read_only(device.path(), folder.path(), name, options)?;
+    let mounted = Mounted::read_only(device, folder.path(), name, options)?;
     let looked = look_through(folder.path(), names);
     mounted.unmount()?;
     let (to_change, problems) = looked?;
     let mut followed = Followed { changed: Vec::new(), problems };
     if !to_change.is_empty() {
-        let mounted = Mounted::new(device.path(), folder.path(), name, options)?;
+        let mounted = Mounted::new(device, folder.path(), name, options)?;
         let changed = to_change.iter().map(|path| change(folder.path(), path, names)).collect();
         mounted.unmount()?;
         let changed: Result<Vec<Option<String>>, Error> = changed;
         followed.changed = changed?.into_iter().flatten().collect();
     }
-    device.detach()?;
     Ok(followed)
 }
 

@@ -241,6 +241,7 @@ pub fn deploy<'a>(
     let without = choice::disks_left_out(&disks, options)?;
     let groups = group::plan(captured, &plans, options)?;
     steps.extend(group::steps(captured, &plans, &groups));
+    steps.extend(identity::steps(captured, &plans, &groups));
     let (image, version) = (image.to_owned(), version.to_owned());
     Ok(DeployPlan { image, version, disks: plans, groups, without, steps })
 }
@@ -285,7 +286,6 @@ fn deploy_disks(
             plans.push(plan);
         }
     }
-    steps.extend(identity::steps(&plans, disks));
     Ok((plans, steps))
 }
 

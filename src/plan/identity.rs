@@ -1,7 +1,9 @@
 //! Identifiers that have to be unique within one machine: GUIDs, disk signatures, and the names of partitions that come
 //! of them.
 
+use super::captured::Captured;
 use super::deploy::{DeployPlan, DiskPlan, VolumeAction, VolumePlan};
+use super::group::GroupPlan;
 use super::seed::Seed;
 use super::step::Step;
 use crate::schema::{Content, Disk, FileSystemKind, Layout, MbrRole, Role, Table};
@@ -124,31 +126,29 @@ pub fn names_for(plan: &DeployPlan, target: &str) -> Vec<NewName> {
 }
 
 /// The steps by which what names partitions follows, where something has a new name.
-pub(super) fn steps(plans: &[DiskPlan], disks: &[Disk]) -> Vec<Step> {
-    if plans.iter().all(|plan| plan.new_names.is_empty()) {
+pub(super) fn steps(captured: Captured<'_>, disks: &[DiskPlan], groups: &[GroupPlan]) -> Vec<Step> {
+    if disks.iter().all(|plan| plan.new_names.is_empty()) {
         return Vec::new();
     }
-    let mut steps = Vec::new();
-    for plan in plans {
-        let Some(disk) = disks.iter().find(|disk| disk.number == plan.source_number) else { continue };
-        let written = |planned: &&VolumePlan| {
-            matches!(planned.action, VolumeAction::Write | VolumeAction::MakePhysicalVolume)
+    let step = |path: &str, planned: &VolumePlan| {
+        let volume = captured.volumes().find(|volume| volume.name == planned.volume)?;
+        let (file_system, looked_into) = match &volume.content {
+            _ if planned.action != VolumeAction::Write => return None,
+            Content::FileSystem(found) => (found.kind, looks_into(found.kind)),
+            Content::Raw { file_system: Some(found), .. } => (found.kind, false),
+            _ => return None,
         };
-        for planned in plan.volumes.iter().filter(written) {
-            let volume = disk.volumes.iter().find(|volume| volume.name == planned.volume);
-            let found = volume.map(|volume| &volume.content).and_then(|content| match content {
-                Content::FileSystem(fs) => Some((fs.kind, looks_into(fs.kind))),
-                // A system on a logical volume is not looked into yet; that is said in the end.
-                Content::Raw { file_system: Some(fs), .. } | Content::PhysicalVolume(fs) => {
-                    Some((fs.kind, false))
-                }
-                Content::Raw { .. } | Content::Swap(_) | Content::LeftOut => None,
-            });
-            if let Some((file_system, looked_into)) = found {
-                let (target, volume) = (plan.target.path.clone(), planned.volume.clone());
-                steps.push(Step::PartitionNames { target, volume, file_system, looked_into });
-            }
-        }
+        let (target, volume) = (path.to_owned(), planned.volume.clone());
+        Some(Step::PartitionNames { target, volume, file_system, looked_into })
+    };
+    let mut steps = Vec::new();
+    for disk in disks {
+        steps.extend(disk.volumes.iter().filter_map(|planned| step(&disk.target.path, planned)));
+    }
+    for group in groups {
+        let first = group.members.first().and_then(|member| disks.get(member.disk));
+        let path = first.map_or("", |disk| disk.target.path.as_str());
+        steps.extend(group.volumes.iter().filter_map(|planned| step(path, planned)));
     }
     steps
 }

@@ -167,7 +167,7 @@ impl Step {
                 };
                 of_its_own && disk.volumes.iter().any(|planned| planned.volume == files.volume)
             }),
-            Self::ForgetDevices { target, volume, .. } => {
+            Self::ForgetDevices { target, volume, .. } | Self::PartitionNames { target, volume, .. } => {
                 let on_target =
                     |disk: usize| plan.disks.get(disk).is_some_and(|disk| disk.target.path == *target);
                 let of_disks = (0..plan.disks.len()).filter(|disk| on_target(*disk));
@@ -179,9 +179,6 @@ impl Step {
                     .filter(|group| group.members.first().is_some_and(|member| on_target(member.disk)));
                 planned.any(|planned| planned.volume == *volume)
                     || groups.flat_map(|group| &group.volumes).any(|planned| planned.volume == *volume)
-            }
-            Self::PartitionNames { target, volume, .. } => {
-                on(target).is_some_and(|disk| disk.volumes.iter().any(|planned| planned.volume == *volume))
             }
         }
     }
