@@ -4,7 +4,7 @@
 mod lab;
 
 use lab::json_schema::judge;
-use lab::{Loop, MIB, text};
+use lab::{Loop, MIB, Place, text};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -26,7 +26,7 @@ fn keys_of(schema: &Value, keys: &mut BTreeSet<String>) {
 }
 
 /// What the program prints about a GPT with every kind of content, an MBR with a logical partition, a disk
-/// without a table, and disks that are in use.
+/// without a table, a volume group, and disks that are in use.
 fn printed() -> Value {
     let folder = lab::folder();
     let path = |name: &str| folder.path().join(name);
@@ -43,11 +43,19 @@ fn printed() -> Value {
     // Recognised, and captured whole: a file system is named inside the raw content.
     fs::File::create(path("jfs.img")).unwrap().set_len(16 * MIB).unwrap();
     lab::run("mkfs.jfs", &["-q", text(&path("jfs.img"))]);
+    // Two physical volumes that fill their disks, and a logical one over both.
+    let members = ["one.img", "two.img"].map(path);
+    members.iter().for_each(|file| fs::File::create(file).unwrap().set_len(16 * MIB).unwrap());
+    let whole = Place { number: 0, start: 0, length: 16 * MIB };
+    let lvm = lab::lvm::Lvm::new(&members.each_ref().map(|file| (file.as_path(), whole)));
+    lvm.run("vgcreate", &["-s", "1M", "--addtag", "site=north", "vg", lvm.device(0), lvm.device(1)]);
+    lvm.create("vg", "striped", &["-i", "2", "-I", "64k", "-L", "8M", "--addtag", "keep"]);
+    drop(lvm);
     fs::File::create(path("mounted.img")).unwrap().set_len(16 * MIB).unwrap();
     lab::run("mkfs.ext4", &["-q", "-F", text(&path("mounted.img"))]);
     let mount = lab::Mount::new(&path("mounted.img"), 0, 16 * MIB, "ext4", true);
     let device = Loop::new(&path("mbr.img"), 0, 32 * MIB, true);
-    let disks = ["gpt.img", "mbr.img", "jfs.img", "mounted.img"].map(path);
+    let disks = ["gpt.img", "mbr.img", "jfs.img", "mounted.img", "one.img", "two.img"].map(path);
     let mut arguments = vec!["inspect", "--json", &device.0];
     arguments.extend(disks.iter().map(|disk| text(disk)));
     let output = lab::remint(&arguments);

@@ -67,6 +67,7 @@ pub struct Target {
     changes: AtomicU64,
     unflushed: AtomicBool,
     kept: AtomicBool,
+    only_reads_failed: AtomicBool,
     log: Option<Mutex<Vec<Op>>>,
 }
 
@@ -80,6 +81,7 @@ impl Target {
             changes: AtomicU64::new(0),
             unflushed: AtomicBool::new(false),
             kept: AtomicBool::new(false),
+            only_reads_failed: AtomicBool::new(true),
             log: None,
         }
     }
@@ -113,6 +115,11 @@ impl Target {
         self.trigger.fired()
     }
 
+    /// True where every change and every flush succeeded.
+    pub fn only_reads_failed(&self) -> bool {
+        self.only_reads_failed.load(Ordering::SeqCst)
+    }
+
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = vec![0; self.content.size_bytes() as usize];
         self.content.read_at(0, &mut bytes).unwrap();
@@ -123,6 +130,7 @@ impl Target {
     fn change(&self, op: Op) -> io::Result<()> {
         self.changes.fetch_add(1, Ordering::SeqCst);
         let strikes = self.trigger.strikes() || self.bad.within(op.range()).next().is_some();
+        self.only_reads_failed.fetch_and(!strikes, Ordering::SeqCst);
         let half = |range: ByteRange| ByteRange::new(range.start(), range.start() + range.length() / 2);
         let op = match (strikes, self.tear, op) {
             (true, Tear::Before, _) => return Err(broken()),
@@ -161,6 +169,7 @@ impl WriteAt for Target {
     }
     fn flush(&self) -> io::Result<()> {
         if self.trigger.strikes() {
+            self.only_reads_failed.store(false, Ordering::SeqCst);
             return Err(broken());
         }
         self.unflushed.store(false, Ordering::SeqCst);

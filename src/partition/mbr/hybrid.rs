@@ -116,6 +116,8 @@ fn remap(entry: &mut Entry, old: &[GptPartition], new: &[GptPartition]) -> Optio
     if (moved.first_lba, sectors(moved)) == (named.first_lba, sectors(named)) {
         return Some(());
     }
+    // It could say where a partition begins that ends beyond 2^32 sectors, but few who read it could follow.
+    u32::try_from(moved.last_lba.0).ok()?;
     entry.start = u32::try_from(moved.first_lba.0).ok()?;
     entry.sectors = u32::try_from(sectors(moved)).ok()?;
     (entry.first_chs, entry.last_chs) = (chs_of(moved.first_lba), chs_of(moved.last_lba));
