@@ -28,24 +28,14 @@ use plan_images::*;
 use proptest::prelude::*;
 use remint::machine::MachineDisk;
 use remint::plan::{self, DeployOptions, DeployPlan, Refusal, Target};
-use remint::schema::{Disk, FileSystemKind, FreeSpace, Keep, Layout, StandardChoice};
+use remint::schema::{Disk, FileSystemKind, Layout};
 use remint::units::{GIB, MIB, SectorSize};
 use std::collections::BTreeSet;
 
 const SMALL: SectorSize = SectorSize::B512;
 
 fn on(disk: &Disk, size_bytes: u64) -> Result<DeployPlan, Refusal> {
-    let options = DeployOptions {
-        layout: Layout::Dynamic,
-        free_space: FreeSpace::Discard,
-        expand: true,
-        wishes: Vec::new(),
-        keep: Keep::Nothing,
-        without: Vec::new(),
-        standard: StandardChoice { volume: None, firmware: None },
-        new_ids: false,
-        seed: None,
-    };
+    let options = DeployOptions::of(Layout::Dynamic);
     let disks = std::slice::from_ref(disk);
     let targets = [Target::new(0, target("/dev/sda", size_bytes, SMALL))];
     let plan = plan::deploy("example", "1", disks, &targets, &options)?;

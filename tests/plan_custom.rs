@@ -6,7 +6,7 @@ mod plan_images;
 use FileSystemKind::{Ext4, Fat32, Ntfs};
 use plan_images::*;
 use remint::plan::{self, DeployOptions, DeployPlan, Refusal, Target};
-use remint::schema::{Disk, FileSystemKind, FreeSpace, Keep, Layout, StandardChoice};
+use remint::schema::{Disk, FileSystemKind, FreeSpace, Layout};
 use remint::units::{GIB, MIB, SectorSize};
 
 /// An EFI system partition, 60 GiB of Windows, 20 GiB of Linux and 4 GiB of data.
@@ -26,17 +26,7 @@ fn disk() -> Disk {
 
 fn plan(size_bytes: u64, layout: Layout, wishes: &[&str]) -> Result<DeployPlan, Refusal> {
     let wishes = wishes.iter().map(|wish| wish.parse().unwrap()).collect();
-    let options = DeployOptions {
-        layout,
-        free_space: FreeSpace::Keep,
-        expand: true,
-        wishes,
-        keep: Keep::Nothing,
-        without: Vec::new(),
-        standard: StandardChoice { volume: None, firmware: None },
-        new_ids: false,
-        seed: None,
-    };
+    let options = DeployOptions { free_space: FreeSpace::Keep, wishes, ..DeployOptions::of(layout) };
     let targets = [Target::new(0, target("/dev/sda", size_bytes, SectorSize::B512))];
     let plan = plan::deploy("example", "1", &[disk()], &targets, &options)?;
     assert_eq!(plan::check(&plan, &[disk()]), Ok(()));

@@ -7,7 +7,7 @@ use FileSystemKind::{Ext4, Fat16, Fat32, Ntfs, Swap, Xfs};
 use plan_images::*;
 use remint::machine::{Holder, MachineDisk};
 use remint::plan::{self, DeployOptions, DeployPlan, Made, Refusal, Target};
-use remint::schema::{Content, Disk, FileSystemKind, FreeSpace, Keep, Layout, StandardChoice, Table};
+use remint::schema::{Content, Disk, FileSystemKind, FreeSpace, Layout, Table};
 use remint::units::{GIB, Hex, KIB, Lba, MIB, SectorSize, TIB};
 
 const SMALL: SectorSize = SectorSize::B512;
@@ -16,27 +16,11 @@ const LARGE: SectorSize = SectorSize::B4096;
 const DISK_500_GB: u64 = 500_107_862_016;
 const DISK_1_TB: u64 = 1_000_204_886_016;
 
-const DYNAMIC: DeployOptions = DeployOptions {
-    layout: Layout::Dynamic,
-    free_space: FreeSpace::Discard,
-    expand: true,
-    wishes: Vec::new(),
-    keep: Keep::Nothing,
-    without: Vec::new(),
-    standard: StandardChoice { volume: None, firmware: None },
-    new_ids: false,
-    seed: None,
-};
-const ORIGINAL: DeployOptions = DeployOptions {
-    layout: Layout::Original,
-    free_space: FreeSpace::Keep,
-    expand: true,
-    wishes: Vec::new(),
-    keep: Keep::Nothing,
-    without: Vec::new(),
-    standard: StandardChoice { volume: None, firmware: None },
-    new_ids: false,
-    seed: None,
+const DYNAMIC: DeployOptions = DeployOptions::of(Layout::Dynamic);
+const ORIGINAL: DeployOptions = {
+    let mut options = DeployOptions::of(Layout::Original);
+    options.free_space = FreeSpace::Keep;
+    options
 };
 
 fn deploy(disks: &[Disk], targets: &[MachineDisk], options: DeployOptions) -> Result<DeployPlan, Refusal> {

@@ -7,8 +7,8 @@ use plan_images::{EFI_SYSTEM, bare_disk, file_system, gpt_disk, holds, part, tar
 use remint::machine::MachineDisk;
 use remint::plan::{self, Captured, DeployOptions, DeployPlan, Fault, Refusal, Target};
 use remint::schema::{
-    Content, Disk, FileSystemKind, FreeSpace, Keep, Layout, LogicalVolume, Mapping, PhysicalVolume, Role,
-    Segment, StandardChoice, Stripe, Volume, VolumeGroup,
+    Content, Disk, FileSystemKind, Layout, LogicalVolume, Mapping, PhysicalVolume, Role, Segment, Stripe,
+    Volume, VolumeGroup,
 };
 use remint::units::SectorSize;
 
@@ -123,15 +123,8 @@ fn machine() -> (Vec<Disk>, Vec<VolumeGroup>) {
 
 fn options(layout: Layout, wishes: &[&str]) -> DeployOptions {
     DeployOptions {
-        layout,
-        free_space: FreeSpace::Discard,
-        expand: true,
         wishes: wishes.iter().map(|wish| wish.parse().unwrap()).collect(),
-        keep: Keep::Nothing,
-        without: Vec::new(),
-        standard: StandardChoice { volume: None, firmware: None },
-        new_ids: false,
-        seed: None,
+        ..DeployOptions::of(layout)
     }
 }
 

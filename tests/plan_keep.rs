@@ -50,17 +50,7 @@ fn with_data(data: &[(u32, u64, u64)]) -> Table {
 }
 
 fn options(layout: Layout, keep: Keep) -> DeployOptions {
-    DeployOptions {
-        layout,
-        free_space: FreeSpace::Keep,
-        expand: true,
-        wishes: vec![],
-        keep,
-        without: vec![],
-        standard: StandardChoice { volume: None, firmware: None },
-        new_ids: false,
-        seed: None,
-    }
+    DeployOptions { free_space: FreeSpace::Keep, keep, ..DeployOptions::of(layout) }
 }
 
 fn deploy(disk: &Disk, found: Option<Table>, options: &DeployOptions) -> Result<DeployPlan, Refusal> {

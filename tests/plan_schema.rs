@@ -9,7 +9,7 @@ use lab::json_schema::judge;
 use lab::{remint_ends, text};
 use plan_images::*;
 use remint::plan::{self, DeployOptions, Target};
-use remint::schema::{Disk, FileSystemKind, FreeSpace, Keep, Layout, StandardChoice};
+use remint::schema::{Disk, FileSystemKind, FreeSpace, Layout};
 use remint::units::{GIB, MIB, SectorSize};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -47,17 +47,7 @@ fn targets() -> Vec<Target> {
 
 fn options(layout: Layout) -> DeployOptions {
     let (wishes, without) = (Vec::new(), Vec::new());
-    DeployOptions {
-        layout,
-        free_space: FreeSpace::Keep,
-        expand: true,
-        wishes,
-        keep: Keep::Nothing,
-        without,
-        standard: StandardChoice { volume: None, firmware: None },
-        new_ids: false,
-        seed: None,
-    }
+    DeployOptions { free_space: FreeSpace::Keep, wishes, without, ..DeployOptions::of(layout) }
 }
 
 fn exported(options: &DeployOptions) -> String {

@@ -9,9 +9,7 @@ use plan_images::*;
 use proptest::prelude::*;
 use remint::machine::MachineDisk;
 use remint::plan::{self, DeployOptions, DeployPlan, Refusal, Step, Target};
-use remint::schema::{
-    Disk, FileSystemKind, Firmware, FreeSpace, Keep, KeptPartition, Layout, StandardChoice, Table,
-};
+use remint::schema::{Disk, FileSystemKind, Firmware, Keep, KeptPartition, Layout, StandardChoice, Table};
 use remint::units::{GIB, MIB, SectorSize, TIB};
 
 const SMALL: SectorSize = SectorSize::B512;
@@ -21,15 +19,9 @@ const DISK_1_TB: u64 = 1_000_204_886_016;
 
 fn options(firmware: Option<Firmware>, volume: Option<&str>) -> DeployOptions {
     DeployOptions {
-        layout: Layout::Standard,
-        free_space: FreeSpace::Discard,
-        expand: true,
-        wishes: Vec::new(),
-        keep: Keep::Nothing,
-        without: Vec::new(),
         standard: StandardChoice { volume: volume.map(str::to_owned), firmware },
-        new_ids: false,
         seed: Some("000102030405060708090a0b0c0d0e0f".parse().unwrap()),
+        ..DeployOptions::of(Layout::Standard)
     }
 }
 

@@ -31,15 +31,8 @@ fn file_of(disk: &[u8]) -> Option<(Disk, Value)> {
     };
     let disk = read_disk(&disk, facts, Trust::Undecided, &Silent).ok()?.disk;
     let options = DeployOptions {
-        layout: Layout::Dynamic,
         free_space: FreeSpace::Keep,
-        expand: true,
-        wishes: Vec::new(),
-        keep: Keep::Nothing,
-        without: Vec::new(),
-        standard: StandardChoice { volume: None, firmware: None },
-        new_ids: false,
-        seed: None,
+        ..DeployOptions::of(Layout::Dynamic)
     };
     let schema = plan::export("fuzz", std::slice::from_ref(&disk), &[], &options).ok()?;
     Some((disk, serde_json::to_value(schema).ok()?))

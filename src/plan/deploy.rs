@@ -40,6 +40,24 @@ pub struct DeployOptions {
     pub seed: Option<Seed>,
 }
 
+impl DeployOptions {
+    /// Nothing but the layout is chosen.
+    #[must_use]
+    pub const fn of(layout: Layout) -> Self {
+        Self {
+            layout,
+            free_space: FreeSpace::Discard,
+            expand: true,
+            wishes: Vec::new(),
+            keep: Keep::Nothing,
+            without: Vec::new(),
+            standard: StandardChoice { volume: None, firmware: None },
+            new_ids: false,
+            seed: None,
+        }
+    }
+}
+
 /// Everything that a deploy will do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeployPlan {

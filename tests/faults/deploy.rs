@@ -14,7 +14,7 @@ use remint::plan::{self, Clearing, DeployOptions, DeployPlan, DiskPlan, Step, Vo
 use remint::progress::Monitor;
 use remint::resize::{Change, ResizeError, Resizer};
 use remint::restore::{self, Error, Failure, Surroundings};
-use remint::schema::{FileSystemKind, FreeSpace, Keep, Layout, StandardChoice, Table};
+use remint::schema::{FileSystemKind, FreeSpace, Layout, Table};
 use remint::units::{ByteRange, Hex, MIB, RangeSet, SectorSize};
 use std::io;
 use std::num::NonZeroUsize;
@@ -50,17 +50,7 @@ impl<'a> Deploy<'a> {
             (0..).zip(sizes).map(|(number, size)| machine_disk(number, *size)).collect();
         let disks = &image.manifest.disks;
         let targets = plan::match_disks(disks, &machine).unwrap();
-        let options = DeployOptions {
-            layout: Layout::Dynamic,
-            free_space,
-            expand: true,
-            wishes: Vec::new(),
-            keep: Keep::Nothing,
-            without: Vec::new(),
-            standard: StandardChoice { volume: None, firmware: None },
-            new_ids: false,
-            seed: None,
-        };
+        let options = DeployOptions { free_space, ..DeployOptions::of(Layout::Dynamic) };
         let plan = plan::deploy("machine", "1", disks, &targets, &options).unwrap();
         let before: Vec<Vec<u8>> = sizes.iter().map(|size| used_disk(*size)).collect();
         let expected =

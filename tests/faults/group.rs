@@ -17,8 +17,8 @@ use remint::plan::{self, CaptureOptions, DeployOptions, DeployPlan, GroupFound, 
 use remint::progress::{Monitor, Silent};
 use remint::restore::{self, Surroundings};
 use remint::schema::{
-    Compression, Content, FileSystemKind, FreeSpace, Keep, Layout, LogicalVolume, Mapping, OnReadError,
-    PhysicalVolume, Role, Segment, StandardChoice, Stripe, Volume, VolumeGroup,
+    Compression, Content, FileSystemKind, FreeSpace, Layout, LogicalVolume, Mapping, OnReadError,
+    PhysicalVolume, Role, Segment, Stripe, Volume, VolumeGroup,
 };
 use std::sync::OnceLock;
 
@@ -192,17 +192,7 @@ fn a_group_is_whole_on_the_target_or_cannot_be_found() {
     assert_eq!(kinds, [None, Some(FileSystemKind::Ext2), Some(FileSystemKind::Swap)]);
     let before = source::noise(TARGET_BYTES, 17);
     for free_space in POLICIES {
-        let options = DeployOptions {
-            layout: Layout::Dynamic,
-            free_space,
-            expand: true,
-            wishes: Vec::new(),
-            keep: Keep::Nothing,
-            without: Vec::new(),
-            standard: StandardChoice { volume: None, firmware: None },
-            new_ids: false,
-            seed: None,
-        };
+        let options = DeployOptions { free_space, ..DeployOptions::of(Layout::Dynamic) };
         let targets = plan::match_disks(&manifest.disks, &[machine_disk(0, TARGET_BYTES)]).unwrap();
         let plan = plan::deploy("machine", "1", &manifest, &targets, &options).unwrap();
         let attempt = |trigger: Trigger, tear: Tear| {

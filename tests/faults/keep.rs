@@ -14,7 +14,7 @@ use remint::partition::{self, Trust};
 use remint::plan::{self, DeployOptions, DeployPlan, Stays};
 use remint::progress::Silent;
 use remint::restore::{self, Failure, Left, Surroundings};
-use remint::schema::{ChosenVolume, FreeSpace, Keep, KeptPartition, Layout, StandardChoice, Table};
+use remint::schema::{ChosenVolume, FreeSpace, Keep, KeptPartition, Layout, Table};
 use remint::units::{ByteRange, Lba, SectorSize};
 
 const SECTOR: SectorSize = SectorSize::B512;
@@ -56,17 +56,7 @@ impl Keeping {
         let mut targets = plan::match_disks(disks, &[machine_disk(0, TARGET_BYTES)]).unwrap();
         targets[0].found = Some(found);
         let layout = Layout::Dynamic;
-        let options = DeployOptions {
-            layout,
-            free_space,
-            expand: true,
-            wishes: Vec::new(),
-            keep,
-            without: Vec::new(),
-            standard: StandardChoice { volume: None, firmware: None },
-            new_ids: false,
-            seed: None,
-        };
+        let options = DeployOptions { free_space, keep, ..DeployOptions::of(layout) };
         let plan = plan::deploy("machine", "1", disks, &targets, &options).unwrap();
         Self { image, plan, before }
     }

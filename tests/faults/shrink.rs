@@ -18,7 +18,7 @@ use remint::plan::{self, DeployOptions, DeployPlan, Resize};
 use remint::progress::{Monitor, Silent};
 use remint::resize::{Change, ResizeError, Resizer};
 use remint::restore::{self, Surroundings};
-use remint::schema::{FileSystemKind, FreeSpace, Keep, Layout, StandardChoice, Table};
+use remint::schema::{FileSystemKind, FreeSpace, Layout, Table};
 use remint::units::{ByteRange, RangeSet, SectorSize};
 use std::fs;
 use std::sync::OnceLock;
@@ -49,15 +49,9 @@ impl Shrinking {
         let disks = &image.manifest.disks;
         let targets = plan::match_disks(disks, &[machine_disk(0, TARGET_BYTES)]).unwrap();
         let options = DeployOptions {
-            layout: Layout::Custom,
             free_space,
-            expand: true,
             wishes: vec![format!("{VOLUME}=share").parse().unwrap()],
-            keep: Keep::Nothing,
-            without: Vec::new(),
-            standard: StandardChoice { volume: None, firmware: None },
-            new_ids: false,
-            seed: None,
+            ..DeployOptions::of(Layout::Custom)
         };
         let plan = plan::deploy("machine", "1", disks, &targets, &options).unwrap();
         let (whole, used) = image.volume(VOLUME);

@@ -4,7 +4,7 @@ use super::plan_images::*;
 use FileSystemKind::{Ext4, Fat32, Luks2, Ntfs, Swap, Xfs};
 use proptest::prelude::*;
 use remint::plan::DeployOptions;
-use remint::schema::{Content, Disk, FileSystemKind, FreeSpace, Keep, Layout, StandardChoice, WantedSize};
+use remint::schema::{Content, Disk, FileSystemKind, FreeSpace, Layout, WantedSize};
 use remint::units::{GIB, MIB, SectorSize};
 
 pub fn sector() -> impl Strategy<Value = SectorSize> {
@@ -52,17 +52,7 @@ pub fn image() -> impl Strategy<Value = Disk> {
 
 /// A layout without wishes.
 pub fn plainly(layout: Layout) -> DeployOptions {
-    DeployOptions {
-        layout,
-        free_space: FreeSpace::Keep,
-        expand: true,
-        wishes: Vec::new(),
-        keep: Keep::Nothing,
-        without: Vec::new(),
-        standard: StandardChoice { volume: None, firmware: None },
-        new_ids: false,
-        seed: None,
-    }
+    DeployOptions { free_space: FreeSpace::Keep, ..DeployOptions::of(layout) }
 }
 
 /// Its first start, sizes with contents, gaps, and the room behind the last.
