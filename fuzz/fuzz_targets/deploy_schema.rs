@@ -7,7 +7,7 @@ use remint::inspect::{DiskFacts, read_disk};
 use remint::partition::{Trust, detect_sector_size};
 use remint::plan::{self, DeployOptions};
 use remint::progress::Silent;
-use remint::schema::{Disk, FreeSpace, Keep, Layout, StandardChoice};
+use remint::schema::{Disk, FreeSpace, Layout};
 use remint::units::SectorSize;
 use remint_fuzz::{Seeds, json};
 use serde_json::Value;
