@@ -9,13 +9,14 @@
 
 use super::loop_device::control_device;
 use super::mounted::{Mounted, kernel_has};
+use super::tree::open_in_root;
 use super::{Error, is_root};
 use crate::customize::references::{FILES, MOST_BYTES, MOST_ENTRIES, rewrite, stands_for};
 use crate::plan::NewName;
 use crate::schema::FileSystemKind;
 use crate::units::u64_from;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use std::fs::{self, File, FileTimes};
 use std::io::Read;
@@ -129,13 +130,9 @@ fn matching(top: &File, folder: &Path, part: &str) -> Vec<PathBuf> {
 /// Opens what a path means inside of a file system; `None` where it is not there.
 fn open_within(top: &File, path: &Path, flags: OFlag) -> Result<Option<File>, Error> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    let how = OpenHow::new()
-        // A pipe must not be waited for.
-        .flags(flags | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
-        .mode(Mode::empty())
-        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    match openat2(top, path, how) {
-        Ok(file) => Ok(Some(File::from(file))),
+    // A pipe must not be waited for.
+    match open_in_root(top, path, flags | OFlag::O_NONBLOCK | OFlag::O_NOCTTY, Mode::empty()) {
+        Ok(file) => Ok(Some(file)),
         Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EISDIR | Errno::ENXIO) => Ok(None),
         Err(error) => Err(reading(path)(error)),
     }

@@ -105,10 +105,15 @@ impl Tree {
     }
 
     fn resolve(&self, path: &str, flags: OFlag, mode: Mode) -> Result<File, Errno> {
-        let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-        let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).mode(mode).resolve(resolve);
-        openat2(&self.root, path, how).map(File::from)
+        open_in_root(&self.root, Path::new(path), flags, mode)
     }
+}
+
+/// Opens what a path means to a system with this root: neither its links nor `..` lead out of it.
+pub(super) fn open_in_root(root: &File, path: &Path, flags: OFlag, mode: Mode) -> Result<File, Errno> {
+    let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).mode(mode).resolve(resolve);
+    openat2(root, path, how).map(File::from)
 }
 
 /// A path to an open folder that no link can change.
