@@ -14,6 +14,7 @@ pub mod schema;
 pub mod filesystem;
 pub mod image;
 pub mod partition;
+pub mod protocol;
 // Ring 3
 pub mod inspect;
 pub mod machine;

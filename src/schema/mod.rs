@@ -9,6 +9,7 @@ mod file_system;
 mod group;
 mod keep;
 mod options;
+mod profile;
 mod table;
 mod wish;
 
@@ -25,6 +26,9 @@ pub use group::{
 pub use keep::{ChosenVolume, Keep, KeptPartition, ParseKeepError};
 pub use options::{
     Compression, Firmware, FreeSpace, Layout, OnReadError, ParseCompressionError, StandardChoice, WhenDirty,
+};
+pub use profile::{
+    CaptureChoices, Completion, DeployChoices, MachineEnd, NetworkBoot, Profile, TrustedTable,
 };
 pub use table::{Gpt, GptPartition, Mbr, MbrPartition, MbrRole, Table};
 pub use wish::{ParseWishError, PartitionWish, WantedSize};
