@@ -123,6 +123,20 @@ fn a_loop_device_shows_exactly_its_range_with_its_sector_size() {
 }
 
 #[test]
+fn a_disk_is_read_as_it_is_now_although_the_kernel_keeps_what_was_read_before() {
+    let bench = Bench::new();
+    let path = bench.noise("disk", MIB);
+    // It stays open, as a disk does that carries active logical volumes; and it is written without its own cache.
+    let device = attach(&path, SectorSize::B512);
+    let reader = DiskReader::open(device.path()).unwrap();
+    let before = read_vec(&reader, 0, 1 << 20).unwrap();
+    let written: Vec<u8> = before.iter().map(|byte| !byte).collect();
+    fs::write(&path, &written).unwrap();
+    let reader = DiskReader::open(device.path()).unwrap();
+    assert!(read_vec(&reader, 0, 1 << 20).unwrap() == written, "what was read before came again");
+}
+
+#[test]
 fn a_loop_device_that_is_dropped_is_gone_and_one_that_is_used_says_so() {
     let bench = Bench::new();
     let path = bench.noise("disk", MIB);

@@ -17,7 +17,8 @@ pub struct DiskReader {
 }
 
 impl DiskReader {
-    /// Opens a disk, whoever else uses it.
+    /// Opens a disk, whoever else uses it, and reads what is on it now. What the kernel keeps of it in memory may be
+    /// older where others write past it: a mapping of LVM, a partition, and a disk that stays open because of them.
     ///
     /// # Errors
     /// Where it cannot be opened, or is neither a block device nor a plain file.
@@ -25,6 +26,11 @@ impl DiskReader {
         let path = path.as_ref();
         let file = File::open(path).map_err(Error::io(format!("opening {}", path.display())))?;
         let size_bytes = size_of_open_disk(&file, path)?;
+        // A plain file has one cache for everybody.
+        if file.metadata().is_ok_and(|metadata| metadata.file_type().is_block_device()) {
+            posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)
+                .map_err(Error::io(format!("reading {} anew", path.display())))?;
+        }
         // A hint: reading works without it.
         let _ = posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL);
         Ok(Self { file, size_bytes })
