@@ -115,8 +115,8 @@ fn look_into(
             (None, what) => {
                 let what = what.clone().unwrap_or_else(|| "a volume that is not on its disks".to_owned());
                 let problem = format!(
-                    "{}/{} is {what}, which only the kernel can read: activate it (vgchange -ay {}), leave it out with \
-                     --only, or capture its whole disks with --when-dirty raw",
+                    "{}/{} is {what}, which only the kernel can read: activate it (vgchange -ay {}) and pass --allow-in-use, \
+                     leave it out with --only, or capture its whole disks with --when-dirty raw",
                     group.name, logical.name, group.name
                 );
                 (

@@ -92,14 +92,15 @@ pub(super) fn read(text: &str) -> Option<Group> {
 fn member(section: &Section, extent_bytes: u64) -> Option<Member> {
     let start = text::number(section, "pe_start")?.checked_mul(SECTOR_BYTES)?;
     let extents = text::number(section, "pe_count").filter(|count| *count <= MOST_EXTENTS)?;
-    let flags = words(section, "flags")?;
+    let (status, flags) = (words(section, "status")?, words(section, "flags")?);
     Some(Member {
         uuid: uuid(section)?,
         data: ByteRange::at(start, extents.checked_mul(extent_bytes)?)?,
         extents,
-        status: words(section, "status")?,
         tags: words(section, "tags")?,
-        was_missing: flags.iter().any(|flag| flag == "MISSING"),
+        // LVM reads it as a word of the state too.
+        was_missing: status.iter().chain(&flags).any(|word| word == "MISSING"),
+        status,
     })
 }
 

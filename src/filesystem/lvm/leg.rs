@@ -1,4 +1,4 @@
-//! Which copy of a RAID1 volume is whole, by what the kernel noted beside each.
+//! Which copies of a RAID1 volume are whole, by what the kernel noted beside each.
 //!
 //! ```text
 //! superblock, at the start of the volume of state
@@ -11,10 +11,10 @@
 //! ```
 //!
 //! Source: Linux `drivers/md/dm-raid.c`, `struct dm_raid_superblock`. Where copies are not equal yet, the kernel
-//! copies from the first one that is whole, so that is the one to read.
+//! copies from the first one that is whole and not written late, so that is the one to read.
 
 use crate::blockio::{ReadAt, read_vec};
-use crate::units::{read_u32le, read_u64le};
+use crate::units::{read_u32le, read_u64le, usize_from};
 
 const MAGIC: u32 = 0x6452_6D44;
 const SUPERBLOCK_BYTES: usize = 512;
@@ -27,19 +27,20 @@ struct Noted {
     is_whole: bool,
 }
 
-/// The first whole copy, given the volume of state of each; `None` where none is known to be whole.
-pub(super) fn first_whole(states: &[Option<&dyn ReadAt>]) -> Option<usize> {
-    let count = u32::try_from(states.len()).ok()?;
+/// The copies that are whole, given the volume of state of each: their positions.
+pub(super) fn whole(states: &[Option<&dyn ReadAt>]) -> Vec<usize> {
+    let Ok(count) = u32::try_from(states.len()) else { return Vec::new() };
     let noted: Vec<Option<Noted>> =
         (0..count).zip(states).map(|(position, state)| read((*state)?, position, count)).collect();
-    let newest = noted.iter().flatten().map(|noted| noted.events).max()?;
+    let Some(newest) = noted.iter().flatten().map(|noted| noted.events).max() else { return Vec::new() };
     let failed = noted.iter().flatten().filter(|noted| noted.events == newest);
     let failed = failed.fold(0, |bits, noted| bits | noted.failed);
-    (0u32..).zip(&noted).find_map(|(position, noted)| {
-        let bit = 1u64.checked_shl(position)?;
-        let good = noted.is_some_and(|noted| noted.is_whole && noted.events == newest) && failed & bit == 0;
-        usize::try_from(position).ok().filter(|_| good)
-    })
+    let is_good = |position: u32, noted: &Option<Noted>| {
+        let bit = 1u64.checked_shl(position).filter(|bit| failed & bit == 0);
+        bit.is_some() && noted.is_some_and(|noted| noted.is_whole && noted.events == newest)
+    };
+    let good = (0u32..).zip(&noted).filter(|(position, noted)| is_good(*position, noted));
+    good.map(|(position, _)| usize_from(position.into())).collect()
 }
 
 fn read(state: &dyn ReadAt, position: u32, count: u32) -> Option<Noted> {
@@ -73,22 +74,22 @@ mod tests {
         bytes
     }
 
-    fn choose(one: &[u8], other: &[u8]) -> Option<usize> {
-        first_whole(&[Some(&one), Some(&other)])
+    fn choose(one: &[u8], other: &[u8]) -> Vec<usize> {
+        whole(&[Some(&one), Some(&other)])
     }
 
     #[test]
     fn only_a_copy_that_is_whole_by_the_newest_note_is_read() {
         const ALL: u64 = u64::MAX;
-        assert_eq!(choose(&state(0, 5, 0, ALL), &state(1, 5, 0, ALL)), Some(0));
-        assert_eq!(choose(&state(0, 5, 0, 4096), &state(1, 5, 0, ALL)), Some(1), "the first is made anew");
-        assert_eq!(choose(&state(0, 4, 0, ALL), &state(1, 5, 1, ALL)), Some(1), "the first failed");
-        assert_eq!(choose(&state(0, 5, 3, ALL), &state(1, 5, 0, ALL)), None, "both failed");
-        assert_eq!(choose(&state(0, 5, 0, 0), &state(1, 5, 0, 0)), None);
-        assert_eq!(choose(&[0; 4096], &state(1, 5, 0, ALL)), Some(1), "nothing is noted beside the first");
-        assert_eq!(choose(&state(1, 5, 0, ALL), &state(0, 5, 0, ALL)), None, "they were swapped");
+        assert_eq!(choose(&state(0, 5, 0, ALL), &state(1, 5, 0, ALL)), [0, 1]);
+        assert_eq!(choose(&state(0, 5, 0, 4096), &state(1, 5, 0, ALL)), [1], "the first is made anew");
+        assert_eq!(choose(&state(0, 4, 0, ALL), &state(1, 5, 1, ALL)), [1], "the first failed");
+        assert!(choose(&state(0, 5, 3, ALL), &state(1, 5, 0, ALL)).is_empty(), "both failed");
+        assert!(choose(&state(0, 5, 0, 0), &state(1, 5, 0, 0)).is_empty());
+        assert_eq!(choose(&[0; 4096], &state(1, 5, 0, ALL)), [1], "nothing is noted beside the first");
+        assert!(choose(&state(1, 5, 0, ALL), &state(0, 5, 0, ALL)).is_empty(), "they were swapped");
         let mut reshaped = state(0, 5, 0, ALL);
         reshaped[60] = 1;
-        assert_eq!(choose(&reshaped, &[]), None);
+        assert!(choose(&reshaped, &[]).is_empty());
     }
 }

@@ -22,7 +22,7 @@ pub use write::{Piece, WriteError, pieces};
 use crate::blockio::{Column, Mapped, ReadAt, Stretch};
 use crate::schema::{Content, LogicalVolume, Mapping, PhysicalVolume, Role, Segment, Volume, VolumeGroup};
 use crate::units::usize_from;
-use volume::{Logical, Made};
+use volume::{Leg, Logical, Made};
 
 /// A group that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,21 +171,23 @@ fn extents_of(
                 let origins: Vec<(usize, u64)> = starts.iter().copied().enumerate().collect();
                 Mapped::new(disks.to_vec(), stretches(segments, extent_bytes, &origins)?).ok()
             };
-            let chosen = match legs.first() {
-                Some(leg) if leg.state.is_none() => Some(0),
-                _ => {
-                    let states: Vec<Option<Mapped<&dyn ReadAt>>> =
-                        legs.iter().map(|leg| leg.state.as_deref().and_then(open)).collect();
-                    let states: Vec<Option<&dyn ReadAt>> = (states.iter().zip(legs))
-                        .map(|(state, leg)| {
-                            state.as_ref().filter(|_| !leg.is_rebuilt).map(|state| -> &dyn ReadAt { state })
-                        })
-                        .collect();
-                    leg::first_whole(&states)
-                }
+            let states: Vec<Option<Mapped<&dyn ReadAt>>> =
+                legs.iter().map(|leg| leg.state.as_deref().and_then(open)).collect();
+            let noted: Vec<Option<&dyn ReadAt>> =
+                states.iter().map(|state| state.as_ref().map(|state| -> &dyn ReadAt { state })).collect();
+            let whole = match legs.as_slice() {
+                // The metadata alone say which copy counts.
+                [leg] if leg.state.is_none() => vec![0],
+                _ => leg::whole(&noted),
             };
-            let leg = chosen.and_then(|position| legs.get(position));
-            let leg = leg.ok_or_else(|| "a mirror of which no copy is known to be whole".to_owned())?;
+            let whole: Vec<&Leg> = whole.into_iter().filter_map(|position| legs.get(position)).collect();
+            let readable = whole.into_iter().filter(|leg| leg.may_be_read);
+            // `false` comes first, and of equals the first.
+            let leg = readable.min_by_key(|leg| leg.is_written_late);
+            let leg = leg.ok_or_else(|| match legs.iter().any(|leg| leg.may_be_read) {
+                true => "a mirror of which no copy is known to be whole".to_owned(),
+                false => "a mirror of which no copy can be read by itself".to_owned(),
+            })?;
             Ok((Mapping::Mirrored, leg.data.clone()))
         }
     }
@@ -223,155 +225,4 @@ fn with_dashes(uuid: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::blockio::{MemoryDisk, WriteAt};
-
-    const SIZE: u64 = 8 << 20;
-
-    /// The groups on a physical volume with this text.
-    fn found(text: &str) -> Found {
-        let disk = MemoryDisk::new(SIZE);
-        let physical = PhysicalVolume {
-            volume: "d0-p1".to_owned(),
-            uuid: "abcdef-ghij-klmn-opqr-stuv-wxyz-000001".to_owned(),
-            start_bytes: 1 << 20,
-            extents: 20,
-            status: Vec::new(),
-            tags: Vec::new(),
-        };
-        for piece in write::pieces_of(&physical, SIZE, text.as_bytes()).unwrap() {
-            disk.write_at(piece.at, &piece.bytes).unwrap();
-        }
-        groups(&[("d0-p1", &disk)])
-    }
-
-    fn text(volumes: &str) -> String {
-        format!(
-            "vg {{ id = \"abcdef-ghij-klmn-opqr-stuv-wxyz-000000\" seqno = 7 extent_size = 512 status = [\"READ\"] \
-             physical_volumes {{ pv0 {{ id = \"abcdef-ghij-klmn-opqr-stuv-wxyz-000001\" pe_start = 2048 pe_count = 20 }} }} \
-             logical_volumes {{ {volumes} }} }} version = 1"
-        )
-    }
-
-    fn volume(number: u32, name: &str, status: &str, segment: &str) -> String {
-        format!(
-            "{name} {{ id = \"abcdef-ghij-klmn-opqr-stuv-wxyz-0001{number:02}\" status = [{status}] segment_count = 1 \
-             segment1 {{ start_extent = 0 {segment} }} }}\n"
-        )
-    }
-
-    fn extents(first: u64, count: u64) -> String {
-        format!("extent_count = {count} type = \"striped\" stripe_count = 1 stripes = [\"pv0\", {first}]")
-    }
-
-    /// Names of the volumes of the only group, each with what only the kernel can read of it.
-    fn read(volumes: &[String]) -> Option<Vec<(String, Option<String>)>> {
-        let found = found(&text(&volumes.concat()));
-        let FoundGroup { group, kernel } = found.groups.into_iter().next()?;
-        Some(group.logical_volumes.into_iter().map(|logical| logical.name).zip(kernel).collect())
-    }
-
-    const VISIBLE: &str = "\"READ\", \"VISIBLE\"";
-
-    #[test]
-    fn what_people_see_is_read_from_its_extents_or_named() {
-        let raid =
-            "extent_count = 2 type = \"raid1\" device_count = 2 raids = [\"m0\", \"i0\", \"m1\", \"i1\"]";
-        let volumes = [
-            volume(1, "alone", VISIBLE, &extents(0, 2)),
-            volume(2, "mirrored", VISIBLE, raid),
-            volume(3, "i0", "\"READ\"", &extents(2, 2)),
-            volume(4, "i1", "\"READ\"", &extents(4, 2)),
-            volume(5, "m0", "\"READ\"", &extents(6, 1)),
-            volume(6, "m1", "\"READ\"", &extents(7, 1)),
-            volume(14, "striped", VISIBLE, &extents(16, 1)),
-            volume(7, "origin", VISIBLE, &extents(8, 2)),
-            volume(8, "cow", VISIBLE, &extents(10, 2)),
-            volume(
-                9,
-                "snapshot0",
-                VISIBLE,
-                "extent_count = 2 type = \"snapshot\" origin = \"origin\" cow_store = \"cow\"",
-            ),
-            volume(
-                10,
-                "pool",
-                VISIBLE,
-                "extent_count = 2 type = \"thin-pool\" pool = \"tdata\" metadata = \"tmeta\"",
-            ),
-            volume(
-                11,
-                "thin",
-                VISIBLE,
-                "extent_count = 9 type = \"thin\" thin_pool = \"pool\" device_id = 1",
-            ),
-            volume(
-                12,
-                "moving",
-                VISIBLE,
-                "extent_count = 2 type = \"striped\" stripe_count = 1 stripes = [\"pvmove0\", 0]",
-            ),
-            volume(
-                13,
-                "pvmove0",
-                "\"READ\"",
-                "extent_count = 2 type = \"mirror\" mirrors = [\"pv0\", 12, \"pv0\", 14]",
-            ),
-        ];
-        let read = read(&volumes).unwrap();
-        let what = |what: &str| Some(what.to_owned());
-        let expected = [
-            ("alone", None),
-            ("cow", what("a snapshot")),
-            ("mirrored", what("a mirror of which no copy is known to be whole")),
-            ("moving", what("a volume whose extents are being moved")),
-            ("origin", None),
-            ("striped", None),
-            ("thin", what("a thin volume")),
-        ];
-        assert_eq!(read, expected.map(|(name, what)| (name.to_owned(), what)));
-    }
-
-    #[test]
-    fn doubt_gives_no_group() {
-        let alone = |segment: &str| read(&[volume(1, "a", VISIBLE, segment)]);
-        assert!(alone(&extents(0, 20)).is_some());
-        for doubtful in [
-            extents(1, 20),
-            extents(u64::MAX >> 1, 1),
-            extents(0, 0),
-            "extent_count = 3 type = \"striped\" stripe_count = 2 stripe_size = 8 stripes = [\"pv0\", 0, \"pv0\", 5]".to_owned(),
-            "extent_count = 2 type = \"striped\" stripe_count = 1 stripes = [\"pv1\", 0]".to_owned(),
-        ] {
-            assert_eq!(alone(&doubtful), None, "{doubtful}");
-        }
-        assert_eq!(
-            read(&[volume(1, "a", VISIBLE, &extents(0, 9)), volume(2, "b", VISIBLE, &extents(8, 1))]),
-            None
-        );
-        assert_eq!(
-            read(&[volume(1, "a", VISIBLE, &extents(0, 9)), volume(1, "b", VISIBLE, &extents(9, 1))]),
-            None
-        );
-        let good = text("");
-        assert_eq!(found(&good).groups.len(), 1);
-        for (from, to) in [
-            ("pe_start = 2048", "pe_start = 0"),
-            ("pe_start = 2048", "pe_start = 2047"),
-            ("pe_count = 20", "pe_count = 40"),
-            ("extent_size = 512", "extent_size = 0"),
-            ("seqno = 7", "seqno = 7 lock_type = \"sanlock\""),
-            ("pe_count = 20", "pe_count = 20 flags = [\"MISSING\"]"),
-        ] {
-            let found = found(&good.replace(from, to));
-            assert!(found.groups.is_empty() && !found.doubts.is_empty(), "{to}");
-        }
-        let two = good.replace(
-            "pv0 {",
-            "pv1 { id = \"abcdef-ghij-klmn-opqr-stuv-wxyz-000009\" pe_start = 2048 pe_count = 1 } pv0 {",
-        );
-        let found = found(&two);
-        assert!(found.groups.is_empty() && found.doubts[0].1.contains("1 of the 2 physical volumes"));
-    }
-}
+mod tests;

@@ -8,6 +8,11 @@ use std::collections::BTreeMap;
 
 /// Of so many copies a mirror has at most.
 const MOST_LEGS: usize = 64;
+/// Words of a volume's state that mean the same for one that is made of extents alone. A word that says more, as
+/// `LOCKED`, would make LVM refuse a volume that has become linear, or its whole group.
+pub(super) const KEPT_STATUS: [&str; 3] = ["READ", "WRITE", "VISIBLE"];
+/// The same of its flags.
+pub(super) const KEPT_FLAGS: [&str; 2] = ["ACTIVATION_SKIP", "WRITE_LOCKED"];
 
 /// A logical volume that people see.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +47,10 @@ pub(super) struct Leg {
     pub data: Vec<Segment>,
     /// Where its state stands; `None` for a copy that the metadata alone call good.
     pub state: Option<Vec<Segment>>,
-    /// True where the metadata say that it is being made anew.
-    pub is_rebuilt: bool,
+    /// False where it is no plain stretch of extents (lost, or kept with checksums), or is being made anew.
+    pub may_be_read: bool,
+    /// True where the kernel writes it later than the others (`WRITEMOSTLY`).
+    pub is_written_late: bool,
 }
 
 /// The volumes of a group, by name; `None` where there is any doubt.
@@ -76,29 +83,39 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// A volume that people see and that has content of its own; no pool, and no note that one is a snapshot.
     fn visible(&self, name: &str, section: &Section) -> Option<Option<Logical>> {
-        let status = group::words(section, "status")?;
         let segments = segments(section)?;
         let kinds: Vec<&str> =
             segments.iter().map(|segment| text::text(segment, "type")).collect::<Option<_>>()?;
-        let is_pool = kinds.iter().any(|kind| kind.ends_with("-pool") || *kind == "snapshot");
+        let is_pool = kinds.iter().any(|kind| {
+            // Behind a plus sign stands what an older LVM would not understand of a kind.
+            let kind = kind.split('+').next().unwrap_or_default();
+            kind.ends_with("-pool") || kind == "snapshot"
+        });
+        let snapshot = self.snapshot_extents(name);
+        let mut status = group::words(section, "status")?;
+        if snapshot.is_some() && !status.iter().any(|word| word == "VISIBLE") {
+            // LVM shows it, but does not write so.
+            status.push("VISIBLE".to_owned());
+        }
         if is_pool || !status.iter().any(|word| word == "VISIBLE") {
             return Some(None);
         }
         let mut sizes = segments.iter().map(|segment| text::number(segment, "extent_count"));
         let extents = sizes.try_fold(0u64, |sum, extents| sum.checked_add(extents?));
-        let extents = extents.filter(|extents| *extents > 0)?;
-        let known = |word: &&String| ["READ", "WRITE", "VISIBLE"].contains(&word.as_str());
-        let made = match status.iter().find(|word| !known(word)) {
-            Some(word) => Made::Kernel(format!("a volume in the state {word}")),
-            None => self.made(name, section, &segments, &kinds)?,
+        // A snapshot is as large as what it was taken of; its own extents hold what changed since.
+        let extents = snapshot.or(extents).filter(|extents| *extents > 0)?;
+        let made = self.made(name, section, &segments, &kinds)?;
+        let made = match status.iter().find(|word| !is_understood(word, &made)) {
+            Some(word) => Made::Kernel(in_state(word)),
+            None => made,
         };
         let time = text::number(section, "creation_time");
         Some(
             Some(Logical {
                 name: name.to_owned(),
                 uuid: group::uuid(section)?,
-                status,
-                flags: group::words(section, "flags")?,
+                status: kept(&status, &KEPT_STATUS),
+                flags: kept(&group::words(section, "flags")?, &KEPT_FLAGS),
                 tags: group::words(section, "tags")?,
                 allocation_policy: group::optional(section, "allocation_policy")?,
                 creation_time: time,
@@ -118,7 +135,7 @@ impl Reader<'_> {
             return Some(Made::Extents(segments));
         }
         match (segments, kinds) {
-            ([segment], ["mirror"]) => self.mirror(segment).map(Made::Legs),
+            ([segment], ["mirror"]) => self.mirror(segment),
             ([segment], ["raid1"]) => self.raid1(segment).map(Made::Legs),
             (_, [kind, ..]) => {
                 Some(Made::Kernel(described(kinds.iter().find(|k| **k != "striped").unwrap_or(kind))))
@@ -127,16 +144,32 @@ impl Reader<'_> {
         }
     }
 
-    /// What a volume is to another one, where that means that its extents are not its content.
-    fn used_by(&self, name: &str) -> Option<&'static str> {
+    /// The size of a volume that is a snapshot: what it was taken of is noted in a volume of its own.
+    fn snapshot_extents(&self, name: &str) -> Option<u64> {
+        let mut all = self.all_segments();
+        let of = all.find(|segment| {
+            text::text(segment, "type") == Some("snapshot") && text::text(segment, "cow_store") == Some(name)
+        });
+        text::number(of?, "extent_count")
+    }
+
+    /// The segments of all volumes.
+    fn all_segments(&self) -> impl Iterator<Item = &Section> {
         let sections = self.volumes.values().filter_map(|node| match node {
             Node::Section(section) => segments(section),
             _ => None,
         });
-        sections.flatten().find_map(|segment| {
+        sections.flatten()
+    }
+
+    /// What a volume is to another one, where that means that its extents are not its content.
+    fn used_by(&self, name: &str) -> Option<&'static str> {
+        self.all_segments().find_map(|segment| {
             segment.iter().find_map(|(key, value)| match key.as_str() {
                 // Words of LVM's own, which may be names of volumes too.
                 "type" | "tags" | "flags" | "discards" | "cache_mode" | "policy" | "write_policy" => None,
+                // A physical volume of that name counts before a logical one.
+                "stripes" | "mirrors" if self.names.contains(&name) => None,
                 "cow_store" | "merging_store" if names(value, name) => Some("a snapshot"),
                 "origin" if names(value, name) && segment.contains_key("merging_store") => {
                     Some("a volume that is set back to a snapshot")
@@ -217,16 +250,20 @@ impl Reader<'_> {
         Some(places)
     }
 
-    /// Copies that the kernel's older mirror keeps: what is not in step is copied from the first.
-    fn mirror(&self, segment: &Section) -> Option<Vec<Leg>> {
+    /// Copies that the kernel's older mirror keeps: what is not in step is copied from the first. That one is a mirror
+    /// itself while a copy is added.
+    fn mirror(&self, segment: &Section) -> Option<Made> {
         let (name, first) = *pairs(segment, "mirrors")?.first()?;
         let extents = text::number(segment, "extent_count")?;
         let data = match self.stripe(name, first) {
-            Some(stripe) => vec![Segment { extents, stripe_bytes: 0, stripes: vec![stripe] }],
+            Some(stripe) => Some(vec![Segment { extents, stripe_bytes: 0, stripes: vec![stripe] }]),
             None => self.part(name)?,
         };
+        let Some(data) = data else {
+            return Some(Made::Kernel("a mirror that is being made or changed".to_owned()));
+        };
         self.places(&data)?;
-        Some(vec![Leg { data, state: None, is_rebuilt: false }])
+        Some(Made::Legs(vec![Leg { data, state: None, may_be_read: true, is_written_late: false }]))
     }
 
     /// Copies of RAID1, each with a volume that holds its state.
@@ -237,22 +274,43 @@ impl Reader<'_> {
             return None;
         }
         let leg = |[state, data]: &[String; 2]| {
-            let section = text::section(self.volumes, data)?;
-            let status = group::words(section, "status")?;
-            let rebuilt =
-                |word: &String| !["READ", "WRITE", "VISIBLE", "WRITEMOSTLY"].contains(&word.as_str());
+            let status = group::words(text::section(self.volumes, data)?, "status")?;
+            let understood = |word: &String| KEPT_STATUS.contains(&word.as_str()) || word == "WRITEMOSTLY";
+            let (data, state) = (self.part(data)?, self.part(state)?);
             Some(Leg {
-                data: self.part(data)?,
-                state: Some(self.part(state)?),
-                is_rebuilt: status.iter().any(rebuilt),
+                may_be_read: data.is_some() && status.iter().all(understood),
+                is_written_late: status.iter().any(|word| word == "WRITEMOSTLY"),
+                data: data.unwrap_or_default(),
+                state: Some(state.unwrap_or_default()),
             })
         };
         pairs.iter().map(leg).collect()
     }
 
-    /// The extents of a volume that is a part of another one.
-    fn part(&self, name: &str) -> Option<Vec<Segment>> {
-        self.plain(text::section(self.volumes, name)?)?
+    /// The extents of a volume that is a part of another one; `Some(None)` where it is made of other things.
+    fn part(&self, name: &str) -> Option<Option<Vec<Segment>>> {
+        self.plain(text::section(self.volumes, name)?)
+    }
+}
+
+/// The words that are known, of some.
+pub(super) fn kept(words: &[String], known: &[&str]) -> Vec<String> {
+    words.iter().filter(|word| known.contains(&word.as_str())).cloned().collect()
+}
+
+/// Whether a word of a volume's state takes nothing from what was understood of it. Copies that were never made equal
+/// (`NOTSYNCED`) differ only where nobody wrote.
+fn is_understood(word: &str, made: &Made) -> bool {
+    KEPT_STATUS.contains(&word)
+        || word == "FIXED_MINOR"
+        || (word == "NOTSYNCED" && matches!(made, Made::Legs(_)))
+        || matches!(made, Made::Kernel(_))
+}
+
+fn in_state(word: &str) -> String {
+    match word {
+        "LOCKED" => "a volume whose extents are being moved".to_owned(),
+        word => format!("a volume in the state {}", word.chars().take(40).collect::<String>()),
     }
 }
 
@@ -288,11 +346,12 @@ fn names(value: &Node, name: &str) -> bool {
 }
 
 fn described(kind: &str) -> String {
-    match kind {
+    match kind.split('+').next().unwrap_or_default() {
         "thin" => "a thin volume".to_owned(),
         "cache" | "writecache" => "a cached volume".to_owned(),
         "vdo" => "a VDO volume".to_owned(),
-        "striped" => "a volume whose extents are being moved".to_owned(),
-        kind => format!("a volume of the kind {}", kind.chars().take(40).collect::<String>()),
+        "striped" if kind == "striped" => "a volume whose extents are being moved".to_owned(),
+        "error" => "a volume that lost a part".to_owned(),
+        _ => format!("a volume of the kind {}", kind.chars().take(40).collect::<String>()),
     }
 }

@@ -9,6 +9,7 @@
 //! A physical volume whose extents begin too early for two texts gets no area; one of the group has to have room.
 
 use super::label::{CRC_SEED, MAGIC, MOST_TEXT_BYTES, SECTOR};
+use super::volume::{KEPT_FLAGS, KEPT_STATUS, kept};
 use crate::schema::{LogicalVolume, PhysicalVolume, Segment, VolumeGroup};
 use crate::units::checksum::crc32;
 use crate::units::u64_from;
@@ -173,8 +174,8 @@ fn text(group: &VolumeGroup, device_bytes: &[u64]) -> String {
 
 fn logical_text(text: &mut String, logical: &LogicalVolume) {
     let _ = writeln!(text, "{} {{\nid = \"{}\"", logical.name, logical.uuid);
-    list(text, "status", &logical.status);
-    list(text, "flags", &logical.flags);
+    list(text, "status", &kept(&logical.status, &KEPT_STATUS));
+    list(text, "flags", &kept(&logical.flags, &KEPT_FLAGS));
     tags(text, &logical.tags);
     if let Some(time) = logical.creation_time {
         let _ = writeln!(text, "creation_time = {time}");
