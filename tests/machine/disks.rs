@@ -48,7 +48,8 @@ pub fn make(disk: &Disk, number: usize, firmware: Firmware, file: &Path) {
 /// Every byte of a disk, holes of its file passed over.
 pub fn fingerprint(file: &Path) -> String {
     let (folder, name) = (file.parent().unwrap(), file.file_name().unwrap().to_str().unwrap());
-    let command = format!("tar --sparse --create --file=- -- '{name}' | sha256sum");
+    // What a machine wrote just now has other holes before the file system has placed it than after.
+    let command = format!("sync '{name}' && tar --sparse --create --file=- -- '{name}' | sha256sum");
     lab::run("sh", &["-c", &format!("cd '{}' && {command}", lab::text(folder))])
 }
 
