@@ -24,14 +24,17 @@ pub mod plan;
 pub mod capture;
 pub mod customize;
 pub mod resize;
-pub mod restore;
 pub mod verify;
 // Ring 6
-pub mod linux;
-pub mod store;
+pub mod restore;
 // Ring 7
+pub mod http;
+pub mod linux;
+// Ring 8
+pub mod store;
+// Ring 9
 pub mod agent;
-// Ring 9: being PID 1
+// Ring 10: being PID 1
 pub mod init;
 // Named by nobody
 #[cfg(feature = "server")]

@@ -11,9 +11,10 @@
 
 mod store_fixture;
 
+use remint::http::{Access, Fingerprint, Secret};
 use remint::image::{ChunkId, CollectOptions, MAX_FRAME_BYTES, Store, StoreError, layout};
 use remint::server::{RunningServer, ServeOptions, TlsFiles, start};
-use remint::store::{Directory, Fingerprint, OpenOptions, open};
+use remint::store::{Directory, OpenOptions, open};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -36,8 +37,16 @@ fn server(change: impl FnOnce(&mut ServeOptions)) -> (TempDir, RunningServer) {
     (data, server)
 }
 
+fn access() -> Access {
+    Access { retry_for: Duration::from_millis(1500), ..Access::default() }
+}
+
+fn by(access: Access) -> OpenOptions {
+    OpenOptions { access, create: false }
+}
+
 fn quick() -> OpenOptions {
-    OpenOptions { retry_for: Duration::from_millis(1500), ..OpenOptions::default() }
+    by(access())
 }
 
 fn client(server: &RunningServer) -> Arc<dyn Store> {
@@ -277,15 +286,15 @@ fn only_those_with_the_token_get_in() {
     }
     assert!(get(&server, "/healthz", "").starts_with("HTTP/1.1 200"));
     assert!(get(&server, "/store/images/", "Authorization: Bearer right\r\n").starts_with("HTTP/1.1 200"));
-    for token in [None, Some("wrong".to_owned())] {
-        let error = open(&server.store_url(), &OpenOptions { token, ..quick() }).err().unwrap();
+    for token in [None, Some(Secret::new("wrong"))] {
+        let error = open(&server.store_url(), &by(Access { token, ..access() })).err().unwrap();
         assert!(
             matches!(error, StoreError::Refused { .. }) && error.to_string().contains("token"),
             "{error}"
         );
     }
     let store =
-        open(&server.store_url(), &OpenOptions { token: Some("right".to_owned()), ..quick() }).unwrap();
+        open(&server.store_url(), &by(Access { token: Some(Secret::new("right")), ..access() })).unwrap();
     capture(&*store, &version("1"), &Volume::new(1));
 }
 
@@ -334,18 +343,18 @@ fn a_server_has_to_prove_who_it_is() {
     let (_data, server) = server(|options| options.tls = Some(files.clone()));
     let url = server.store_url();
     assert!(url.starts_with("https://"));
-    let with_ca = open(&url, &OpenOptions { ca: Some(ca.clone()), ..quick() }).unwrap();
+    let with_ca = open(&url, &by(Access { ca: Some(ca.clone()), ..access() })).unwrap();
     capture(&*with_ca, &version("1"), &Volume::new(2));
     let colons =
         fingerprint.to_string().to_uppercase().as_bytes().chunks(2).fold(String::new(), |text, pair| {
             format!("{text}{}{}", if text.is_empty() { "" } else { ":" }, std::str::from_utf8(pair).unwrap())
         });
-    let pinned = OpenOptions { fingerprint: Some(colons.parse().unwrap()), ..quick() };
+    let pinned = by(Access { fingerprint: Some(colons.parse().unwrap()), ..access() });
     assert_eq!(open(&url, &pinned).unwrap().images().unwrap().len(), 1);
     let wrong = Fingerprint::of(b"another certificate");
-    for options in [quick(), OpenOptions { fingerprint: Some(wrong), ca: Some(ca), ..quick() }] {
+    for access in [access(), Access { fingerprint: Some(wrong), ca: Some(ca), ..access() }] {
         let begun = Instant::now();
-        let error = open(&url, &options).err().unwrap();
+        let error = open(&url, &by(access)).err().unwrap();
         assert!(matches!(error, StoreError::Refused { .. }), "{error}");
         let said = error.to_string();
         let words = ["its certificate is another one than the one to trust", "nobody who is trusted here"];
@@ -353,7 +362,7 @@ fn a_server_has_to_prove_who_it_is() {
         assert!(words.iter().any(|words| said.contains(words)), "{said}");
         assert!(begun.elapsed() < Duration::from_secs(1), "no other attempt can succeed");
     }
-    let no_ca = OpenOptions { ca: Some(files.key), ..quick() };
+    let no_ca = by(Access { ca: Some(files.key), ..access() });
     assert!(matches!(open(&url, &no_ca), Err(StoreError::Refused { .. })));
     assert!("xy".parse::<Fingerprint>().is_err());
 }
@@ -385,7 +394,7 @@ fn what_fails_for_a_moment_is_tried_again() {
     let half = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 6\r\n\r\nfra";
     let whole = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nframe";
     let url = scripted(vec![BUSY, b"", STORE_FILE, b"", half, BUSY, whole]);
-    let options = OpenOptions { retry_for: Duration::from_secs(20), ..OpenOptions::default() };
+    let options = by(Access { retry_for: Duration::from_secs(20), ..Access::default() });
     let store = open(&url, &options).unwrap();
     assert_eq!(store.get_chunk(ChunkId::of(b"x"), 100).unwrap(), b"frame");
 }

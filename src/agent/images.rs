@@ -1,32 +1,23 @@
 //! Stores and the images in them.
 
+use crate::http::Access;
 use crate::image::{ImageName, ImageVersion, Manifest, Store, VersionName};
 use crate::progress::Monitor;
-use crate::store::{self, Fingerprint, OpenOptions};
+use crate::store::{self, OpenOptions};
 use crate::verify::{self, Report};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 /// How a store is reached.
 #[derive(Debug, Clone, Default)]
 pub struct StoreSettings {
     /// Path or URL.
     pub location: String,
-    /// Bearer token.
-    pub token: Option<String>,
-    /// PEM file with a certificate authority to trust besides the web's.
-    pub ca_file: Option<std::path::PathBuf>,
-    /// SHA-256 of the server's certificate; no other is accepted then.
-    pub fingerprint: Option<Fingerprint>,
-    /// For how long a request that fails is tried again; the store's own choice where nobody says.
-    pub retry_for: Option<Duration>,
-    /// Set by somebody who asks to stop: then nothing is tried again.
-    pub stop: Arc<AtomicBool>,
+    /// How its server is reached, where it has one.
+    pub access: Access,
 }
 
 /// An image as people name it: `NAME`, the newest version, or `NAME@VERSION`.
@@ -74,15 +65,7 @@ pub struct ImageSummary {
 
 /// Opens a store; `create` makes a directory a store.
 pub fn open_store(settings: &StoreSettings, create: bool) -> Result<Arc<dyn Store>> {
-    let usual = OpenOptions::default();
-    let options = OpenOptions {
-        token: settings.token.clone(),
-        ca: settings.ca_file.clone(),
-        fingerprint: settings.fingerprint,
-        create,
-        retry_for: settings.retry_for.unwrap_or(usual.retry_for),
-        stop: Arc::clone(&settings.stop),
-    };
+    let options = OpenOptions { access: settings.access.clone(), create };
     // The errors name the store; a URL with a password in it must not be shown.
     Ok(store::open(&settings.location, &options)?)
 }

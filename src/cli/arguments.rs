@@ -3,10 +3,10 @@
 use super::layout::LayoutArguments;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use remint::agent::{ImageReference, StoreSettings};
+use remint::http::{Access, Fingerprint, Secret};
 use remint::image::{ImageName, VersionName};
 use remint::partition::Trust;
 use remint::schema::{Compression, Destination, NamedTarget, OnReadError, WhenDirty};
-use remint::store::Fingerprint;
 use remint::units::{SectorSize, parse_size};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -324,17 +324,21 @@ pub struct Serve {
 }
 
 impl StoreArguments {
-    /// The settings of a store at `location`, with the token read from its file.
-    pub fn settings(&self, location: &str, stop: Arc<AtomicBool>) -> anyhow::Result<StoreSettings> {
+    /// How the server is reached, with the token read from its file.
+    pub fn access(&self, stop: Arc<AtomicBool>) -> anyhow::Result<Access> {
         let token = self.token_file.as_deref().map(super::commands::read_token).transpose()?;
-        Ok(StoreSettings {
-            location: location.to_owned(),
-            token,
-            ca_file: self.ca_file.clone(),
+        Ok(Access {
+            token: token.as_deref().map(Secret::new),
+            ca: self.ca_file.clone(),
             fingerprint: self.fingerprint,
-            retry_for: Some(Duration::from_secs(self.retry_for.into())),
+            retry_for: Duration::from_secs(self.retry_for.into()),
             stop,
         })
+    }
+
+    /// The settings of a store at `location`.
+    pub fn settings(&self, location: &str, stop: Arc<AtomicBool>) -> anyhow::Result<StoreSettings> {
+        Ok(StoreSettings { location: location.to_owned(), access: self.access(stop)? })
     }
 }
 

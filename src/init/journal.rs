@@ -1,8 +1,8 @@
 //! What is said: on every console as far as it is wanted there, and in the log all of it, without secrets.
 
 use super::parameters::LogLevel;
-use super::secret::Blanker;
 use super::{NOT_LOGGED, paths};
+use crate::http::Blanker;
 use crate::linux::clock;
 use crate::linux::terminal::Consoles;
 use crate::parallel::lock;

@@ -37,7 +37,6 @@ mod network_report;
 mod network_requests;
 mod parameters;
 mod paths;
-mod secret;
 mod server;
 mod supervisor;
 mod work;

@@ -4,8 +4,7 @@ use super::address::{AddressRequest, Device, Mac, Method, parse_device, parse_ip
 use super::command_line::{Word, words};
 use super::images;
 use super::job::{self, Command};
-use super::secret::{Blanker, Secret};
-use crate::store::Fingerprint;
+use crate::http::{Blanker, Fingerprint, Secret};
 use std::net::IpAddr;
 use std::time::Duration;
 

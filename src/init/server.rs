@@ -5,8 +5,8 @@
 use super::network::Network;
 use super::parameters::Parameters;
 use super::{paths, say, say_step};
+use crate::http::{self, Access};
 use crate::linux::clock;
-use crate::store::{self, OpenOptions};
 use reqwest::Url;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
@@ -73,15 +73,9 @@ fn url(text: &str, pinned: bool) -> Result<String, String> {
 }
 
 /// How the server is spoken to.
-pub(super) fn options(parameters: &Parameters, ca: Option<PathBuf>, retry_for: Duration) -> OpenOptions {
-    OpenOptions {
-        token: parameters.token.as_ref().map(|token| token.reveal().to_owned()),
-        ca,
-        fingerprint: parameters.fingerprint,
-        create: false,
-        retry_for,
-        ..OpenOptions::default()
-    }
+pub(super) fn access(parameters: &Parameters, ca: Option<PathBuf>, retry_for: Duration) -> Access {
+    let (token, fingerprint) = (parameters.token.clone(), parameters.fingerprint);
+    Access { token, ca, fingerprint, retry_for, ..Access::default() }
 }
 
 /// Asks the server until it answers, and sets the clock by it. `interrupted` waits for a while; where a person
@@ -98,19 +92,19 @@ pub(super) fn reach(
 ) -> Result<Option<Server>, String> {
     let begin = Instant::now();
     let health = format!("{url}/healthz");
-    let options = options(parameters, ca.clone(), Duration::ZERO);
+    let access = access(parameters, ca.clone(), Duration::ZERO);
     let mut told = false;
     loop {
         if clock_is_unset() && url.starts_with("https:") {
             // A certificate cannot be checked on a day before it was made. What is learned here only moves the
             // clock forward; the next answer is checked with it, and sets it again.
-            if let Ok(Some(time)) = store::unverified_server_time(&health)
+            if let Ok(Some(time)) = http::unverified_server_time(&health)
                 && time.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|since| since >= OLDEST_BELIEVABLE)
             {
                 set_clock(time);
             }
         }
-        let failure = match store::server_time(&health, &options) {
+        let failure = match http::server_time(&health, &access) {
             Ok(time) => {
                 time.into_iter().for_each(set_clock);
                 say_step(&format!("server {url}"));
@@ -119,7 +113,7 @@ pub(super) fn reach(
             Err(error) => error,
         };
         let said = chain(&failure);
-        if matches!(failure, crate::image::StoreError::Refused { .. }) {
+        if matches!(failure, http::Error::Refused { .. }) {
             return Err(said);
         }
         if begin.elapsed() >= limit {
@@ -149,9 +143,9 @@ pub(super) fn authority(text: &str, server: Option<&str>, limit: Duration) -> Re
             Err(format!("remint.ca: there is no file {} in this boot image", path.display()))
         };
     }
-    let options = OpenOptions { retry_for: limit, ..OpenOptions::default() };
-    let bytes = store::fetch(&text, MAX_CA_BYTES, &options)
-        .map_err(|error| format!("remint.ca: {}", chain(&error)))?;
+    let access = Access { retry_for: limit, ..Access::default() };
+    let bytes =
+        http::fetch(&text, MAX_CA_BYTES, &access).map_err(|error| format!("remint.ca: {}", chain(&error)))?;
     paths::write_private("ca.pem", &bytes).map_err(|error| format!("remint.ca: {error}"))
 }
 

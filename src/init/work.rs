@@ -4,7 +4,7 @@ use super::boot::{Obstacle, Session};
 use super::job::{self, Command};
 use super::server::{self, chain};
 use super::{paths, say, say_step};
-use crate::store;
+use crate::http;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{self, ExitStatus, Stdio};
 
@@ -78,12 +78,12 @@ fn run_script(session: &Session, script: &str) -> Result<bool, Obstacle> {
     let url = server.map_or(script.to_owned(), |server| job::with_server(script, &server.url));
     say_step(&format!("fetching the script {url}"));
     let ca = server.and_then(|server| server.ca.clone());
-    let mut options = server::options(&session.parameters, ca, session.parameters.retry);
+    let mut access = server::access(&session.parameters, ca, session.parameters.retry);
     // The token is for the server alone.
     if !server.is_some_and(|server| url.starts_with(&format!("{}/", server.url))) {
-        options.token = None;
+        access.token = None;
     }
-    let bytes = store::fetch(&url, MAX_SCRIPT_BYTES, &options)
+    let bytes = http::fetch(&url, MAX_SCRIPT_BYTES, &access)
         .map_err(|error| format!("remint.script: {}", chain(&error)))?;
     let path = paths::write_private("script", &bytes).map_err(|error| format!("remint.script: {error}"))?;
     say_step("running the script");

@@ -36,7 +36,7 @@ pub(super) struct Marker {
 /// A name for this process, different on each start.
 pub(super) fn process_name() -> String {
     static NAME: std::sync::OnceLock<String> = std::sync::OnceLock::new();
-    NAME.get_or_init(|| format!("{:016x}{:016x}", super::retry::random(), super::retry::random())).clone()
+    NAME.get_or_init(|| format!("{:016x}{:016x}", crate::http::random(), crate::http::random())).clone()
 }
 
 impl Directory {

@@ -4,24 +4,18 @@
 //! refers to is known to be there and durable; opening a store to read creates nothing.
 
 mod captures;
-mod client;
 mod collect;
 mod directory;
-mod fetch;
 mod http;
 mod listing;
 mod open;
 mod publish;
 mod references;
-mod retry;
-mod tls;
 pub mod wire;
 
 pub use directory::Directory;
-pub use fetch::{fetch, server_time, unverified_server_time};
 pub use http::Http;
 pub use open::{OpenOptions, open};
-pub use tls::{Fingerprint, ParseFingerprintError};
 
 use crate::image::StoreError;
 use std::io;
@@ -30,4 +24,16 @@ use std::io;
 fn io_error(doing: impl Into<String>) -> impl FnOnce(io::Error) -> StoreError {
     let doing = doing.into();
     move |source| StoreError::Io { doing, source }
+}
+
+impl From<crate::http::Error> for StoreError {
+    fn from(error: crate::http::Error) -> Self {
+        use crate::http::Error;
+        match error {
+            Error::Io { doing, source } => Self::Io { doing, source },
+            Error::Refused { fact } => Self::Refused { fact },
+            Error::NotFound { what } => Self::NotFound { what },
+            Error::Corrupt { what, fact } => Self::Corrupt { what, fact },
+        }
+    }
 }

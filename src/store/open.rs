@@ -1,40 +1,18 @@
 //! From what a person writes to a store.
 
-use super::{Directory, Fingerprint, Http};
+use super::{Directory, Http};
+use crate::http::Access;
 use crate::image::{Store, StoreError};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 /// How a store is reached.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct OpenOptions {
-    /// The token that the server asks for.
-    pub token: Option<String>,
-    /// A PEM file with one more authority to trust.
-    pub ca: Option<PathBuf>,
-    /// The one certificate to trust, instead of all authorities.
-    pub fingerprint: Option<Fingerprint>,
+    /// How its server is reached.
+    pub access: Access,
     /// Makes a store in a directory that holds none. Servers make their own.
     pub create: bool,
-    /// For how long a request that fails is tried again.
-    pub retry_for: Duration,
-    /// Somebody set it who does not want to wait for another try.
-    pub stop: Arc<AtomicBool>,
-}
-
-impl Default for OpenOptions {
-    fn default() -> Self {
-        Self {
-            token: None,
-            ca: None,
-            fingerprint: None,
-            create: false,
-            retry_for: Duration::from_secs(180),
-            stop: Arc::default(),
-        }
-    }
 }
 
 /// Opens the store at a path or an `http` or `https` URL.

@@ -1,8 +1,7 @@
 //! The HTTP client of every request: whom it trusts, what it shows, how long it waits.
 
 use super::retry::Failure;
-use super::{OpenOptions, io_error, tls};
-use crate::image::StoreError;
+use super::{Access, Error, Secret, io_error, tls};
 use reqwest::blocking::{Client, ClientBuilder};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use rustls::ClientConfig;
@@ -10,24 +9,26 @@ use std::io;
 use std::time::Duration;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a server may be silent, on top of what the size of the request allows.
-pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A client that trusts and shows what `options` say.
-pub(super) fn new(options: &OpenOptions) -> Result<Client, StoreError> {
+/// A client that trusts and shows what `access` says.
+pub(super) fn new(access: &Access) -> Result<Client, Error> {
     let mut headers = HeaderMap::new();
-    if let Some(token) = &options.token {
-        let refused =
-            |_| StoreError::Refused { fact: "the token holds characters that no token has".to_owned() };
-        let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim())).map_err(refused)?;
-        value.set_sensitive(true);
-        headers.insert(AUTHORIZATION, value);
+    if let Some(token) = &access.token {
+        headers.insert(AUTHORIZATION, bearer(token)?);
     }
-    build(builder(tls::client_config(options.ca.as_deref(), options.fingerprint)?).default_headers(headers))
+    build(builder(tls::client_config(access.ca.as_deref(), access.fingerprint)?).default_headers(headers))
+}
+
+/// The header's value that shows a token.
+pub(super) fn bearer(token: &Secret) -> Result<HeaderValue, Error> {
+    let refused = |_| Error::Refused { fact: "the token holds characters that no token has".to_owned() };
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.reveal().trim())).map_err(refused)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// A client that believes anybody and shows nothing.
-pub(super) fn unverified() -> Result<Client, StoreError> {
+pub(super) fn unverified() -> Result<Client, Error> {
     build(builder(tls::unverified_config()?))
 }
 
@@ -35,19 +36,19 @@ fn builder(tls: ClientConfig) -> ClientBuilder {
     Client::builder()
         .tls_backend_preconfigured(tls)
         .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(STALL_TIMEOUT)
+        .timeout(super::STALL_TIMEOUT)
         .user_agent(concat!("remint/", env!("CARGO_PKG_VERSION")))
         .no_proxy()
 }
 
-fn build(builder: ClientBuilder) -> Result<Client, StoreError> {
+fn build(builder: ClientBuilder) -> Result<Client, Error> {
     builder.build().map_err(|error| io_error("preparing HTTP")(io::Error::other(error)))
 }
 
 /// Why a request to `url` has no answer: a URL that is none and a server that is not trusted are final. `way_out` says
 /// how to have the server trusted.
 pub(super) fn failure(url: &str, error: &reqwest::Error, way_out: &str) -> Failure {
-    let refused = |fact: String| Failure::Final(StoreError::Refused { fact });
+    let refused = |fact: String| Failure::Final(Error::Refused { fact });
     if error.is_builder() {
         return refused(format!("\"{url}\" is not a URL: {}", io_cause(error)));
     }

@@ -1,8 +1,7 @@
 //! Small files from a server, and what time it is there.
 
 use super::retry::{self, Failure};
-use super::{OpenOptions, client};
-use crate::image::StoreError;
+use super::{Access, Error, client};
 use crate::units::u64_from;
 use reqwest::StatusCode;
 use reqwest::blocking::{Client, Response};
@@ -23,20 +22,20 @@ const WAY_OUT: &str = "give its fingerprint (remint.fingerprint=) or its authori
 /// Fetches a file of at most `limit_bytes`.
 ///
 /// # Errors
-/// Where the server does not answer within the time of the options, does not have it, is not the one that is
+/// Where the server does not answer within the time of `access`, does not have it, is not the one that is
 /// trusted, or sends more.
-pub fn fetch(url: &str, limit_bytes: u64, options: &OpenOptions) -> Result<Vec<u8>, StoreError> {
-    let client = client::new(options)?;
+pub fn fetch(url: &str, limit_bytes: u64, access: &Access) -> Result<Vec<u8>, Error> {
+    let client = client::new(access)?;
     let doing = || format!("fetching {url}");
-    retry::until_answered(options.retry_for, &options.stop, doing, |_| attempt(&client, url, limit_bytes))
+    retry::until_answered(access.retry_for, &access.stop, doing, |_| attempt(&client, url, limit_bytes))
 }
 
 fn attempt(client: &Client, url: &str, limit_bytes: u64) -> Result<Vec<u8>, Failure> {
-    let refused = |fact: String| Failure::Final(StoreError::Refused { fact });
+    let refused = |fact: String| Failure::Final(Error::Refused { fact });
     let response = client.get(url).send().map_err(|error| client::failure(url, &error, WAY_OUT))?;
     let status = response.status();
     if status == StatusCode::NOT_FOUND {
-        return Err(Failure::Final(StoreError::NotFound { what: url.to_owned() }));
+        return Err(Failure::Final(Error::NotFound { what: url.to_owned() }));
     }
     if status.is_server_error() {
         return Err(Failure::Passing(io::Error::other(format!("the server answered {status}"))));
@@ -53,25 +52,25 @@ fn attempt(client: &Client, url: &str, limit_bytes: u64) -> Result<Vec<u8>, Fail
 ///
 /// # Errors
 /// Where it does not answer, or is not the one that is trusted.
-pub fn server_time(url: &str, options: &OpenOptions) -> Result<Option<SystemTime>, StoreError> {
+pub fn server_time(url: &str, access: &Access) -> Result<Option<SystemTime>, Error> {
     // A token is not for whoever answers here.
-    time_of(&client::new(&OpenOptions { token: None, ..options.clone() })?, url)
+    time_of(&client::new(&Access { token: None, ..access.clone() })?, url)
 }
 
 /// What time it is at a server that nobody has checked, for a clock that is too wrong to check anybody with.
 ///
 /// # Errors
 /// Where it does not answer.
-pub fn unverified_server_time(url: &str) -> Result<Option<SystemTime>, StoreError> {
+pub fn unverified_server_time(url: &str) -> Result<Option<SystemTime>, Error> {
     time_of(&client::unverified()?, url)
 }
 
-fn time_of(client: &Client, url: &str) -> Result<Option<SystemTime>, StoreError> {
+fn time_of(client: &Client, url: &str) -> Result<Option<SystemTime>, Error> {
     match client.head(url).send() {
         Ok(response) => Ok(response.headers().get(DATE).and_then(|value| parse_date(value.to_str().ok()?))),
         Err(error) => Err(match client::failure(url, &error, WAY_OUT) {
             Failure::Final(error) => error,
-            Failure::Passing(source) => StoreError::Io { doing: format!("asking {url}"), source },
+            Failure::Passing(source) => Error::Io { doing: format!("asking {url}"), source },
         }),
     }
 }
@@ -103,8 +102,8 @@ mod tests {
 
     #[test]
     fn what_is_no_url_is_refused_at_once() {
-        let options = OpenOptions::default();
-        let error = fetch("no url", 10, &options).unwrap_err();
+        let access = Access::default();
+        let error = fetch("no url", 10, &access).unwrap_err();
         assert!(error.to_string().contains("\"no url\" is not a URL"), "{error}");
     }
 }

@@ -1,7 +1,6 @@
-//! Whom a store client trusts: the public authorities, one more that is given, or one certificate alone.
+//! Whom a client trusts: the public authorities, one more that is given, or one certificate alone.
 
-use super::io_error;
-use crate::image::StoreError;
+use super::{Error, io_error};
 use crate::units::Hex;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
@@ -53,7 +52,7 @@ impl fmt::Display for Fingerprint {
 }
 
 /// The TLS settings of a client. A fingerprint replaces all authorities.
-pub(super) fn client_config(ca: Option<&Path>, pin: Option<Fingerprint>) -> Result<ClientConfig, StoreError> {
+pub(super) fn client_config(ca: Option<&Path>, pin: Option<Fingerprint>) -> Result<ClientConfig, Error> {
     let provider = Arc::new(ring::default_provider());
     let failed = |error: rustls::Error| io_error("preparing TLS")(io::Error::other(error));
     let builder = ClientConfig::builder_with_provider(provider.clone())
@@ -66,7 +65,7 @@ pub(super) fn client_config(ca: Option<&Path>, pin: Option<Fingerprint>) -> Resu
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(path) = ca {
         for certificate in read_certificates(path)? {
-            roots.add(certificate).map_err(|error| StoreError::Refused {
+            roots.add(certificate).map_err(|error| Error::Refused {
                 fact: format!("{} holds a certificate that no authority can have: {error}", path.display()),
             })?;
         }
@@ -75,7 +74,7 @@ pub(super) fn client_config(ca: Option<&Path>, pin: Option<Fingerprint>) -> Resu
 }
 
 /// TLS settings that believe anybody. What is learned this way must not be relied on.
-pub(super) fn unverified_config() -> Result<ClientConfig, StoreError> {
+pub(super) fn unverified_config() -> Result<ClientConfig, Error> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -84,12 +83,12 @@ pub(super) fn unverified_config() -> Result<ClientConfig, StoreError> {
     Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
 }
 
-fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, StoreError> {
+fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let bytes = std::fs::read(path).map_err(io_error(format!("reading {}", path.display())))?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match certificates {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        _ => Err(StoreError::Refused { fact: format!("{} holds no certificates in PEM", path.display()) }),
+        _ => Err(Error::Refused { fact: format!("{} holds no certificates in PEM", path.display()) }),
     }
 }
 

@@ -1,6 +1,6 @@
 //! How often and how long a request is tried again.
 
-use crate::image::StoreError;
+use super::Error;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ pub(super) enum Failure {
     /// Another attempt may succeed.
     Passing(io::Error),
     /// No other attempt can succeed.
-    Final(StoreError),
+    Final(Error),
 }
 
 /// Makes attempts until one has a result or none can have one, for `for_at_most`; `attempt` is told whether it is
@@ -30,7 +30,7 @@ pub(super) fn until_answered<T>(
     stop: &AtomicBool,
     doing: impl FnOnce() -> String,
     mut attempt: impl FnMut(bool) -> Result<T, Failure>,
-) -> Result<T, StoreError> {
+) -> Result<T, Error> {
     let mut attempts = Attempts::new(for_at_most);
     loop {
         let source = match attempt(attempts.first()) {
@@ -39,7 +39,7 @@ pub(super) fn until_answered<T>(
             Err(Failure::Passing(error)) => error,
         };
         if !attempts.wait(stop) {
-            return Err(StoreError::Io { doing: doing(), source });
+            return Err(Error::Io { doing: doing(), source });
         }
     }
 }
@@ -52,7 +52,8 @@ struct Attempts {
 }
 
 /// A number that differs from call to call and from process to process. Not for secrets.
-pub(super) fn random() -> u64 {
+#[must_use]
+pub fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
@@ -110,16 +111,16 @@ mod tests {
             if first { Err(Failure::Passing(io::Error::other("busy"))) } else { Ok(7) }
         });
         assert_eq!((result.unwrap(), seen), (7, vec![true, false]));
-        let refusal = || StoreError::Refused { fact: "no".to_owned() };
+        let refusal = || Error::Refused { fact: "no".to_owned() };
         let result: Result<(), _> =
             until_answered(Duration::from_secs(60), &stop, String::new, |_| Err(Failure::Final(refusal())));
-        assert!(matches!(result, Err(StoreError::Refused { .. })));
+        assert!(matches!(result, Err(Error::Refused { .. })));
         let result: Result<(), _> = until_answered(
             Duration::ZERO,
             &stop,
             || "asking".to_owned(),
             |_| Err(Failure::Passing(io::Error::other("gone"))),
         );
-        assert!(matches!(result, Err(StoreError::Io { doing, .. }) if doing == "asking"));
+        assert!(matches!(result, Err(Error::Io { doing, .. }) if doing == "asking"));
     }
 }
