@@ -31,6 +31,7 @@ pub mod restore;
 pub mod http;
 pub mod linux;
 // Ring 8
+pub mod client;
 pub mod store;
 // Ring 9
 pub mod agent;

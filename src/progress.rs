@@ -3,6 +3,7 @@
 //! The same events feed the progress bar, `--events json` and, later, the server. Field names carry their
 //! unit. `docs/events.md` describes them for scripts.
 
+use crate::units::format_size;
 use serde::{Deserialize, Serialize};
 
 /// The parts of a job that a person waits for.
@@ -29,6 +30,25 @@ pub enum Phase {
     Verify,
     /// Collecting chunks that nothing refers to.
     Collect,
+}
+
+impl Phase {
+    /// What is done in it, for a person.
+    #[must_use]
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::Inspect => "inspecting",
+            Self::Capture => "capturing",
+            Self::Preflight => "checking",
+            Self::Clear => "clearing the target",
+            Self::Write => "writing",
+            Self::Resize => "resizing",
+            Self::Customize => "customizing",
+            Self::Commit => "writing the partition table",
+            Self::Verify => "verifying",
+            Self::Collect => "collecting",
+        }
+    }
 }
 
 /// One thing that happened.
@@ -85,6 +105,11 @@ pub enum Event {
         /// The sentence.
         message: String,
     },
+    /// Something that is good to know and needs no attention: which job begins, how many come first.
+    Note {
+        /// The sentence.
+        message: String,
+    },
     /// Something in a deployed file system is now another than was captured.
     Changed {
         /// Name of the volume.
@@ -109,6 +134,29 @@ pub enum Event {
     /// An event of a newer program.
     #[serde(other)]
     Unknown,
+}
+
+impl Event {
+    /// The event as a line for people; `None` for those that only say how far the work is.
+    #[must_use]
+    pub fn line(&self) -> Option<String> {
+        Some(match self {
+            Self::Warning { subject, message } => format!("warning: {subject}: {message}"),
+            Self::Note { message } | Self::Finished { message, .. } => message.clone(),
+            Self::Changed { volume, message } => format!("{volume}: {message}"),
+            Self::Failed { message, .. } => format!("remint: {message}"),
+            Self::VolumeStarted { phase: phase @ Phase::Customize, volume, content, .. } => {
+                format!("{} {volume}: {content}", phase.verb())
+            }
+            Self::VolumeStarted { phase, volume, content, total_bytes } => {
+                format!("{} {volume} ({content}), {}", phase.verb(), format_size(*total_bytes))
+            }
+            Self::PhaseStarted { phase: phase @ (Phase::Clear | Phase::Commit | Phase::Collect), .. } => {
+                phase.verb().to_owned()
+            }
+            _ => return None,
+        })
+    }
 }
 
 /// Who listens, and who may ask for the work to stop.

@@ -35,6 +35,7 @@ fn every_tag() -> BTreeSet<String> {
         Event::VolumeFinished { phase, volume },
         Event::PhaseFinished { phase },
         Event::Warning { subject: text.clone(), message: text.clone() },
+        Event::Note { message: text.clone() },
         Event::Changed { volume: text.clone(), message: text.clone() },
         Event::Finished { message: text.clone(), problems: false },
         Event::Failed { message: text, target_changed: false },
@@ -47,6 +48,7 @@ fn every_tag() -> BTreeSet<String> {
             | Event::VolumeFinished { .. }
             | Event::PhaseFinished { .. }
             | Event::Warning { .. }
+            | Event::Note { .. }
             | Event::Changed { .. }
             | Event::Finished { .. }
             | Event::Failed { .. }

@@ -11,7 +11,7 @@ use crate::linux::DiskReader;
 use crate::plan::{self, CaptureOptions, CapturePlan, GroupCapture, GroupFound};
 use crate::progress::{Event, Monitor, Phase};
 use crate::schema::{Compression, Destination, Disk, OnReadError};
-use crate::units::RangeSet;
+use crate::units::{RangeSet, format_size};
 use anyhow::{Context, Result, bail};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -55,6 +55,22 @@ pub struct CaptureOutcome {
     pub manifest: Manifest,
     /// What was read and sent.
     pub report: Report,
+}
+
+impl CaptureOutcome {
+    /// What was made, as a sentence; `store` is where it went.
+    #[must_use]
+    pub fn sentence(&self, store: &str) -> String {
+        let (read, sent) = (format_size(self.report.read_bytes), format_size(self.report.sent_bytes));
+        format!("captured {}: {read} read, {sent} sent to {store}", self.version)
+    }
+
+    /// What needs attention although the capture is done.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let bad = self.report.bad_ranges.iter();
+        bad.map(|(volume, range)| format!("unreadable, stored as zeros: {range} of {volume}")).collect()
+    }
 }
 
 /// Captures disks into a new version of an image.

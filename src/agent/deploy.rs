@@ -87,6 +87,13 @@ impl PreparedDeploy {
         plan::explain(&self.plan, &self.manifest)
     }
 
+    /// What was made when it is carried out, as a sentence.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let targets: Vec<&str> = self.plan.disks.iter().map(|disk| disk.target.path.as_str()).collect();
+        format!("deployed {} to {}", self.version, targets.join(", "))
+    }
+
     /// Refuses targets that may not be written to: mounted, in use, read-only, the boot medium. Asked before a
     /// person is asked.
     pub fn refuse_unwritable(&self) -> Result<()> {

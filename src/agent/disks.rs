@@ -7,7 +7,7 @@ use crate::machine::{DiskKind, Holder, MachineDisk};
 use crate::partition::{self, Trust};
 use crate::progress::{Event, Monitor, Silent};
 use crate::schema::{Destination, Table};
-use crate::units::SectorSize;
+use crate::units::{SectorSize, format_size};
 use anyhow::{Context, Result, bail};
 use std::path::Path;
 
@@ -144,19 +144,37 @@ fn with_its_sectors(mut disk: MachineDisk, settings: DiskSettings) -> Result<Mac
 
 /// The one disk that a job without a name means: fixed, not the boot medium, and alone in that.
 pub(super) fn only_candidate() -> Result<MachineDisk> {
-    let all = linux::disks()?;
-    let mut candidates: Vec<MachineDisk> = all
-        .iter()
-        .filter(|disk| !disk.removable && !disk.boot_medium && disk.size_bytes > 0)
-        .cloned()
-        .collect();
+    the_only(linux::disks()?)
+}
+
+fn the_only(all: Vec<MachineDisk>) -> Result<MachineDisk> {
+    let is_candidate = |disk: &MachineDisk| !disk.removable && !disk.boot_medium && disk.size_bytes > 0;
+    let (mut candidates, others): (Vec<_>, Vec<_>) = all.into_iter().partition(is_candidate);
     match (candidates.pop(), candidates.is_empty()) {
         (Some(disk), true) => Ok(disk),
-        _ => {
-            let found: Vec<String> = all.iter().map(|disk| disk.path.clone()).collect();
-            bail!("not exactly one disk to choose from (found: {}); name it with --disk", found.join(", "))
+        (Some(last), false) => {
+            candidates.push(last);
+            bail!(
+                "the disk could be any of {}; name it with --disk, or in the profile, best by its serial number",
+                facts(&candidates)
+            )
         }
+        (None, _) if others.is_empty() => bail!("this machine has no disk, or none with a driver"),
+        (None, _) => bail!(
+            "this machine has no fixed disk but what it was started from (found: {}); name one with --disk",
+            facts(&others)
+        ),
     }
+}
+
+/// Disks, as a person tells them apart.
+fn facts(disks: &[MachineDisk]) -> String {
+    let fact = |disk: &MachineDisk| {
+        let model = disk.model.as_deref().map(|model| format!(" {model}")).unwrap_or_default();
+        let serial = disk.serial.as_deref().map(|serial| format!(", serial:{serial}")).unwrap_or_default();
+        format!("{} ({}{model}{serial})", disk.path, format_size(disk.size_bytes))
+    };
+    disks.iter().map(fact).collect::<Vec<_>>().join(", ")
 }
 
 /// Passes on the wish to stop, and no events: inspecting a disk is one step of a longer job here.
@@ -219,6 +237,24 @@ mod tests {
             wwn: wwn.map(str::to_owned),
             ..MachineDisk::new(path, MIB, SectorSize::B512)
         }
+    }
+
+    #[test]
+    fn where_no_disk_is_named_there_is_one_that_it_can_be_or_none() {
+        let stick = MachineDisk { removable: true, ..disk("/dev/sdc", "0", None) };
+        let booted = MachineDisk { boot_medium: true, ..disk("/dev/sdd", "0", None) };
+        let (sda, sdb) = (disk("/dev/sda", "WD-1", None), disk("/dev/sdb", "WD-2", None));
+        let found = the_only(vec![stick.clone(), sda.clone(), booted.clone()]).unwrap();
+        assert_eq!(found.path, "/dev/sda");
+        let said = the_only(vec![sda, sdb, stick.clone()]).unwrap_err().to_string();
+        assert!(
+            said.contains("/dev/sda (1.00 MiB, serial:WD-1), /dev/sdb (1.00 MiB, serial:WD-2)"),
+            "{said}"
+        );
+        assert!(!said.contains("sdc"), "{said}");
+        let said = the_only(vec![stick, booted]).unwrap_err().to_string();
+        assert!(said.contains("no fixed disk") && said.contains("/dev/sdd"), "{said}");
+        assert!(the_only(Vec::new()).unwrap_err().to_string().contains("has no disk"));
     }
 
     #[test]

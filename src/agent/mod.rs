@@ -4,14 +4,19 @@
 //! decide and work, and returns what a person or a script wants to know. Nothing here prints or asks.
 
 mod capture;
+mod choices;
 mod deploy;
 mod disks;
 mod images;
+mod job_log;
+mod outbox;
 mod outcome;
 mod replay;
 mod report;
+mod reporter;
 mod script;
 mod targets;
+mod unattended;
 
 pub use capture::{CaptureOutcome, CaptureRequest, capture};
 pub use deploy::{DeployRequest, PreparedDeploy, export_schema, prepare_deploy};
@@ -23,6 +28,7 @@ pub use outcome::{ExitCode, exit_code};
 pub use report::{InspectionJson, inspection_json, inspection_text, listing_text, manifest_text};
 pub use script::ScriptFile;
 pub use targets::{PlanTarget, SchemaFile, TargetRequest};
+pub use unattended::{NextStep, RunOutcome, RunRequest, run};
 
 use std::num::NonZeroUsize;
 use std::path::Path;

@@ -5,8 +5,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use remint::agent::{ImageReference, StoreSettings};
 use remint::http::{Access, Fingerprint, Secret};
 use remint::image::{ImageName, VersionName};
-use remint::partition::Trust;
-use remint::schema::{Compression, Destination, NamedTarget, OnReadError, WhenDirty};
+use remint::schema::{CaptureChoices, Compression, Destination, OnReadError, TrustedTable, WhenDirty};
 use remint::units::{SectorSize, parse_size};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -60,6 +59,10 @@ pub enum Command {
     ///
     /// Example: remint deploy lab-2026 --from http://server:8460/store --disk /dev/sda
     Deploy(Deploy),
+    /// Ask a server for this machine's job and do it, without a person
+    ///
+    /// Example: remint run --server http://server:8460
+    Run(Run),
     /// Check that an image is still what was captured
     ///
     /// Example: remint verify lab-2026 --from /srv/images --deep
@@ -137,7 +140,7 @@ pub struct Capture {
     pub to: String,
     /// A disk to capture; may be given several times. The machine's only fixed disk where none is named
     #[arg(long = "disk", value_name = "DISK")]
-    pub disks: Vec<Destination>,
+    pub disks: Vec<String>,
     /// A volume to capture, by its name in `remint inspect` (d0-p2); may be given several times
     #[arg(long, value_name = "VOLUME", value_delimiter = ',')]
     pub only: Vec<String>,
@@ -197,7 +200,7 @@ pub struct Plan {
     pub from: String,
     /// A target disk, as in d1=/dev/sda where it is to receive a certain disk of the image; may be given several times
     #[arg(long = "disk", value_name = "DISK", required_unless_present_any = ["sizes", "schema", "export"])]
-    pub disks: Vec<NamedTarget>,
+    pub disks: Vec<String>,
     /// Size of a target disk that is not there, as in 500GB or 40GiB; may be given several times
     #[arg(long = "size", value_name = "SIZE", conflicts_with = "disks", value_parser = parse_size)]
     pub sizes: Vec<u64>,
@@ -225,7 +228,7 @@ pub struct Deploy {
     /// A target disk, which is overwritten; one for each disk of the image. With d0=/dev/sda and d0=/dev/sdb both
     /// receive disk 0 of the image
     #[arg(long = "disk", value_name = "DISK", required_unless_present = "schema")]
-    pub disks: Vec<NamedTarget>,
+    pub disks: Vec<String>,
     /// Do not ask: for scripts
     #[arg(long)]
     pub yes: bool,
@@ -236,6 +239,26 @@ pub struct Deploy {
     pub layout: LayoutArguments,
     #[command(flatten)]
     pub disk: DiskArguments,
+    #[command(flatten)]
+    pub store: StoreArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The server's URL
+    #[arg(long, value_name = "URL", env = "REMINT_SERVER", hide_env_values = true)]
+    pub server: String,
+    /// Without a job, ask again after so many seconds, until there is one [default: end, with exit code 0]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub wait: Option<u32>,
+    /// A file to be written with what the machine is to do now: reboot, poweroff, local, shell or menu. It stays as it
+    /// is where nobody said anything
+    #[arg(long, value_name = "FILE")]
+    pub completion: Option<PathBuf>,
+    /// A file with what is said of this machine (JSON, as in docs/protocol.md), to try a job out on disk files
+    /// [default: what this machine is and has]
+    #[arg(long, value_name = "FILE")]
+    pub inventory: Option<PathBuf>,
     #[command(flatten)]
     pub store: StoreArguments,
 }
@@ -323,6 +346,21 @@ pub struct Serve {
     pub tls_key: Option<PathBuf>,
 }
 
+impl Capture {
+    /// What was chosen with options.
+    pub fn choices(&self) -> CaptureChoices {
+        CaptureChoices {
+            disks: self.disks.clone(),
+            only: self.only.clone(),
+            compression: self.compress,
+            when_dirty: self.when_dirty.into(),
+            on_read_error: self.on_read_error.into(),
+            trust: self.trust.trust.into(),
+            comment: self.comment.clone(),
+        }
+    }
+}
+
 impl StoreArguments {
     /// How the server is reached, with the token read from its file.
     pub fn access(&self, stop: Arc<AtomicBool>) -> anyhow::Result<Access> {
@@ -369,13 +407,4 @@ macro_rules! same_variants {
 pub(super) use same_variants;
 same_variants!(WhenDirtyArgument => WhenDirty { Replay, Refuse, Raw });
 same_variants!(OnReadErrorArgument => OnReadError { Fail, Zero });
-
-impl From<TrustArgument> for Trust {
-    fn from(argument: TrustArgument) -> Self {
-        match argument {
-            TrustArgument::None => Self::Undecided,
-            TrustArgument::Gpt => Self::Gpt,
-            TrustArgument::Mbr => Self::SectorZero,
-        }
-    }
-}
+same_variants!(TrustArgument => TrustedTable { None, Gpt, Mbr });

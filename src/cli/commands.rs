@@ -1,23 +1,22 @@
 //! The verbs: what the arguments say becomes a request to the agent, and its outcome becomes text.
 
-use super::arguments::{
-    Capture, Command, Deploy, DiskArguments, Images, ImagesAction, Inspect, Plan, Verify,
-};
+use super::arguments::{Capture, Command, Deploy, Images, ImagesAction, Inspect, Plan, Run, Verify};
 use super::listener::Listener;
 use super::print;
 use anyhow::{Context, Result, bail};
 use remint::agent::{
-    self, CaptureRequest, DeployRequest, DiskSettings, ExitCode, PlanTarget, PreparedDeploy, TargetRequest,
-    capture_workers, reading_workers,
+    self, CaptureRequest, DeployRequest, DiskSettings, ExitCode, PlanTarget, PreparedDeploy, RunRequest,
+    TargetRequest, reading_workers,
 };
 use remint::image::{CollectOptions, ImageVersion, Store};
-use remint::partition::Trust;
-use remint::plan::{CaptureOptions, DiskPlan, Stays};
+use remint::linux;
+use remint::plan::{DiskPlan, Stays};
 use remint::progress::{Event, Monitor, Phase};
-use remint::schema::NamedTarget;
+use remint::protocol::Inventory;
 use remint::units::format_size;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
+use std::time::Duration;
 
 /// A failure that is the caller's: exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +30,7 @@ pub fn run(command: Command, listener: &Listener) -> Result<ExitCode> {
         Command::Capture(arguments) => capture(&arguments, listener),
         Command::Plan(arguments) => plan(&arguments, listener),
         Command::Deploy(arguments) => deploy(&arguments, listener),
+        Command::Run(arguments) => run_job(&arguments, listener),
         Command::Verify(arguments) => verify(&arguments, listener),
         Command::Images(arguments) => images(&arguments, listener),
         #[cfg(feature = "server")]
@@ -49,13 +49,12 @@ pub fn read_token(file: &Path) -> Result<String> {
     Ok(token)
 }
 
-fn disk_settings(disk: &DiskArguments, trust: Trust) -> DiskSettings {
-    DiskSettings { sector_size: disk.sector_size, trust }
-}
-
 fn inspect(arguments: &Inspect) -> Result<ExitCode> {
     // What is only looked at is shown as far as it can be read.
-    let inspected = agent::inspect(&arguments.disks, disk_settings(&arguments.disk, Trust::Undecided))?;
+    let inspected = agent::inspect(
+        &arguments.disks,
+        DiskSettings { sector_size: arguments.disk.sector_size, ..DiskSettings::default() },
+    )?;
     if arguments.json {
         print(&json(&agent::inspection_json(&inspected))?);
     } else if inspected.disks.is_empty() {
@@ -70,58 +69,34 @@ fn inspect(arguments: &Inspect) -> Result<ExitCode> {
 }
 
 fn capture(arguments: &Capture, listener: &Listener) -> Result<ExitCode> {
-    let request = CaptureRequest {
-        image: arguments.image.clone(),
-        store: arguments.store.settings(&arguments.to, listener.stop())?,
-        disks: arguments.disks.clone(),
-        disk_settings: disk_settings(&arguments.disk, arguments.trust.trust.into()),
-        options: CaptureOptions { when_dirty: arguments.when_dirty.into(), only: arguments.only.clone() },
-        compression: arguments.compress,
-        on_read_error: arguments.on_read_error.into(),
-        allow_in_use: arguments.allow_in_use,
-        spill: arguments.spill.clone(),
-        workers: arguments.workers.unwrap_or_else(|| capture_workers(&arguments.to)),
-        comment: arguments.comment.clone(),
-    };
+    let store = arguments.store.settings(&arguments.to, listener.stop())?;
+    let mut request = CaptureRequest::new(arguments.image.clone(), store, &arguments.choices());
+    request.disk_settings.sector_size = arguments.disk.sector_size;
+    request.allow_in_use = arguments.allow_in_use;
+    request.spill = arguments.spill.clone();
+    request.workers = arguments.workers.unwrap_or(request.workers);
     listener.work_begins();
     let outcome = agent::capture(&request, listener)?;
-    let report = &outcome.report;
-    let mut message = format!(
-        "captured {}: {} read, {} sent to {}",
-        outcome.version,
-        format_size(report.read_bytes),
-        format_size(report.sent_bytes),
-        arguments.to
-    );
-    for (volume, range) in &report.bad_ranges {
-        message.push_str(&format!("\nunreadable, stored as zeros: {range} of {volume}"));
-    }
-    let problems = !report.bad_ranges.is_empty();
-    listener.finished(&message, problems);
-    print(&format!("{message}\n"));
-    Ok(if problems { ExitCode::Problems } else { ExitCode::Done })
+    Ok(made(&outcome.sentence(&arguments.to), &outcome.problems(), listener))
 }
 
-fn named(disks: &[NamedTarget]) -> Vec<TargetRequest> {
-    let request = |disk: &NamedTarget| TargetRequest {
-        receives: disk.receives,
-        disk: PlanTarget::Disk(disk.disk.clone()),
-    };
-    disks.iter().map(request).collect()
+/// Says what was made, and what needs attention.
+fn made(sentence: &str, problems: &[String], listener: &Listener) -> ExitCode {
+    let message = std::iter::once(sentence).chain(problems.iter().map(String::as_str));
+    let message = message.collect::<Vec<_>>().join("\n");
+    listener.finished(&message, !problems.is_empty());
+    print(&format!("{message}\n"));
+    if problems.is_empty() { ExitCode::Done } else { ExitCode::Problems }
 }
 
 fn plan(arguments: &Plan, listener: &Listener) -> Result<ExitCode> {
+    let store = arguments.store.settings(&arguments.from, listener.stop())?;
+    let image = arguments.image.clone();
+    let mut request = arguments.layout.request(image, store, &arguments.disks, arguments.disk.sector_size)?;
     let sizes = arguments.sizes.iter();
-    let sizes = sizes.map(|bytes| TargetRequest { receives: None, disk: PlanTarget::Size(*bytes) });
-    let request = DeployRequest {
-        image: arguments.image.clone(),
-        store: arguments.store.settings(&arguments.from, listener.stop())?,
-        targets: named(&arguments.disks).into_iter().chain(sizes).collect(),
-        disk_settings: disk_settings(&arguments.disk, Trust::Undecided),
-        options: arguments.layout.options(),
-        schema: arguments.layout.schema_file()?,
-        script: arguments.layout.script_file()?,
-    };
+    request
+        .targets
+        .extend(sizes.map(|bytes| TargetRequest { receives: None, disk: PlanTarget::Size(*bytes) }));
     if let Some(file) = &arguments.export {
         return export(&request, file);
     }
@@ -150,15 +125,9 @@ fn export(request: &DeployRequest, file: &Path) -> Result<ExitCode> {
 }
 
 fn deploy(arguments: &Deploy, listener: &Listener) -> Result<ExitCode> {
-    let request = DeployRequest {
-        image: arguments.image.clone(),
-        store: arguments.store.settings(&arguments.from, listener.stop())?,
-        targets: named(&arguments.disks),
-        disk_settings: disk_settings(&arguments.disk, Trust::Undecided),
-        options: arguments.layout.options(),
-        schema: arguments.layout.schema_file()?,
-        script: arguments.layout.script_file()?,
-    };
+    let store = arguments.store.settings(&arguments.from, listener.stop())?;
+    let image = arguments.image.clone();
+    let request = arguments.layout.request(image, store, &arguments.disks, arguments.disk.sector_size)?;
     let prepared = agent::prepare_deploy(&request)?;
     if !arguments.yes {
         prepared.refuse_unwritable()?;
@@ -167,15 +136,32 @@ fn deploy(arguments: &Deploy, listener: &Listener) -> Result<ExitCode> {
     let workers = arguments.workers.unwrap_or_else(|| reading_workers(&arguments.from));
     listener.work_begins();
     let problems = prepared.carry_out(workers, listener)?;
-    let targets: Vec<&str> = prepared.plan.disks.iter().map(|disk| disk.target.path.as_str()).collect();
-    let mut message =
-        format!("deployed {}@{} to {}", prepared.plan.image, prepared.plan.version, targets.join(", "));
-    for problem in &problems {
-        message.push_str(&format!("\n{problem}"));
+    Ok(made(&prepared.sentence(), &problems, listener))
+}
+
+fn run_job(arguments: &Run, listener: &Listener) -> Result<ExitCode> {
+    let request = RunRequest {
+        server: arguments.server.clone(),
+        access: arguments.store.access(listener.stop())?,
+        inventory: arguments.inventory.as_deref().map_or_else(|| Ok(linux::inventory()), read_inventory)?,
+        wait: arguments.wait.map(|seconds| Duration::from_secs(seconds.into())),
+    };
+    listener.work_begins();
+    let outcome = agent::run(&request, listener)?;
+    if let Some(message) = &outcome.message {
+        print(&format!("{message}\n"));
     }
-    listener.finished(&message, !problems.is_empty());
-    print(&format!("{message}\n"));
-    Ok(if problems.is_empty() { ExitCode::Done } else { ExitCode::Problems })
+    if let (Some(file), Some(next)) = (&arguments.completion, outcome.next) {
+        std::fs::write(file, format!("{}\n", next.name()))
+            .with_context(|| format!("writing what is to be done now into {}", file.display()))?;
+    }
+    Ok(outcome.code)
+}
+
+fn read_inventory(file: &Path) -> Result<Inventory> {
+    let doing = || format!("reading the inventory {}", file.display());
+    let text = std::fs::read(file).with_context(doing)?;
+    serde_json::from_slice(&text).with_context(doing)
 }
 
 /// Shows the plan and has the person type the name of every disk that will be overwritten.
@@ -306,7 +292,6 @@ fn list(
 fn serve(arguments: super::arguments::Serve, listener: &Listener) -> Result<ExitCode> {
     use remint::server::{ServeOptions, TlsFiles};
     use std::sync::atomic::{AtomicBool, Ordering};
-    use std::time::Duration;
     let mut options = ServeOptions::new(arguments.data, arguments.listen);
     options.boot = arguments.boot;
     options.token = arguments.token_file.as_deref().map(read_token).transpose()?;

@@ -3,13 +3,13 @@
 use super::arguments::same_variants;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use remint::agent::{SchemaFile, ScriptFile};
-use remint::plan::{DeployOptions, Seed};
+use remint::agent::{DeployRequest, ImageReference, SchemaFile, StoreSettings};
+use remint::plan::Seed;
 use remint::schema::{
-    ChosenVolume, Firmware, FreeSpace, Keep, KeptPartition, Layout, PartitionWish, StandardChoice,
+    ChosenVolume, DeployChoices, Firmware, FreeSpace, Keep, KeptPartition, Layout, PartitionWish,
 };
+use remint::units::SectorSize;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// Nobody writes a larger schema.
 const MOST_SCHEMA_BYTES: u64 = 16 << 20;
@@ -110,13 +110,22 @@ same_variants!(FirmwareArgument => Firmware { Bios, Uefi });
 same_variants!(FreeSpaceArgument => FreeSpace { Discard, Keep, Zero });
 
 impl LayoutArguments {
-    /// The choices that were made with options.
-    pub fn options(&self) -> DeployOptions {
-        DeployOptions {
+    /// What was chosen with options, but for the schema, of which mistakes have a place in its text.
+    pub fn choices(&self, targets: &[String]) -> Result<DeployChoices> {
+        let script =
+            self.script.as_deref().map(|path| read_text(path, "script", MOST_SCRIPT_BYTES)).transpose()?;
+        Ok(DeployChoices {
+            targets: targets.to_vec(),
+            schema: None,
             layout: self.layout.into(),
+            volume: self.volume.clone(),
+            firmware: self.firmware.map(Into::into),
+            script: script.map(|(_, text)| text),
+            script_limit_seconds: self.script_limit,
             free_space: self.free_space.into(),
             expand: !self.no_expand,
-            wishes: self.wishes.clone(),
+            partitions: self.wishes.clone(),
+            without: self.without.clone(),
             keep: if self.keep_table {
                 Keep::Table(self.only.clone())
             } else if self.keep.is_empty() {
@@ -124,28 +133,33 @@ impl LayoutArguments {
             } else {
                 Keep::Partitions(self.keep.clone())
             },
-            without: self.without.clone(),
-            standard: StandardChoice { volume: self.volume.clone(), firmware: self.firmware.map(Into::into) },
             new_ids: self.new_ids,
-            seed: self.seed,
-        }
+        })
     }
 
-    /// The choices that stand in a file.
-    pub fn schema_file(&self) -> Result<Option<SchemaFile>> {
+    /// A request for what was chosen.
+    pub fn request(
+        &self,
+        image: ImageReference,
+        store: StoreSettings,
+        targets: &[String],
+        sector_size: Option<SectorSize>,
+    ) -> Result<DeployRequest> {
+        let mut request = DeployRequest::new(image, store, &self.choices(targets)?)?;
+        request.disk_settings.sector_size = sector_size;
+        request.options.seed = self.seed;
+        request.schema = self.schema_file()?;
+        if let (Some(file), Some(path)) = (&mut request.script, &self.script) {
+            file.name = path.display().to_string();
+        }
+        Ok(request)
+    }
+
+    fn schema_file(&self) -> Result<Option<SchemaFile>> {
         let read = |path: &PathBuf| {
             read_text(path, "schema", MOST_SCHEMA_BYTES).map(|(name, text)| SchemaFile { name, text })
         };
         self.schema.as_ref().map(read).transpose()
-    }
-
-    /// The script that partitions.
-    pub fn script_file(&self) -> Result<Option<ScriptFile>> {
-        let limit = Duration::from_secs(self.script_limit.into());
-        let read = |path: &PathBuf| {
-            read_text(path, "script", MOST_SCRIPT_BYTES).map(|(name, text)| ScriptFile { name, text, limit })
-        };
-        self.script.as_ref().map(read).transpose()
     }
 }
 

@@ -81,16 +81,16 @@ impl Listener {
                 bar.reset();
                 bar.set_style(style());
                 bar.set_length(total);
-                bar.set_message(phase_name(phase));
+                bar.set_message(phase.verb());
             }
-            Event::PhaseStarted { phase, total_bytes: None } => bar.set_message(phase_name(phase)),
+            Event::PhaseStarted { phase, total_bytes: None } => bar.set_message(phase.verb()),
             Event::VolumeStarted { phase, volume, content, total_bytes } => {
                 if phase == Phase::Verify {
                     bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
                     bar.set_style(style());
                     bar.set_length(total_bytes);
                 }
-                bar.set_message(format!("{} {volume} ({content})", phase_name(phase)));
+                bar.set_message(format!("{} {volume} ({content})", phase.verb()));
             }
             Event::Advanced { done_bytes, .. } => bar.set_position(done_bytes),
             Event::VolumeFinished { .. } => {}
@@ -106,7 +106,7 @@ impl Listener {
             {
                 say(&format!(
                     "{} {volume}: {} of {}, {} transferred",
-                    phase_name(phase),
+                    phase.verb(),
                     format_size(done_bytes),
                     format_size(total_bytes),
                     format_size(transferred_bytes)
@@ -181,40 +181,15 @@ fn style() -> ProgressStyle {
     ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// One event as a line for people.
+/// One event as a line for people. What was made is said on standard output.
 fn line(event: &Event) {
-    match event {
-        Event::Warning { subject, message } => say(&format!("warning: {subject}: {message}")),
-        Event::Changed { volume, message } => say(&format!("{volume}: {message}")),
-        Event::Failed { message, .. } => say(&format!("remint: {message}")),
-        Event::VolumeStarted { phase: Phase::Customize, volume, content, .. } => {
-            say(&format!("{} {volume}: {content}", phase_name(Phase::Customize)));
-        }
-        Event::VolumeStarted { phase, volume, content, total_bytes } => {
-            say(&format!("{} {volume} ({content}), {}", phase_name(*phase), format_size(*total_bytes)));
-        }
-        Event::PhaseStarted { phase: phase @ (Phase::Clear | Phase::Commit | Phase::Collect), .. } => {
-            say(phase_name(*phase));
-        }
-        _ => {}
+    if !matches!(event, Event::Finished { .. })
+        && let Some(text) = event.line()
+    {
+        say(&text);
     }
 }
 
 fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
-}
-
-fn phase_name(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Inspect => "inspecting",
-        Phase::Capture => "capturing",
-        Phase::Preflight => "checking",
-        Phase::Clear => "clearing the target",
-        Phase::Write => "writing",
-        Phase::Resize => "resizing",
-        Phase::Customize => "customizing",
-        Phase::Commit => "writing the partition table",
-        Phase::Verify => "verifying",
-        Phase::Collect => "collecting",
-    }
 }

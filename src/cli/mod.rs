@@ -4,6 +4,8 @@ mod arguments;
 mod commands;
 mod layout;
 mod listener;
+#[cfg(test)]
+mod profile_tests;
 
 use arguments::Arguments;
 use clap::Parser;

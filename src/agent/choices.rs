@@ -1,0 +1,196 @@
+//! What is chosen about a capture or a deploy becomes what is asked for. The command line and a job's profile go the same
+//! way, so that an option means the same in both.
+
+use super::capture::CaptureRequest;
+use super::capture_workers;
+use super::deploy::DeployRequest;
+use super::disks::{self, DiskSettings};
+use super::images::{ImageReference, StoreSettings};
+use super::script::ScriptFile;
+use super::targets::{PlanTarget, SchemaFile, TargetRequest};
+use crate::image::ImageName;
+use crate::partition::Trust;
+use crate::plan::{CaptureOptions, DeployOptions};
+use crate::schema::{
+    CaptureChoices, DeployChoices, Destination, Keep, NamedTarget, StandardChoice, TrustedTable,
+};
+use anyhow::{Context, Result, bail};
+use std::time::Duration;
+
+/// How a schema and a script that stand in a profile are called in messages.
+const SCHEMA_NAME: &str = "the profile's schema";
+const SCRIPT_NAME: &str = "the profile's script";
+
+impl CaptureRequest {
+    /// A capture with what is chosen, and everything else as usual.
+    #[must_use]
+    pub fn new(image: ImageName, store: StoreSettings, choices: &CaptureChoices) -> Self {
+        let trust = match choices.trust {
+            TrustedTable::None => Trust::Undecided,
+            TrustedTable::Gpt => Trust::Gpt,
+            TrustedTable::Mbr => Trust::SectorZero,
+        };
+        Self {
+            image,
+            disks: choices.disks.iter().map(|disk| destination(disk)).collect(),
+            disk_settings: DiskSettings { sector_size: None, trust },
+            options: CaptureOptions { when_dirty: choices.when_dirty, only: choices.only.clone() },
+            compression: choices.compression,
+            on_read_error: choices.on_read_error,
+            allow_in_use: false,
+            spill: None,
+            workers: capture_workers(&store.location),
+            comment: choices.comment.clone(),
+            store,
+        }
+    }
+}
+
+impl DeployRequest {
+    /// A deploy with what is chosen, and everything else as usual.
+    ///
+    /// # Errors
+    /// Where choices contradict each other.
+    pub fn new(image: ImageReference, store: StoreSettings, choices: &DeployChoices) -> Result<Self> {
+        if let Some(fact) = contradiction(choices) {
+            bail!("{fact}");
+        }
+        let schema = choices.schema.as_ref().map(|schema| {
+            let text = serde_json::to_string_pretty(schema).context("writing the schema")?;
+            Ok::<_, anyhow::Error>(SchemaFile { name: SCHEMA_NAME.to_owned(), text })
+        });
+        let script = choices.script.as_ref().map(|text| ScriptFile {
+            name: SCRIPT_NAME.to_owned(),
+            text: text.clone(),
+            limit: Duration::from_secs(choices.script_limit_seconds.into()),
+        });
+        Ok(Self {
+            image,
+            targets: choices.targets.iter().map(|target| named(target)).collect(),
+            disk_settings: DiskSettings::default(),
+            options: deploy_options(choices),
+            schema: schema.transpose()?,
+            script,
+            store,
+        })
+    }
+}
+
+/// Where neither the choices nor their schema name a target, it is the machine's only fixed disk.
+///
+/// # Errors
+/// Where there is not exactly one that it can be.
+pub(super) fn target_the_only_disk(request: &mut DeployRequest, choices: &DeployChoices) -> Result<()> {
+    let of_schema =
+        choices.schema.iter().flat_map(|schema| &schema.disks).any(|disk| !disk.targets.is_empty());
+    if request.targets.is_empty() && !of_schema {
+        let disk = disks::only_candidate()?;
+        request
+            .targets
+            .push(TargetRequest { receives: None, disk: PlanTarget::Disk(Destination::Path(disk.path)) });
+    }
+    Ok(())
+}
+
+fn destination(text: &str) -> Destination {
+    let Ok(destination) = text.parse();
+    destination
+}
+
+fn named(text: &str) -> TargetRequest {
+    let Ok(NamedTarget { receives, disk }) = text.parse();
+    TargetRequest { receives, disk: PlanTarget::Disk(disk) }
+}
+
+fn deploy_options(choices: &DeployChoices) -> DeployOptions {
+    DeployOptions {
+        layout: choices.layout,
+        free_space: choices.free_space,
+        expand: choices.expand,
+        wishes: choices.partitions.clone(),
+        keep: choices.keep.clone(),
+        without: choices.without.clone(),
+        standard: StandardChoice { volume: choices.volume.clone(), firmware: choices.firmware },
+        new_ids: choices.new_ids,
+        seed: None,
+    }
+}
+
+/// Choices of which one would not be heard, as a sentence. The command line refuses the same by itself.
+fn contradiction(choices: &DeployChoices) -> Option<String> {
+    let usual = DeployChoices::default();
+    let layout = choices.layout != usual.layout;
+    let standard = choices.volume.is_some() || choices.firmware.is_some();
+    let sizes = !choices.partitions.is_empty();
+    let without = !choices.without.is_empty();
+    let beside_schema = [
+        (layout, "layout"),
+        (standard, "volume or firmware"),
+        (choices.free_space != usual.free_space, "free_space"),
+        (!choices.expand, "expand"),
+        (sizes, "partitions"),
+        (without, "without"),
+        (choices.keep != usual.keep, "keep"),
+        (choices.new_ids, "new_ids"),
+    ];
+    let beside_table = [
+        (layout, "layout"),
+        (standard, "volume or firmware"),
+        (sizes, "partitions"),
+        (without, "without"),
+        (choices.new_ids, "new_ids"),
+    ];
+    let said = |fields: &[(bool, &'static str)]| fields.iter().find(|(said, _)| *said).map(|(_, name)| *name);
+    if choices.schema.is_some()
+        && let Some(name) = said(&beside_schema)
+    {
+        return Some(format!(
+            "a schema says everything about the layout, and {name} beside it would not count; leave one of them out"
+        ));
+    }
+    if matches!(choices.keep, Keep::Table(_))
+        && let Some(name) = said(&beside_table)
+    {
+        return Some(format!(
+            "the table of the target is kept, and {name} beside that would not count; leave one of them out"
+        ));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{Firmware, FreeSpace, KeptPartition, Layout};
+
+    fn request(choices: &DeployChoices) -> Result<DeployRequest, String> {
+        let image = "lab".parse().unwrap();
+        DeployRequest::new(image, StoreSettings::default(), choices).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_profile_without_a_choice_is_the_command_line_without_an_option() {
+        let request = request(&DeployChoices::default()).unwrap();
+        assert_eq!(request.options, DeployOptions::of(Layout::Dynamic));
+        assert!(request.targets.is_empty() && request.schema.is_none() && request.script.is_none());
+    }
+
+    #[test]
+    fn a_wish_that_would_not_be_heard_is_refused() {
+        let schema = serde_json::from_str(r#"{"format":1,"image":"lab","disks":[]}"#).unwrap();
+        let schema = DeployChoices { schema: Some(schema), ..DeployChoices::default() };
+        assert_eq!(request(&schema).unwrap().schema.unwrap().name, SCHEMA_NAME);
+        let kept = KeptPartition { disk: None, number: 4 };
+        let table = DeployChoices { keep: Keep::Table(Vec::new()), ..DeployChoices::default() };
+        for (choices, name) in [
+            (DeployChoices { expand: false, ..schema.clone() }, "expand"),
+            (DeployChoices { keep: Keep::Partitions(vec![kept]), ..schema.clone() }, "keep"),
+            (DeployChoices { free_space: FreeSpace::Zero, ..schema }, "free_space"),
+            (DeployChoices { new_ids: true, ..table.clone() }, "new_ids"),
+            (DeployChoices { firmware: Some(Firmware::Uefi), ..table }, "firmware"),
+        ] {
+            let said = request(&choices).unwrap_err();
+            assert!(said.contains(name), "{said}");
+        }
+    }
+}
