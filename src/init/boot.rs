@@ -103,17 +103,19 @@ impl Session {
         }
     }
 
-    /// Does the job or runs the script, once there is what they need.
+    /// Does the job or runs the script, or asks the server for one, once there is what they need.
     pub(super) fn work(&mut self) -> Result<Ended, Obstacle> {
         if self.parameters.needs_network() || self.parameters.needs_server() {
             self.need_network()?;
             self.need_server()?;
         }
         let named = job::devices(&self.parameters.job);
-        let any = work::needs_disks(&self.parameters.job);
+        let any = self.parameters.asks_the_server() || work::needs_disks(&self.parameters.job);
         drivers::wait_for_disks(&named, any);
-        let done = work::run(self)?;
-        Ok(if done { Ended::Done } else { Ended::Failed })
+        match work::run(self)? {
+            Some(ended) => Ok(ended),
+            None => Ok(menu::run(self)),
+        }
     }
 
     /// Brings the network up, for as long as the parameters say; a person may step in.

@@ -37,7 +37,7 @@ const LONGEST_RETRY_SECONDS: u64 = 7 * 24 * 3600;
 /// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// The job or script, unattended.
+    /// The job or script, or where there is none that of the server, unattended.
     Run,
     /// The menu on the console.
     Menu,
@@ -252,11 +252,6 @@ impl Parameters {
     }
 
     fn check(&mut self) {
-        if self.mode == Mode::Run && self.job.is_empty() && self.script.is_none() && self.errors.is_empty() {
-            self.errors.push(
-                "remint.mode=run: there is nothing to do; give remint.job= or remint.script=".to_owned(),
-            );
-        }
         if !self.job.is_empty() && self.script.is_some() {
             self.errors.push("remint.job and remint.script: give one of them".to_owned());
         }
@@ -272,10 +267,17 @@ impl Parameters {
         self.addresses.iter().any(|request| request.method == Method::Off)
     }
 
+    /// True where the server is asked what to do: there is work to be done, and the command line names none.
+    #[must_use]
+    pub fn asks_the_server(&self) -> bool {
+        self.mode == Mode::Run && self.job.is_empty() && self.script.is_none()
+    }
+
     /// True where the work cannot begin without a network.
     #[must_use]
     pub fn needs_network(&self) -> bool {
-        job::needs_network(&self.job)
+        self.asks_the_server()
+            || job::needs_network(&self.job)
             || self.script.is_some()
             || self.ca.as_deref().is_some_and(|ca| ca.contains("://"))
     }
@@ -284,7 +286,7 @@ impl Parameters {
     #[must_use]
     pub fn needs_server(&self) -> bool {
         let relative = |text: &Option<String>| text.as_deref().is_some_and(|text| text.starts_with('@'));
-        job::needs_server(&self.job) || relative(&self.script) || relative(&self.ca)
+        self.asks_the_server() || job::needs_server(&self.job) || relative(&self.script) || relative(&self.ca)
     }
 
     /// Blanks out what these parameters hold that nobody should read.

@@ -33,6 +33,9 @@ fn what_is_left_out_has_a_sane_value() {
     assert_eq!(Parameters::read("remint.script=@/boot/x.sh").mode, Mode::Run);
     assert_eq!(Parameters::read("remint.job=inspect remint.mode=shell").mode, Mode::Shell);
     assert!(!Parameters::read("remint.job=inspect").needs_network());
+    let asking = Parameters::read("remint.mode=run");
+    assert!(asking.asks_the_server() && asking.needs_network() && asking.needs_server());
+    assert!(!parameters.asks_the_server() && !Parameters::read("remint.job=inspect").asks_the_server());
 }
 
 #[test]
@@ -55,7 +58,6 @@ fn a_bad_value_is_named() {
         ("remint.retry=99999999999999999999", "seconds up to"),
         ("remint.fingerprint=12", "remint.fingerprint: \"12\" is not the SHA-256"),
         ("remint.job=\"a | b\"", "remint.job: \"|\" is for a shell"),
-        ("remint.mode=run", "there is nothing to do"),
         ("remint.job=inspect remint.script=x", "give one of them"),
         ("remint.console=../x", "no console"),
         ("remint.keymap=../../etc", "no keyboard layout"),

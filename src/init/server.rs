@@ -5,7 +5,7 @@
 use super::network::Network;
 use super::parameters::Parameters;
 use super::{paths, say, say_step};
-use crate::http::{self, Access};
+use crate::http::{self, Access, chain};
 use crate::linux::clock;
 use reqwest::Url;
 use std::path::PathBuf;
@@ -163,17 +163,6 @@ fn set_clock(time: SystemTime) {
         Ok(()) => say_step(&format!("clock set by {} s to the server's", difference.as_secs())),
         Err(said) => say(&format!("warning: {said}")),
     }
-}
-
-/// An error with its causes.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(&format!(": {cause}"));
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

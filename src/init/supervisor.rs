@@ -106,7 +106,7 @@ fn hide_secrets_of_kernel_log(text: &str, parameters: &Parameters) -> Option<Str
     terminal::set_kernel_console_level(1);
     let hidden = kernel_log::rewrite(|text| blanker.blank(text));
     let sentence = |error| {
-        let chain = super::server::chain(&error);
+        let chain = crate::http::chain(&error);
         format!("the kernel's log (dmesg) holds secrets of the command line, do not send it: {chain}")
     };
     hidden.err().map(sentence)
@@ -137,8 +137,9 @@ impl Supervisor {
                 (Some(Stop::PowerOff), _) => self.perform(Action::PowerOff, false),
                 (None, Ok(Ended::Done)) => self.perform(self.parameters.end, false),
                 (None, Ok(Ended::Chosen(chosen))) => self.perform(chosen.into(), false),
-                (None, Ok(Ended::Failed)) => self.fail(None),
-                (None, Err(fact)) => self.fail(Some(&fact)),
+                (None, Ok(Ended::Failed)) => self.fail(None, self.parameters.failure),
+                (None, Ok(Ended::FailedThen(chosen))) => self.fail(None, chosen.into()),
+                (None, Err(fact)) => self.fail(Some(&fact), self.parameters.failure),
             };
             match next {
                 Next::Retry => {
@@ -177,12 +178,12 @@ impl Supervisor {
         })
     }
 
-    fn fail(&self, fact: Option<&str>) -> Next {
+    fn fail(&self, fact: Option<&str>, action: Action) -> Next {
         if let Some(fact) = fact {
             self.journal.say(&format!("error: {fact}"));
         }
         self.journal.say(&format!("error: failed; the log is {} on this machine", paths::LOG));
-        self.perform(self.parameters.failure, true)
+        self.perform(action, true)
     }
 
     fn perform(&self, action: Action, failed: bool) -> Next {

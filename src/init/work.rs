@@ -1,10 +1,12 @@
-//! A job's commands, or a script, one after the other, with what they need in their environment.
+//! A job's commands, one after the other, or a script, or the server's job, with what they need in their environment.
 
 use super::boot::{Obstacle, Session};
+use super::ending::Ended;
 use super::job::{self, Command};
-use super::server::{self, chain};
+use super::server;
 use super::{paths, say, say_step};
-use crate::http;
+use crate::agent::NextStep;
+use crate::http::{self, chain};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{self, ExitStatus, Stdio};
 
@@ -43,11 +45,39 @@ pub(super) fn environment(session: &Session) -> Vec<(&'static str, String)> {
     variables
 }
 
-/// Does the work; true where all of it succeeded.
-pub(super) fn run(session: &Session) -> Result<bool, Obstacle> {
+/// Does the work; `None` where there is none and a person may choose some.
+pub(super) fn run(session: &Session) -> Result<Option<Ended>, Obstacle> {
+    let ended = |done: bool| Some(if done { Ended::Done } else { Ended::Failed });
     match &session.parameters.script {
-        Some(script) => run_script(session, script),
-        None => Ok(run_job(session)),
+        Some(script) => run_script(session, script).map(ended),
+        None if session.parameters.asks_the_server() => Ok(run_from_server(session)),
+        None => Ok(ended(run_job(session))),
+    }
+}
+
+/// Does the job that the server has for this machine, and what is to be done then by its word.
+fn run_from_server(session: &Session) -> Option<Ended> {
+    let completion = paths::run("completion");
+    let _ = std::fs::remove_file(&completion);
+    let server = session.server.as_ref().map(|server| server.url.clone()).unwrap_or_default();
+    say_step(&format!("asking {server} for a job"));
+    let mut program = process::Command::new("/proc/self/exe");
+    program.arg0("remint").args(["run", "--server", &server, "--completion"]).arg(&completion);
+    if session.is_quiet() {
+        program.arg("--quiet");
+    }
+    let succeeded = run_program(session, program, "job");
+    ended_by(succeeded, &std::fs::read_to_string(completion).unwrap_or_default())
+}
+
+/// What the server's word means; `None` for the menu.
+fn ended_by(succeeded: bool, said: &str) -> Option<Ended> {
+    match (NextStep::ALL.into_iter().find(|next| next.name() == said.trim()), succeeded) {
+        (Some(NextStep::Menu), _) => None,
+        (Some(NextStep::End(end)), true) => Some(Ended::Chosen(end.into())),
+        (Some(NextStep::End(end)), false) => Some(Ended::FailedThen(end.into())),
+        (None, true) => Some(Ended::Done),
+        (None, false) => Some(Ended::Failed),
     }
 }
 
@@ -133,6 +163,15 @@ mod tests {
     fn only_some_commands_wait_for_disks() {
         assert!(needs_disks(&job::parse("images @/store; capture x --to @/store").unwrap()));
         assert!(!needs_disks(&job::parse("images @/store").unwrap()));
+    }
+
+    #[test]
+    fn the_servers_word_goes_before_the_command_lines() {
+        use super::super::ending::Chosen;
+        assert_eq!(ended_by(true, "local\n"), Some(Ended::Chosen(Chosen::Local)));
+        assert_eq!(ended_by(false, "poweroff\n"), Some(Ended::FailedThen(Chosen::PowerOff)));
+        assert_eq!(ended_by(true, "menu\n"), None);
+        assert_eq!((ended_by(true, ""), ended_by(false, "")), (Some(Ended::Done), Some(Ended::Failed)));
     }
 
     #[test]
