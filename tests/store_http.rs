@@ -13,7 +13,7 @@ mod store_fixture;
 
 use remint::http::{Access, Fingerprint, Secret};
 use remint::image::{ChunkId, CollectOptions, MAX_FRAME_BYTES, Store, StoreError, layout};
-use remint::server::{RunningServer, ServeOptions, TlsFiles, start};
+use remint::server::{RunningServer, ServeOptions, TlsChoice, TlsFiles, start};
 use remint::store::{Directory, OpenOptions, open};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -340,7 +340,7 @@ fn authority(directory: &Path) -> Authority {
 fn a_server_has_to_prove_who_it_is() {
     let directory = tempfile::tempdir().unwrap();
     let Authority { files, ca, fingerprint } = authority(directory.path());
-    let (_data, server) = server(|options| options.tls = Some(files.clone()));
+    let (_data, server) = server(|options| options.tls = Some(TlsChoice::Given(files.clone())));
     let url = server.store_url();
     assert!(url.starts_with("https://"));
     let with_ca = open(&url, &by(Access { ca: Some(ca.clone()), ..access() })).unwrap();

@@ -335,7 +335,7 @@ pub struct Serve {
     /// Address and port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8460")]
     pub listen: std::net::SocketAddr,
-    /// File with the token that clients have to show
+    /// File with a token that opens the whole store; without it, and without users, the store is open
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// Certificate chain (PEM); the server then speaks HTTPS only
@@ -344,6 +344,15 @@ pub struct Serve {
     /// Private key of the certificate (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
+    /// Speak HTTPS with a certificate of the server's own, made once and kept in DIR/tls; its fingerprint is printed
+    #[arg(long, conflicts_with = "tls_cert")]
+    pub tls_generate: bool,
+    /// Leave the store open to everyone although there are users
+    #[arg(long, conflicts_with = "token_file")]
+    pub open_store: bool,
+    /// File with a token that machines have to show (remint.token=) before they hear of their jobs
+    #[arg(long, value_name = "FILE")]
+    pub boot_token_file: Option<PathBuf>,
 }
 
 impl Capture {

@@ -290,18 +290,25 @@ fn list(
 
 #[cfg(feature = "server")]
 fn serve(arguments: super::arguments::Serve, listener: &Listener) -> Result<ExitCode> {
-    use remint::server::{ServeOptions, TlsFiles};
+    use remint::server::{ServeOptions, TlsChoice, TlsFiles};
     use std::sync::atomic::{AtomicBool, Ordering};
     let mut options = ServeOptions::new(arguments.data, arguments.listen);
     options.boot = arguments.boot;
     options.token = arguments.token_file.as_deref().map(read_token).transpose()?;
-    options.tls =
-        arguments.tls_cert.zip(arguments.tls_key).map(|(certificate, key)| TlsFiles { certificate, key });
+    options.open_store = arguments.open_store;
+    options.boot_token = arguments.boot_token_file.as_deref().map(read_token).transpose()?;
+    let given = arguments.tls_cert.zip(arguments.tls_key);
+    options.tls = given
+        .map(|(certificate, key)| TlsChoice::Given(TlsFiles { certificate, key }))
+        .or(arguments.tls_generate.then_some(TlsChoice::Own));
     listener.work_begins();
     let server = remint::server::start(&options)?;
     print(&format!("serving {} at {}\n", options.data.display(), server.store_url()));
     if let Some(boot) = &options.boot {
         print(&format!("serving {} at {}\n", boot.display(), server.boot_url()));
+    }
+    if let Some(fingerprint) = server.fingerprint() {
+        print(&format!("the fingerprint of its certificate is {fingerprint}\n"));
     }
     let stop = server.stopper();
     let ended = AtomicBool::new(false);

@@ -199,7 +199,7 @@ pub struct ProfileRecord {
     pub description: String,
     /// Its choices.
     pub profile: Profile,
-    /// Machines that get it without being asked.
+    /// The machines that it is for.
     #[serde(default)]
     pub model_match: Option<ModelMatch>,
 }
@@ -214,11 +214,12 @@ pub struct ProfileChange {
     pub profile: Option<Profile>,
     /// Name of a profile of the same image to copy from.
     pub clone_of: Option<String>,
-    /// Machines that get it without being asked; an empty text takes it away.
+    /// The machines that it is for; an empty text takes it away.
     pub model_match: Option<ModelMatch>,
 }
 
-/// By what a machine gets an image without being asked.
+/// For which machines a profile is where none is named: it is assigned to them when they are registered, and used by an
+/// action of a machine that has none assigned. Nothing begins by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelMatch {
@@ -350,6 +351,25 @@ pub struct JobFilter {
     pub open: bool,
 }
 
+/// `GET admin/jobs/ID/events?first=N`: which are shown, at most 1000 of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EventFilter {
+    /// Number of the first.
+    pub first: u64,
+}
+
+/// An event of a job as the server keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobEvent {
+    /// Its number within the job.
+    pub number: u64,
+    /// When the server got it.
+    pub received: String,
+    /// The event with its time, as its machine sent it; also one that this server does not know.
+    pub event: serde_json::Value,
+}
+
 /// What a user may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -360,6 +380,17 @@ pub enum Role {
     Operator,
     /// Everything.
     Administrator,
+}
+
+/// `POST admin/login`: the answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserLogin {
+    /// What the user shows from now on.
+    pub token: String,
+    /// When it ends.
+    pub expires: String,
+    /// What he may do.
+    pub role: Role,
 }
 
 /// A user.

@@ -12,10 +12,10 @@ mod report;
 mod session;
 
 pub use administration::{
-    Action, ActionRequest, AuditEntry, GroupRecord, GroupRequest, ImageChange, ImageRecord, JobFilter,
-    JobRecord, JobRequest, JobState, JobTarget, MachineChange, MachineRecord, ModelMatch, ModelMatchKind,
-    ParseProfileNameError, ProfileChange, ProfileName, ProfileRecord, Role, Settings, UserRecord,
-    UserRequest,
+    Action, ActionRequest, AuditEntry, EventFilter, GroupRecord, GroupRequest, ImageChange, ImageRecord,
+    JobEvent, JobFilter, JobRecord, JobRequest, JobState, JobTarget, MachineChange, MachineRecord,
+    ModelMatch, ModelMatchKind, ParseProfileNameError, ProfileChange, ProfileName, ProfileRecord, Role,
+    Settings, UserLogin, UserRecord, UserRequest,
 };
 pub use inventory::{Inventory, InventoryDisk, Processor};
 pub use job::{Claim, Job, JobSummary, OnDemandRequest, Operation, Place};

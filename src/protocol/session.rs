@@ -53,7 +53,7 @@ pub struct KnownMachine {
     pub name: String,
 }
 
-/// What a person may do at a machine's console.
+/// What a person may do at a machine's console now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct OnDemand {
@@ -63,7 +63,7 @@ pub struct OnDemand {
     pub capture: bool,
     /// Register the machine.
     pub register: bool,
-    /// True: only after a login.
+    /// True: a login allows more.
     pub after_login: bool,
 }
 

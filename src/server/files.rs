@@ -1,7 +1,7 @@
 //! Answering with a file, whole or one range of it (RFC 9110, chapter 14).
 
 use super::problem::Problem;
-use crate::store::wire::Kind;
+use crate::http::Kind;
 use axum::body::Body;
 use axum::http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use axum::http::{HeaderMap, Method, StatusCode};

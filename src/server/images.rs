@@ -1,7 +1,8 @@
 //! Images, their versions and files, and the captures that make them.
 
 use super::problem::Problem;
-use super::{Shared, files, upload};
+use super::request::Asker;
+use super::{Shared, access, database, files, upload};
 use crate::image::{
     CollectOptions, CollectReport, ImageName, ImageVersion, MAX_INDEX_BYTES, MAX_MANIFEST_BYTES,
     MAX_USED_MAP_BYTES, Store, layout,
@@ -99,7 +100,15 @@ pub(super) async fn delete(
 ) -> Result<StatusCode, Problem> {
     let Ok(Path((image, name))) = path else { return Err(Problem::not_found("such a version")) };
     let version = version(&image, &name)?;
-    site.blocking(move |store| store.delete_version(&version)).await?;
+    site.work(move |site| {
+        // In one transaction, so that no job is made meanwhile that waits for it.
+        site.database.write(|c| {
+            database::refuse_protected(c, version.image.as_ref(), "deleted")?;
+            database::refuse_awaited(c, &version)?;
+            Ok(site.store.delete_version(&version)?)
+        })
+    })
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -111,12 +120,27 @@ fn capture(path: Parts<String>) -> Result<ImageVersion, Problem> {
 pub(super) async fn begin_capture(
     State(site): State<Shared>,
     path: Parts<String>,
+    asker: Asker,
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, Problem> {
     let version = capture(path)?;
     let said: wire::Announcement = upload::to_json(&site, &headers, body, MAX_SMALL_BODY_BYTES).await?;
-    site.blocking(move |store| store.begin_capture_as(&version, &said.holder)).await?;
+    site.work(move |site| {
+        let job = site.database.read(|c| {
+            let job = access::job_of(c, &asker)?;
+            if job.is_none() {
+                database::refuse_protected(c, version.image.as_ref(), "captured again")?;
+            }
+            Ok(job)
+        })?;
+        site.store.begin_capture_as(&version, &said.holder)?;
+        match job {
+            Some(job) => site.database.write(|c| database::announce(c, job, version.version.as_ref())),
+            None => Ok(()),
+        }
+    })
+    .await?;
     Ok(StatusCode::CREATED)
 }
 

@@ -1,14 +1,15 @@
 //! Starting and stopping the server.
 
-use super::access::{self, Token};
-use super::boot::{self, BootFolder};
-use super::{Shared, Site, chunks, images, problem};
+use super::access::Token;
+use super::boot::BootFolder;
+use super::database::{self, Database};
+use super::moment::Moment;
+use super::tries::Tries;
+use super::{Shared, Site, certificate, routes};
+use crate::http::Fingerprint;
 use crate::image::StoreError;
 use crate::store::Directory;
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn_with_state;
-use axum::routing::{delete, get, post, put};
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use hyper_util::rt::TokioTimer;
@@ -28,6 +29,8 @@ use tokio::sync::Semaphore;
 const STALE_UPLOAD: Duration = Duration::from_secs(3600);
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_WITHIN: Duration = Duration::from_secs(5);
+/// How often jobs of silent machines and expired tokens are looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// What a person chooses about the server.
 #[derive(Debug, Clone)]
@@ -38,12 +41,25 @@ pub struct ServeOptions {
     pub listen: SocketAddr,
     /// Folder whose files are served to boot loaders under `/boot/`, without a token.
     pub boot: Option<PathBuf>,
-    /// What clients have to say; without it the store is open to everyone who reaches the server.
+    /// What opens the whole store. Without it, and without users, the store is open to everyone who reaches the server.
     pub token: Option<String>,
-    /// Certificate and key; without them the server speaks plain HTTP.
-    pub tls: Option<TlsFiles>,
+    /// True: the store is open although there are users.
+    pub open_store: bool,
+    /// What machines show to introduce themselves; without it, any machine may.
+    pub boot_token: Option<String>,
+    /// How it speaks HTTPS; without it the server speaks plain HTTP.
+    pub tls: Option<TlsChoice>,
     /// How long a client may be silent while it sends.
     pub stall: Duration,
+}
+
+/// Which certificate the server shows.
+#[derive(Debug, Clone)]
+pub enum TlsChoice {
+    /// One that the person has.
+    Given(TlsFiles),
+    /// One of its own, kept in the folder of the server.
+    Own,
 }
 
 /// PEM files for TLS.
@@ -59,7 +75,16 @@ impl ServeOptions {
     /// Plain HTTP without a token.
     #[must_use]
     pub fn new(data: PathBuf, listen: SocketAddr) -> Self {
-        Self { data, listen, boot: None, token: None, tls: None, stall: Duration::from_secs(30) }
+        Self {
+            data,
+            listen,
+            boot: None,
+            token: None,
+            open_store: false,
+            boot_token: None,
+            tls: None,
+            stall: Duration::from_secs(30),
+        }
     }
 }
 
@@ -94,7 +119,7 @@ fn failed(doing: impl Into<String>) -> impl FnOnce(io::Error) -> ServerError {
 #[derive(Debug)]
 pub struct RunningServer {
     address: SocketAddr,
-    tls: bool,
+    fingerprint: Option<String>,
     handle: Handle<SocketAddr>,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
@@ -106,16 +131,28 @@ impl RunningServer {
         self.address
     }
 
+    /// Its URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("{}://{}", if self.fingerprint.is_some() { "https" } else { "http" }, self.address)
+    }
+
+    /// SHA-256 of its certificate, where it speaks HTTPS.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<&str> {
+        self.fingerprint.as_deref()
+    }
+
     /// The URL of its store.
     #[must_use]
     pub fn store_url(&self) -> String {
-        format!("{}://{}/store", if self.tls { "https" } else { "http" }, self.address)
+        format!("{}/store", self.url())
     }
 
     /// The URL of its boot files, where it serves some; ends in `/`.
     #[must_use]
     pub fn boot_url(&self) -> String {
-        format!("{}://{}/boot/", if self.tls { "https" } else { "http" }, self.address)
+        format!("{}/boot/", self.url())
     }
 
     /// Stops it: no new connections, and the requests under way have a few seconds to end.
@@ -159,7 +196,13 @@ pub fn serve(options: &ServeOptions, ready: impl FnOnce(&RunningServer)) -> Resu
 
 /// Starts a server; when this returns it listens.
 pub fn start(options: &ServeOptions) -> Result<RunningServer, ServerError> {
-    let tls = options.tls.as_ref().map(server_config).transpose()?;
+    let files = options.tls.as_ref().map(|choice| match choice {
+        TlsChoice::Given(files) => Ok(files.clone()),
+        TlsChoice::Own => certificate::own(&options.data, options.listen),
+    });
+    let tls = files.transpose()?.as_ref().map(server_config).transpose()?;
+    let (tls, fingerprint) =
+        tls.map_or((None, None), |(config, print)| (Some(config), Some(print.to_string())));
     let boot = options.boot.as_ref().map(|folder| {
         BootFolder::new(folder.clone())
             .map_err(failed(format!("opening {}, the folder of boot files", folder.display())))
@@ -167,11 +210,17 @@ pub fn start(options: &ServeOptions) -> Result<RunningServer, ServerError> {
     let boot = boot.transpose()?;
     let store = Directory::open(&options.data.join("store"), true)?;
     store.remove_stale_temporaries(STALE_UPLOAD, false)?;
+    let database = Database::open(&options.data)?;
     let checkers = std::thread::available_parallelism().map_or(2, usize::from).max(2);
     let site = Arc::new(Site {
         store,
+        database,
         boot,
         token: options.token.as_deref().map(|token| Token::new(token.trim())),
+        open_store: options.open_store,
+        boot_token: options.boot_token.as_deref().map(|token| Token::new(token.trim())),
+        fingerprint: fingerprint.clone(),
+        tries: Tries::default(),
         checking: Semaphore::new(checkers),
         stall: options.stall,
     });
@@ -185,15 +234,31 @@ pub fn start(options: &ServeOptions) -> Result<RunningServer, ServerError> {
         .enable_all()
         .build()
         .map_err(failed("starting the threads of the server"))?;
-    let (router, stop) = (router(site), handle.clone());
-    let is_tls = tls.is_some();
+    let (router, stop) = (routes::router(Arc::clone(&site)), handle.clone());
     let thread = std::thread::spawn(move || {
+        runtime.spawn(look_after_jobs(site));
         let served = runtime.block_on(run(listener, tls, router, stop));
         // Blocking work that is still under way must not hold up the end.
         runtime.shutdown_timeout(STOP_WITHIN);
         served
     });
-    Ok(RunningServer { address, tls: is_tls, handle, thread: Some(thread) })
+    Ok(RunningServer { address, fingerprint, handle, thread: Some(thread) })
+}
+
+/// Ends the jobs of silent machines, and forgets what has expired, as long as the server runs.
+async fn look_after_jobs(site: Shared) {
+    let started = Moment::now();
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        // What fails now is tried again in a moment; who asks for a job meanwhile hears why.
+        let _ = site
+            .write(move |_, c| {
+                let now = Moment::now();
+                database::end_silent(c, started, now)?;
+                database::forget_expired(c, now)
+            })
+            .await;
+    }
 }
 
 async fn run(
@@ -202,7 +267,7 @@ async fn run(
     router: Router,
     handle: Handle<SocketAddr>,
 ) -> io::Result<()> {
-    let service = router.into_make_service();
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
     match tls {
         Some(config) => {
             let mut server = axum_server::from_tcp_rustls(listener, RustlsConfig::from_config(config))?
@@ -219,33 +284,8 @@ async fn run(
     }
 }
 
-/// Every path of the server.
-fn router(site: Shared) -> Router {
-    let store = Router::new()
-        .route("/remint-store.json", get(images::store_file))
-        .route("/chunks/present", post(chunks::present))
-        .route("/chunks/{directory}/{file}", get(chunks::get).put(chunks::put))
-        .route("/images/", get(images::list))
-        .route("/images/{image}/", get(images::versions))
-        .route("/images/{image}/{version}", delete(images::delete))
-        .route("/images/{image}/{version}/{file}", get(images::get_file).put(images::put_file))
-        .route("/captures/{capture}", put(images::begin_capture).delete(images::abandon))
-        .route("/collect", post(images::collect))
-        .fallback(problem::no_such_path)
-        .method_not_allowed_fallback(problem::no_such_method)
-        .layer(from_fn_with_state(Arc::clone(&site), access::require_token));
-    Router::new()
-        .route("/healthz", get(async || "ok\n"))
-        .route("/boot/{*path}", get(boot::get))
-        .nest("/store", store)
-        .fallback(problem::no_such_path)
-        .method_not_allowed_fallback(problem::no_such_method)
-        // Each handler has a limit of its own.
-        .layer(DefaultBodyLimit::disable())
-        .with_state(site)
-}
-
-fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, ServerError> {
+/// The settings of TLS, and the fingerprint of the certificate.
+fn server_config(files: &TlsFiles) -> Result<(Arc<ServerConfig>, Fingerprint), ServerError> {
     let refused = |path: &Path, what: &str, error: &dyn std::fmt::Display| ServerError::Refused {
         fact: format!("{} holds no {what}: {error}", path.display()),
     };
@@ -254,11 +294,13 @@ fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, ServerError> {
     let chain = CertificateDer::pem_slice_iter(&certificate_pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| refused(&files.certificate, "certificate in PEM", &error))?;
+    let print =
+        chain.first().map_or_else(|| Fingerprint::of(&[]), |certificate| Fingerprint::of(certificate));
     let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?)
         .map_err(|error| refused(&files.key, "private key in PEM", &error))?;
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
         .map_err(|error| refused(&files.certificate, "certificate for its key", &error))?;
-    Ok(Arc::new(config))
+    Ok((Arc::new(config), print))
 }

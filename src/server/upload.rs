@@ -2,8 +2,8 @@
 
 use super::problem::Problem;
 use super::{Shared, Site};
+use crate::http::Kind;
 use crate::store::Directory;
-use crate::store::wire::Kind;
 use crate::units::u64_from;
 use axum::body::{Body, BodyDataStream, Bytes};
 use axum::http::header::CONTENT_LENGTH;
@@ -96,8 +96,12 @@ pub(super) async fn to_json<T: DeserializeOwned>(
     body: Body,
     limit_bytes: u64,
 ) -> Result<T, Problem> {
-    let bytes = to_memory(site, headers, body, limit_bytes).await?;
-    serde_json::from_slice(&bytes)
+    of_json(&to_memory(site, headers, body, limit_bytes).await?)
+}
+
+/// Bytes as JSON.
+pub(super) fn of_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(bytes)
         .map_err(|error| Problem::bad_request(format!("not the expected JSON: {error}")))
 }
 
