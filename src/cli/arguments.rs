@@ -76,6 +76,10 @@ pub enum Command {
     /// Example: remint serve --data /srv/remint --listen 0.0.0.0:8460 --token-file /etc/remint.token
     #[cfg(feature = "server")]
     Serve(Serve),
+    /// Administer a server: machines, images, profiles, jobs, users
+    ///
+    /// Example: remint admin action pc-01 deploy lab-2026
+    Admin(Box<super::admin::arguments::Admin>),
 }
 
 #[derive(Debug, Args)]
@@ -413,7 +417,7 @@ macro_rules! same_variants {
         }
     };
 }
-pub(super) use same_variants;
+pub(in crate::cli) use same_variants;
 same_variants!(WhenDirtyArgument => WhenDirty { Replay, Refuse, Raw });
 same_variants!(OnReadErrorArgument => OnReadError { Fail, Zero });
 same_variants!(TrustArgument => TrustedTable { None, Gpt, Mbr });

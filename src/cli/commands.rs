@@ -35,6 +35,7 @@ pub fn run(command: Command, listener: &Listener) -> Result<ExitCode> {
         Command::Images(arguments) => images(&arguments, listener),
         #[cfg(feature = "server")]
         Command::Serve(arguments) => serve(arguments, listener),
+        Command::Admin(arguments) => super::admin::run(*arguments, listener),
     }
 }
 
@@ -326,6 +327,7 @@ fn serve(arguments: super::arguments::Serve, listener: &Listener) -> Result<Exit
     Ok(ExitCode::Done)
 }
 
-fn json(value: &impl serde::Serialize) -> Result<String> {
+/// JSON for people and programs.
+pub fn json(value: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string_pretty(value).map(|text| format!("{text}\n")).context("writing JSON")
 }

@@ -1,5 +1,6 @@
 //! The command line: arguments in, text or JSON out.
 
+mod admin;
 mod arguments;
 mod commands;
 mod layout;

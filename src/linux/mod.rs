@@ -15,6 +15,7 @@ pub mod clock;
 mod customize;
 mod discover;
 pub mod drivers;
+mod echo;
 mod error;
 pub mod fuse;
 mod holders;
@@ -47,6 +48,7 @@ mod writer;
 
 pub use customize::Customizations;
 pub use discover::{disk, disks};
+pub use echo::{WithoutEcho, without_echo};
 pub use error::Error;
 pub use inventory::inventory;
 pub use logical::KernelVolumes;
