@@ -1,9 +1,11 @@
-//! A new FAT32 and files in it, written through our own disks, so that no kernel and no program has to know FAT.
+//! A new FAT32, and files in a FAT, written through our own disks, so that no kernel and no program has to know FAT.
 //!
-//! Only what was made here is read: nothing in it comes from somebody else, and no chain in it has a loop.
+//! The crate reads only folders that were made here, or that [`FatFiles`] has walked without a contradiction: it would
+//! follow a chain with a loop for ever.
 
 use crate::blockio::{WriteAt, read_vec};
-use crate::units::{MIB, SectorSize, read_u8, read_u16le, read_u32le, u64_from, usize_from};
+use crate::filesystem::FatFiles;
+use crate::units::{MIB, SectorSize, read_u16le, u64_from, usize_from};
 use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
@@ -57,32 +59,24 @@ pub fn write(volume: &dyn WriteAt, files: &[NewFile]) -> io::Result<()> {
     // Counts what is free, which is written down when it is unmounted.
     fat.stats()?;
     fat.unmount()?;
-    settle_dots(volume)?;
+    settle_dots(volume, files)?;
     volume.flush()
 }
 
-/// Puts the entries `.` and `..` of every folder right. The crate gives them long names, so that they are not the first
-/// two, and calls the root by its cluster, where the specification (Microsoft's FAT32, 6.5) wants zero.
-fn settle_dots(volume: &dyn WriteAt) -> io::Result<()> {
-    let fat = Geometry::read(volume)?;
-    let mut folders = vec![fat.root];
-    let mut seen = 0usize;
-    while let Some(folder) = folders.pop() {
-        seen = seen.saturating_add(1);
-        let mut next = Some(folder).filter(|_| seen < MOST_FOLDERS);
-        while let Some(cluster) = next {
-            let mut bytes = read_vec(volume, fat.place(cluster), usize_from(fat.cluster_bytes))?;
-            for entry in bytes.chunks_exact(ENTRY_BYTES) {
-                let [first, .., attributes] = entry.get(..12).unwrap_or_default() else { continue };
-                let is_folder = *attributes != LONG_NAME && attributes & FOLDER != 0;
-                if is_folder && !matches!(*first, b'.' | DELETED) {
-                    folders.push(cluster_of(entry)?);
-                }
+/// Puts the entries `.` and `..` right of the folders that files are in. The crate gives them long names, so that they
+/// are not the first two, and calls the root by its cluster, where the specification (Microsoft's FAT32, 6.5) wants
+/// zero.
+fn settle_dots(volume: &dyn WriteAt, files: &[NewFile]) -> io::Result<()> {
+    let Some(fat) = FatFiles::open(volume).map_err(io::Error::other)? else { return Ok(()) };
+    for file in files {
+        for (slash, _) in file.path.match_indices('/') {
+            let folder = file.path.get(..slash).unwrap_or_default();
+            let Some(item) = fat.find(folder).map_err(io::Error::other)? else { continue };
+            let place = fat.place(item.first_cluster);
+            let mut bytes = read_vec(volume, place.start(), usize_from(place.length()))?;
+            if settle(&mut bytes, fat.root_cluster())? {
+                volume.write_at(place.start(), &bytes)?;
             }
-            if cluster == folder && folder != fat.root && settle(&mut bytes, fat.root)? {
-                volume.write_at(fat.place(cluster), &bytes)?;
-            }
-            next = fat.next(volume, cluster)?;
         }
     }
     Ok(())
@@ -90,13 +84,10 @@ fn settle_dots(volume: &dyn WriteAt) -> io::Result<()> {
 
 const ENTRY_BYTES: usize = 32;
 const LONG_NAME: u8 = 0x0F;
-const FOLDER: u8 = 0x10;
 const DELETED: u8 = 0xE5;
-/// Boot files are in a few dozen folders.
-const MOST_FOLDERS: usize = 4096;
 
 /// Rewrites the start of a folder where it is `.` and `..`, each behind a long name.
-fn settle(bytes: &mut [u8], root: u32) -> io::Result<bool> {
+fn settle(bytes: &mut [u8], root: u64) -> io::Result<bool> {
     let (entries, _) = bytes.as_chunks_mut::<ENTRY_BYTES>();
     let [one, two, three, four, ..] = entries else { return Ok(false) };
     let is_long = |entry: &[u8; ENTRY_BYTES]| entry.get(11) == Some(&LONG_NAME);
@@ -116,46 +107,10 @@ fn settle(bytes: &mut [u8], root: u32) -> io::Result<bool> {
     Ok(true)
 }
 
-fn cluster_of(entry: &[u8]) -> io::Result<u32> {
+fn cluster_of(entry: &[u8]) -> io::Result<u64> {
     let (high, low) =
         (read_u16le(entry, 20).map_err(io::Error::other)?, read_u16le(entry, 26).map_err(io::Error::other)?);
-    Ok(u32::from(high) << 16 | u32::from(low))
-}
-
-/// Where the clusters of a FAT32 are.
-struct Geometry {
-    fat_at: u64,
-    data_at: u64,
-    cluster_bytes: u64,
-    root: u32,
-}
-
-impl Geometry {
-    fn read(volume: &dyn WriteAt) -> io::Result<Self> {
-        let boot = read_vec(volume, 0, 512)?;
-        let short = |at| read_u16le(&boot, at).map(u64::from).map_err(io::Error::other);
-        let long = |at| read_u32le(&boot, at).map_err(io::Error::other);
-        let byte = |at| read_u8(&boot, at).map(u64::from).map_err(io::Error::other);
-        let (sector, reserved) = (short(11)?, short(14)?);
-        let fats = byte(16)?.saturating_mul(long(36)?.into());
-        Ok(Self {
-            fat_at: reserved.saturating_mul(sector),
-            data_at: reserved.saturating_add(fats).saturating_mul(sector),
-            cluster_bytes: byte(13)?.saturating_mul(sector),
-            root: long(44)?,
-        })
-    }
-
-    fn place(&self, cluster: u32) -> u64 {
-        u64::from(cluster).saturating_sub(2).saturating_mul(self.cluster_bytes).saturating_add(self.data_at)
-    }
-
-    /// The next cluster of a chain.
-    fn next(&self, volume: &dyn WriteAt, cluster: u32) -> io::Result<Option<u32>> {
-        let at = u64::from(cluster).saturating_mul(4).saturating_add(self.fat_at);
-        let entry = read_u32le(&read_vec(volume, at, 4)?, 0).map_err(io::Error::other)? & 0x0FFF_FFFF;
-        Ok((2..0x0FFF_FFF7).contains(&entry).then_some(entry))
-    }
+    Ok(u64::from(u32::from(high) << 16 | u32::from(low)))
 }
 
 /// Reads a file that was written before; `None` where it is not there.

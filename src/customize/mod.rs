@@ -7,14 +7,19 @@
 //!
 //! `linux` implements it with the kernel's file systems and with programs.
 
+pub mod efi_system;
 pub mod fat;
+mod firmware;
 pub mod fstab;
 pub mod grub;
 pub mod references;
 
+pub use firmware::Firmware;
+
 use crate::blockio::WriteAt;
 use crate::plan::{DeployPlan, Step};
 use crate::progress::Monitor;
+use std::error::Error as _;
 use std::io;
 
 /// What stands on the targets.
@@ -101,4 +106,18 @@ pub enum CustomizeError {
         /// The end of what it printed.
         output: String,
     },
+}
+
+impl CustomizeError {
+    /// The error with its causes, as one sentence.
+    #[must_use]
+    pub fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            text.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        text
+    }
 }

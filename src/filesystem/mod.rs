@@ -24,6 +24,7 @@ mod swap;
 mod xfs;
 
 pub use error::Error;
+pub use fat::{FatFiles, Item};
 pub use swap::swap_header;
 
 use crate::blockio::ReadAt;

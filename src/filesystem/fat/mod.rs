@@ -13,8 +13,11 @@
 //! ```
 
 mod boot;
+mod files;
 mod root;
 mod table;
+
+pub use self::files::{FatFiles, Item};
 
 use self::boot::BootSector;
 use self::table::Table;

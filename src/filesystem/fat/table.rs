@@ -187,3 +187,8 @@ pub(super) fn next(volume: &dyn ReadAt, boot: &BootSector, cluster: u64) -> Resu
         width.read(volume, boot, copy, even, even.saturating_add(2).min(boot.clusters.saturating_add(2)))?;
     Ok(pair.get(usize_from(cluster & 1)).copied().map_or(0, u64::from))
 }
+
+/// True for an entry that ends a chain: the highest eight values.
+pub(super) fn ends_chain(kind: FileSystemKind, value: u64) -> bool {
+    value >= u64::from(Width::of(kind).mask & !7)
+}
