@@ -6,7 +6,8 @@ use crate::linux::{self, DiskReader};
 use crate::machine::{DiskKind, Holder, MachineDisk};
 use crate::partition::{self, Trust};
 use crate::progress::{Event, Monitor, Silent};
-use crate::schema::{Destination, Table};
+use crate::schema::Destination;
+use crate::uefi::{self, PartitionId};
 use crate::units::{SectorSize, format_size};
 use anyhow::{Context, Result, bail};
 use std::path::Path;
@@ -65,16 +66,12 @@ pub(super) fn read_groups(disks: &mut [InspectedDisk], sources: &[&dyn ReadAt]) 
     inspect::read_groups(sources, &mut inspections, &linux::KernelVolumes)
 }
 
-/// The GUIDs of the partitions of fixed disks, lower-case, as a firmware's boot entries name them.
+/// The partitions of fixed disks, as a firmware's boot entries name them.
 #[must_use]
-pub fn partition_guids(disks: &[InspectedDisk]) -> Vec<String> {
+pub fn partition_ids(disks: &[InspectedDisk]) -> Vec<PartitionId> {
     let fixed = disks.iter().filter(|disk| !disk.machine.removable && !disk.machine.boot_medium);
-    let tables = fixed.filter_map(|disk| match &disk.inspection.disk.table {
-        Table::Gpt(gpt) => Some(gpt),
-        _ => None,
-    });
-    let partitions = tables.flat_map(|gpt| &gpt.partitions);
-    partitions.map(|partition| partition.partition_guid.to_string().to_lowercase()).collect()
+    let drives = fixed.flat_map(|disk| uefi::hard_drives(&disk.inspection.disk.table));
+    drives.map(|drive| drive.id).collect()
 }
 
 /// True where the device, file or disk is there, and there is one of it.

@@ -20,7 +20,7 @@ mod unattended;
 
 pub use capture::{CaptureOutcome, CaptureRequest, capture};
 pub use deploy::{DeployRequest, PreparedDeploy, export_schema, prepare_deploy};
-pub use disks::{DiskSettings, Inspected, InspectedDisk, inspect, is_there, partition_guids};
+pub use disks::{DiskSettings, Inspected, InspectedDisk, inspect, is_there, partition_ids};
 pub use images::{
     ImageReference, ImageSummary, StoreSettings, list_images, load_manifest, open_store, resolve, verify,
 };

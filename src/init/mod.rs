@@ -29,7 +29,6 @@ mod job;
 mod journal;
 mod lease;
 mod lease6;
-mod local_boot;
 mod menu;
 mod network;
 mod network6;

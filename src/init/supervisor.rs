@@ -5,12 +5,13 @@
 use super::ending::Ended;
 use super::journal::Journal;
 use super::parameters::{Action, LogLevel, Parameters};
-use super::{BOOT, DRIVERS, LEASE, local_boot, paths};
+use super::{BOOT, DRIVERS, LEASE, paths};
 use crate::agent::{self, DiskSettings};
 use crate::linux::power::{self, Ending, Stop, StopRequests};
 use crate::linux::terminal::{self, Consoles};
-use crate::linux::{clock, kernel_log, mounts};
+use crate::linux::{self, EfiVariables, clock, kernel_log, mounts};
 use crate::parallel::lock;
+use crate::uefi;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -272,7 +273,8 @@ impl Supervisor {
         if action == Action::Local {
             match next_boot_from_disk() {
                 Ok(Some(number)) => {
-                    self.journal.say(&format!("the firmware starts entry {number}, of the local disk, next"));
+                    self.journal
+                        .say(&format!("the firmware starts entry {number:04X}, of the local disk, next"));
                 }
                 Ok(None) => {}
                 Err(said) => self.journal.say(&format!("warning: {said}")),
@@ -290,16 +292,24 @@ impl Supervisor {
     }
 }
 
+fn with_causes(error: linux::Error) -> String {
+    format!("{:#}", anyhow::Error::from(error))
+}
+
 /// Tells UEFI firmware to start the local disk next. On BIOS the boot order decides, and gives `None`.
-fn next_boot_from_disk() -> Result<Option<String>, String> {
+fn next_boot_from_disk() -> Result<Option<u16>, String> {
     if !terminal::is_uefi() {
         return Ok(None);
     }
-    let listing = power::boot_entries()?;
+    let variables = EfiVariables::default();
+    let now = variables.read().map_err(with_causes)?;
     let found = agent::inspect(&[], DiskSettings::default()).map_err(|error| format!("{error:#}"))?;
-    let partitions = agent::partition_guids(&found.disks);
-    match local_boot::entry_of_disk(&listing, &partitions) {
-        Some(number) => power::boot_next(&number).map(|()| Some(number)),
+    let partitions = agent::partition_ids(&found.disks);
+    match uefi::next_from_disk(&now, &partitions) {
+        Some(number) => {
+            variables.start_next(number).map_err(with_causes)?;
+            Ok(Some(number))
+        }
         None => {
             Err("the firmware has no boot entry for a disk of this machine; its boot order decides"
                 .to_owned())

@@ -19,6 +19,9 @@ pub(super) const LOOP_AUTOCLEAR: u32 = 4;
 /// `LO_FLAGS_PARTSCAN`: the loop device may have partitions.
 pub(super) const LOOP_PARTITIONS: u32 = 8;
 
+/// `FS_IMMUTABLE_FL`: nobody may change the file.
+pub(super) const IMMUTABLE: u32 = 0x10;
+
 /// `struct loop_info64` of `linux/loop.h`.
 #[repr(C)]
 struct LoopInfo64 {
@@ -57,6 +60,12 @@ mod raw {
     nix::ioctl_none_bad!(loop_ctl_get_free, 0x4C82);
     nix::ioctl_write_ptr_bad!(loop_configure, 0x4C0A, LoopConfig);
     nix::ioctl_none_bad!(loop_clr_fd, 0x4C01);
+    nix::ioctl_read_bad!(getflags, nix::request_code_read!(b'f', 1, size_of::<libc::c_long>()), libc::c_long);
+    nix::ioctl_write_ptr_bad!(
+        setflags,
+        nix::request_code_write!(b'f', 2, size_of::<libc::c_long>()),
+        libc::c_long
+    );
 }
 
 /// Size of a block device in bytes.
@@ -79,6 +88,21 @@ pub(super) fn logical_sector_bytes(device: impl AsFd) -> nix::Result<u64> {
 pub(super) fn reread_partitions(device: impl AsFd) -> nix::Result<()> {
     // SAFETY: BLKRRPART takes no argument.
     unsafe { raw::blkrrpart(device.as_fd().as_raw_fd()) }.map(drop)
+}
+
+/// The flags of a file (`chattr`).
+pub(super) fn inode_flags(file: impl AsFd) -> nix::Result<u32> {
+    let mut flags = 0;
+    // SAFETY: FS_IOC_GETFLAGS stores an int, or on some file systems a long, through the pointer to a long.
+    unsafe { raw::getflags(file.as_fd().as_raw_fd(), &raw mut flags) }?;
+    u32::try_from(flags & 0xFFFF_FFFF).map_err(|_| Errno::EINVAL)
+}
+
+/// Sets the flags of a file.
+pub(super) fn set_inode_flags(file: impl AsFd, flags: u32) -> nix::Result<()> {
+    let flags = libc::c_long::from(flags);
+    // SAFETY: FS_IOC_SETFLAGS reads an int or a long through the pointer, which is valid for the call.
+    unsafe { raw::setflags(file.as_fd().as_raw_fd(), &raw const flags) }.map(drop)
 }
 
 /// Discards a range of a block device; it must be aligned to logical sectors.

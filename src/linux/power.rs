@@ -1,6 +1,5 @@
 //! The end of this machine's run, and of the processes on it.
 
-use super::program;
 use nix::errno::Errno;
 use nix::sys::reboot::{RebootMode, reboot, set_cad_enabled};
 use nix::sys::signal::{SigSet, Signal, kill};
@@ -148,30 +147,5 @@ pub fn restart_after_kernel_panic(delay: Duration) {
     const SETTING: &str = "/proc/sys/kernel/panic";
     if std::fs::read_to_string(SETTING).is_ok_and(|text| text.trim() == "0") {
         let _ = std::fs::write(SETTING, format!("{}\n", delay.as_secs()));
-    }
-}
-
-/// Has UEFI firmware start one entry once, before its usual order.
-///
-/// # Errors
-/// A sentence where `efibootmgr` is missing or fails.
-pub fn boot_next(number: &str) -> Result<(), String> {
-    boot_manager(&["-q", "-n", number]).map(drop)
-}
-
-/// The firmware's boot entries, as `efibootmgr -v` prints them.
-///
-/// # Errors
-/// A sentence where `efibootmgr` is missing or fails.
-pub fn boot_entries() -> Result<String, String> {
-    boot_manager(&["-v"])
-}
-
-fn boot_manager(arguments: &[&str]) -> Result<String, String> {
-    let outcome =
-        program::run("efibootmgr", arguments, Duration::from_secs(20)).map_err(|error| error.to_string())?;
-    match outcome.code {
-        Some(0) => Ok(outcome.output),
-        _ => Err(format!("efibootmgr {}: {}", outcome.ending, outcome.output)),
     }
 }
