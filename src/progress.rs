@@ -110,9 +110,9 @@ pub enum Event {
         /// The sentence.
         message: String,
     },
-    /// Something in a deployed file system is now another than was captured.
+    /// Something in a deployed file system is now another than was captured, or in what the firmware keeps.
     Changed {
-        /// Name of the volume.
+        /// Name of the volume; `firmware` for that.
         volume: String,
         /// What was changed, with the path of the file: a sentence.
         message: String,

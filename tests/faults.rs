@@ -11,6 +11,8 @@
     missing_docs
 )]
 
+#[path = "faults/boot_entries.rs"]
+mod boot_entries;
 #[path = "faults/captures.rs"]
 mod captures;
 #[path = "faults/checks.rs"]

@@ -105,6 +105,19 @@ fn what_is_exported_and_read_again_gives_the_same_plan() {
 }
 
 #[test]
+fn boot_entries_that_are_to_stay_are_exported_and_read_again() {
+    let schema: Value = serde_json::from_str(include_str!("../docs/schema/deploy.schema.json")).unwrap();
+    for keep_boot_entries in [false, true] {
+        let options = DeployOptions { keep_boot_entries, ..options(Layout::Dynamic) };
+        let text = exported(&options);
+        assert_eq!(text.contains("\"keep_boot_entries\": true"), keep_boot_entries, "{text}");
+        judge(&serde_json::from_str(&text).unwrap(), &schema, &schema, &mut BTreeSet::new()).unwrap();
+        let read = plan::read_choices(&text, "lab", &disks()).unwrap().options;
+        assert_eq!((read.keep_boot_entries, read.started_by), (keep_boot_entries, None));
+    }
+}
+
+#[test]
 fn people_write_sizes_as_they_like() {
     let text = exported(&options(Layout::Dynamic)).replacen("\"share\"", "\"100 GB\"", 1).replacen(
         "\"share\"",

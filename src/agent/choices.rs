@@ -112,6 +112,8 @@ fn deploy_options(choices: &DeployChoices) -> DeployOptions {
         without: choices.without.clone(),
         standard: StandardChoice { volume: choices.volume.clone(), firmware: choices.firmware },
         new_ids: choices.new_ids,
+        keep_boot_entries: choices.keep_boot_entries,
+        started_by: None,
         seed: None,
     }
 }
@@ -132,6 +134,7 @@ fn contradiction(choices: &DeployChoices) -> Option<String> {
         (without, "without"),
         (choices.keep != usual.keep, "keep"),
         (choices.new_ids, "new_ids"),
+        (choices.keep_boot_entries, "keep_boot_entries"),
     ];
     let beside_table = [
         (layout, "layout"),

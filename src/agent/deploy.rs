@@ -6,7 +6,7 @@ use super::script::ScriptFile;
 use super::targets::{SchemaFile, TargetRequest, decide_targets};
 use crate::blockio::WriteAt;
 use crate::image::{ImageVersion, Manifest, Store};
-use crate::linux::{self, Customizations, DiskWriter, Tools};
+use crate::linux::{self, Customizations, DiskWriter, EfiVariables, Tools};
 use crate::plan::{self, DeployOptions, DeployPlan, Refusal, Seed};
 use crate::progress::{Event, Monitor, Phase};
 use crate::restore::{self, Failure, Surroundings};
@@ -106,7 +106,7 @@ impl PreparedDeploy {
     pub fn carry_out(&self, workers: NonZeroUsize, monitor: &dyn Monitor) -> Result<Vec<String>> {
         monitor.event(Event::PhaseStarted { phase: Phase::Preflight, total_bytes: None });
         self.refuse_unwritable()?;
-        let (resizer, customizer) = (Tools::default(), Customizations);
+        let (resizer, customizer, firmware) = (Tools::default(), Customizations, EfiVariables::default());
         let version = self.version.clone();
         let store = self.store.as_ref();
         let prepared = restore::prepare(&self.plan, &self.manifest, store, version, &resizer, &customizer)
@@ -115,7 +115,13 @@ impl PreparedDeploy {
         let writers: Vec<DiskWriter> = writers.collect::<Result<_, _>>().context("opening the target")?;
         monitor.event(Event::PhaseFinished { phase: Phase::Preflight });
         let targets: Vec<&dyn WriteAt> = writers.iter().map(|writer| -> &dyn WriteAt { writer }).collect();
-        let around = Surroundings { resizer: &resizer, customizer: &customizer, workers, monitor };
+        let around = Surroundings {
+            resizer: &resizer,
+            customizer: &customizer,
+            firmware: &firmware,
+            workers,
+            monitor,
+        };
         let result = restore::run(&prepared, &targets, &around);
         drop(writers);
         // After a failure too: the kernel shall not go on showing partitions that are gone.

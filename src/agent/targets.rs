@@ -64,8 +64,12 @@ pub(super) fn decide_targets(
     let mut targets = plan::assign(&plan::deployed(&manifest.disks, &options)?, &offered)?;
     let real =
         |target: &Target| target.disk.kind == DiskKind::Device && Path::new(&target.disk.path).exists();
-    if options.layout == Layout::Standard && !targets.is_empty() && targets.iter().all(real) {
-        options.standard.firmware.get_or_insert_with(linux::firmware);
+    if !targets.is_empty() && targets.iter().all(real) {
+        let firmware = linux::firmware();
+        options.started_by = Some(firmware);
+        if options.layout == Layout::Standard {
+            options.standard.firmware.get_or_insert(firmware);
+        }
     }
     if !choices.keep.is_empty() {
         options.keep = kept_on(&targets, &choices.keep);

@@ -22,6 +22,7 @@ pub struct LayoutArguments {
     /// (docs/schema/deploy.schema.json)
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "layout", "volume", "firmware", "free_space", "no_expand", "wishes", "without", "keep", "keep_table", "new_ids",
+        "keep_boot_entries",
     ])]
     pub schema: Option<PathBuf>,
     /// How partitions are laid out
@@ -67,6 +68,10 @@ pub struct LayoutArguments {
     /// captured one. fstab, crypttab, GRUB and systemd-boot follow
     #[arg(long, conflicts_with = "keep_table")]
     pub new_ids: bool,
+    /// Leave the boot entries of this machine's UEFI firmware as they are. Otherwise those of what was captured follow,
+    /// and one is made where none starts what was deployed
+    #[arg(long)]
+    pub keep_boot_entries: bool,
     /// A volume to restore with --keep-table, such as d0-p2, or d0-p2=3 to name the target's partition; all where
     /// none is named. May be given several times
     #[arg(long, value_name = "VOLUME", value_delimiter = ',', requires = "keep_table")]
@@ -134,6 +139,7 @@ impl LayoutArguments {
                 Keep::Partitions(self.keep.clone())
             },
             new_ids: self.new_ids,
+            keep_boot_entries: self.keep_boot_entries,
         })
     }
 

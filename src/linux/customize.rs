@@ -4,7 +4,7 @@ use super::loop_device::control_device;
 use super::mounted::kernel_has;
 use super::{Error, boot_files, is_root, lvm_devices, program, references, windows_files};
 use crate::blockio::Window;
-use crate::customize::{CustomizeError, Customizer, Deployed, Taken, fat};
+use crate::customize::{CustomizeError, Customizer, Deployed, Taken, efi_system, fat};
 use crate::machine::MachineDisk;
 use crate::plan::{self, BootFiles, DeployPlan, NewContent, Step, System};
 use crate::progress::{Event, Monitor};
@@ -26,8 +26,8 @@ impl Customizer for Customizations {
                 })
             }),
             Step::BootFiles(files) => missing_devices("making a disk bootable").or_else(|| missing_for(files)),
-            // Where it cannot be done, a sentence says so in the end.
-            Step::ForgetDevices { .. } => None,
+            // Where they cannot be taken, a sentence says so in the end.
+            Step::ForgetDevices { .. } | Step::FallbackLoader { .. } => None,
             Step::PartitionNames { file_system, looked_into: true, .. } => {
                 // What a person may have to look into is no reason to refuse, but a system is.
                 let is_fat = references::mounted_as(*file_system).is_some_and(|(name, _)| name == "vfat");
@@ -49,6 +49,9 @@ impl Customizer for Customizations {
                 System::Linux => boot_files::take(files, deployed, monitor),
                 System::Windows => windows_files::take(files, deployed, monitor),
             },
+            Step::FallbackLoader { target, place, .. } => {
+                ensure_fallback(step, target, *place, deployed, monitor)
+            }
             Step::ForgetDevices { target, volume, kind } => {
                 let problems = lvm_devices::forget(target, volume, *kind, deployed, monitor)?;
                 Ok(Taken { problems, ..Taken::default() })
@@ -81,6 +84,38 @@ fn follow(
         monitor.event(Event::Changed { volume: volume.to_owned(), message });
     }
     Ok(followed.problems.into_iter().map(|problem| format!("{volume}: {problem}")).collect())
+}
+
+/// Has the fallback path start what is deployed. Without it an entry of the firmware still does.
+fn ensure_fallback(
+    step: &Step,
+    path: &str,
+    place: ByteRange,
+    deployed: Deployed<'_>,
+    monitor: &dyn Monitor,
+) -> Result<Taken, CustomizeError> {
+    let mut disks = deployed.plan.disks.iter().zip(deployed.targets);
+    let target = disks.find(|(disk, _)| disk.target.path == path).map(|(_, target)| *target);
+    let window = target.and_then(|target| Window::new(target, place).ok());
+    let made = window.map_or_else(|| Ok(Vec::new()), |window| efi_system::ensure_fallback(&window));
+    match made {
+        Ok(made) => {
+            for message in made {
+                monitor.event(Event::Changed { volume: step.volume().into_owned(), message });
+            }
+            Ok(Taken::default())
+        }
+        // What was being written may be half there.
+        Err(error @ CustomizeError::Io { .. }) => Err(error),
+        Err(error) => {
+            let fact = format!(
+                "the EFI system partition of {path} gets no \\EFI\\BOOT\\BOOTX64.EFI: {}; where the \
+                 firmware forgets its entries, the disk does not start",
+                error.with_causes()
+            );
+            Ok(Taken { problems: vec![fact], ..Taken::default() })
+        }
+    }
 }
 
 fn not_looked_into(volume: &str, kind: FileSystemKind, missing: Option<String>) -> String {

@@ -1,5 +1,6 @@
 //! What a deploy will do, as a value, and how it is decided.
 
+use super::boot_entries::BootEntries;
 use super::captured::Captured;
 use super::group::{self, GroupPlan};
 use super::identity::NewName;
@@ -9,9 +10,11 @@ use super::refusal::Refusal;
 use super::sectors::{self, Verdict};
 use super::seed::Seed;
 use super::step::Step;
-use super::{choice, existing, identity, place, scripted, standard};
+use super::{boot_entries, choice, existing, identity, place, scripted, standard};
 use crate::machine::MachineDisk;
-use crate::schema::{Disk, FileSystemKind, FreeSpace, Keep, Layout, PartitionWish, StandardChoice, Table};
+use crate::schema::{
+    Disk, FileSystemKind, Firmware, FreeSpace, Keep, Layout, PartitionWish, StandardChoice, Table,
+};
 use crate::units::{ByteRange, format_size};
 use serde::Serialize;
 use std::borrow::Cow;
@@ -36,6 +39,10 @@ pub struct DeployOptions {
     pub standard: StandardChoice,
     /// True: disks and partitions get new identifiers, and what refers to the old ones follows.
     pub new_ids: bool,
+    /// True: the boot entries of this machine's firmware stay as they are ("don't update NVRAM").
+    pub keep_boot_entries: bool,
+    /// What started this machine, where the targets are disks of its own.
+    pub started_by: Option<Firmware>,
     /// What new GUIDs and signatures are derived from; needed where the layout has new partitions.
     pub seed: Option<Seed>,
 }
@@ -53,6 +60,8 @@ impl DeployOptions {
             without: Vec::new(),
             standard: StandardChoice { volume: None, firmware: None },
             new_ids: false,
+            keep_boot_entries: false,
+            started_by: None,
             seed: None,
         }
     }
@@ -76,6 +85,9 @@ pub struct DeployPlan {
     /// What is done to the file systems before the tables are written, in this order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Step>,
+    /// Of which targets the boot entries of the firmware follow, when the tables are written.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub boot_entries: Vec<BootEntries>,
 }
 
 /// What is done to one target disk.
@@ -260,8 +272,10 @@ pub fn deploy<'a>(
     let groups = group::plan(captured, &plans, options)?;
     steps.extend(group::steps(captured, &plans, &groups));
     steps.extend(identity::steps(captured, &plans, &groups));
+    let boot_entries = boot_entries::plan(captured, &plans, options);
+    steps.extend(boot_entries::steps(&boot_entries));
     let (image, version) = (image.to_owned(), version.to_owned());
-    Ok(DeployPlan { image, version, disks: plans, groups, without, steps })
+    Ok(DeployPlan { image, version, disks: plans, groups, without, steps, boot_entries })
 }
 
 fn deploy_disks(

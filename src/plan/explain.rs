@@ -20,6 +20,10 @@ const LEAST_BAR_COLUMNS: u64 = 30;
 /// What is longer changes too little for a long word behind it.
 const MOST_CONTENT_COLUMNS: usize = 10;
 
+/// What is said where the firmware's boot entries follow.
+const BOOT_ENTRIES: &str = "Boot entries of the firmware: those of captured partitions follow, and one is made where \
+                            none starts what is deployed here.";
+
 /// Prints a plan for the disks of its image.
 #[must_use]
 pub fn explain<'a>(plan: &DeployPlan, captured: impl Into<Captured<'a>>) -> String {
@@ -30,6 +34,9 @@ pub fn explain<'a>(plan: &DeployPlan, captured: impl Into<Captured<'a>>) -> Stri
         let source = disks.iter().find(|disk| disk.number == disk_plan.source_number);
         text.push('\n');
         explain_disk(disk_plan, source, &mut text);
+        if plan.boot_entries.iter().any(|entries| entries.target == disk_plan.target.path) {
+            wrap(&mut text, "  ", BOOT_ENTRIES);
+        }
     }
     for group in &plan.groups {
         let source = captured.groups.iter().find(|source| source.number == group.group.number);

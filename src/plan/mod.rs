@@ -4,6 +4,7 @@
 //! image's disks with the machine's, [`deploy`] decides or refuses, [`check`] reads the finished plan once
 //! more without the code that made it, [`explain`] prints it.
 
+mod boot_entries;
 mod capture;
 mod captured;
 mod check;
@@ -31,6 +32,7 @@ mod special;
 mod standard;
 mod step;
 
+pub use boot_entries::BootEntries;
 pub use capture::{
     CaptureOptions, CapturePlan, CaptureRefusal, DiskCapture, GroupCapture, GroupFound, Untrusted, capture,
     describe,

@@ -45,6 +45,15 @@ pub enum Step {
         /// Its file system.
         kind: FileSystemKind,
     },
+    /// Have the path that a firmware starts where it knows nothing else start what an EFI system partition holds.
+    FallbackLoader {
+        /// Path of the target.
+        target: String,
+        /// Number of the partition.
+        partition: u32,
+        /// Its bytes.
+        place: ByteRange,
+    },
 }
 
 /// Boot files for a system.
@@ -142,6 +151,7 @@ impl Step {
             Self::MakeFileSystem { partition, .. } => format!("new partition {partition}").into(),
             Self::BootFiles(files) => files.volume.as_str().into(),
             Self::ForgetDevices { volume, .. } => volume.as_str().into(),
+            Self::FallbackLoader { partition, .. } => format!("partition {partition}").into(),
             Self::PartitionNames { volume, .. } => volume.as_str().into(),
         }
     }
@@ -153,6 +163,10 @@ impl Step {
             Self::MakeFileSystem { target, partition, place, content } => on(target).is_some_and(|disk| {
                 let new = disk.made.iter().find(|new| new.partition == *partition);
                 new.is_some_and(|new| (new.place, new.content) == (*place, *content))
+            }),
+            Self::FallbackLoader { target, partition, place } => on(target).is_some_and(|disk| {
+                let places = keep::places(&disk.table, disk.target.logical_sector_bytes);
+                places.contains(&(*partition, *place)) && !disk.staying().contains(partition)
             }),
             Self::BootFiles(files) => on(&files.target).is_some_and(|disk| {
                 let place = files.loader.place();
@@ -191,6 +205,7 @@ impl fmt::Display for Step {
             Self::MakeFileSystem { content, .. } => write!(f, "{content}"),
             Self::BootFiles(files) => write!(f, "boot files for {}", files.firmware),
             Self::ForgetDevices { .. } => f.write_str("the list of devices of LVM"),
+            Self::FallbackLoader { .. } => f.write_str("the fallback path of UEFI"),
             Self::PartitionNames { .. } => f.write_str("the names of partitions follow"),
         }
     }

@@ -8,9 +8,11 @@
 //! - Volume groups are described when all of their volumes are written and resized, each label after its metadata.
 //! - The table is written after everything else, sector 0 last. Until then the disk is plainly
 //!   unbootable, and after a failure it is made so again.
+//! - What the firmware keeps is written last of all, and nothing of it makes a deploy fail.
 //! - What the plan keeps of the target is behind a guard that lets no write through. A kept partition can be
 //!   reached by a table at any moment.
 
+mod boot_entries;
 mod clear;
 mod commit;
 mod customize;
@@ -25,7 +27,7 @@ pub use error::{Error, Failure, Left};
 pub use preflight::{Prepared, prepare};
 
 use crate::blockio::WriteAt;
-use crate::customize::Customizer;
+use crate::customize::{Customizer, Firmware};
 use crate::machine::MachineDisk;
 use crate::partition::{self, Trust};
 use crate::plan::{DiskPlan, Resize, VolumeAction, VolumePlan};
@@ -44,6 +46,8 @@ pub struct Surroundings<'a> {
     pub resizer: &'a dyn Resizer,
     /// What takes the steps of the plan.
     pub customizer: &'a dyn Customizer,
+    /// What starts the machine.
+    pub firmware: &'a dyn Firmware,
     /// Number of threads that fetch, decompress, verify and write.
     pub workers: NonZeroUsize,
     /// Who listens.
@@ -158,8 +162,9 @@ fn carry_out(
         let pieces = commit::with_code(prepared.table_of(disk), mine.map(|code| code.code.as_slice()));
         commit::write_table(disk, &pieces, *target)?;
     }
+    let not_followed = boot_entries::follow(prepared, targets, around);
     finish(Phase::Commit, around.monitor);
-    Ok(taken.into_iter().flat_map(|taken| taken.problems).collect())
+    Ok(taken.into_iter().flat_map(|taken| taken.problems).chain(not_followed).collect())
 }
 
 /// Leaves every target that was begun plainly unbootable after a failure, with what stays. One that was not begun

@@ -37,6 +37,9 @@ pub struct DeploySchema {
     /// True: disks and partitions get new identifiers.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub new_ids: bool,
+    /// True: the boot entries of the machine's firmware stay as they are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep_boot_entries: bool,
     /// Every disk of the image.
     pub disks: Vec<DiskChoice>,
     /// Volume groups of the image; those of which nothing is said follow the rules.

@@ -110,6 +110,9 @@ pub struct DeployChoices {
     /// True: new GUIDs or a new signature ("randomize GUIDs").
     #[serde(skip_serializing_if = "is_default")]
     pub new_ids: bool,
+    /// True: the boot entries of the machine's firmware stay as they are ("don't update NVRAM").
+    #[serde(skip_serializing_if = "is_default")]
+    pub keep_boot_entries: bool,
 }
 
 impl Default for DeployChoices {
@@ -128,6 +131,7 @@ impl Default for DeployChoices {
             without: Vec::new(),
             keep: Keep::default(),
             new_ids: false,
+            keep_boot_entries: false,
         }
     }
 }

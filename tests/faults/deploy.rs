@@ -1,5 +1,6 @@
 //! Deploys of an image, and what a target must hold afterwards: every byte of it.
 
+use super::boot_entries::Untouched;
 use super::customize::{CODE, STAMP, STAMP_AT, Stamp};
 use super::disk::{DISCARDED, Op, Target, Tear};
 use super::image::{Image, ONE_WORKER, part, version};
@@ -91,7 +92,7 @@ impl<'a> Deploy<'a> {
         };
         let targets: Vec<&dyn WriteAt> = targets.iter().map(|target| -> &dyn WriteAt { target }).collect();
         let (customizer, workers) = (&self.stamp, self.workers);
-        let around = Surroundings { resizer: &resizer, customizer, workers, monitor };
+        let around = Surroundings { resizer: &resizer, customizer, firmware: &Untouched, workers, monitor };
         match restore::run(&prepared, &targets, &around) {
             Ok(problems) if problems.is_empty() => Outcome::Done,
             Ok(problems) => Outcome::Problems(problems),

@@ -1,5 +1,6 @@
 //! A volume group on its way: whatever fails, nothing of it can be found on the target, or all of it is there.
 
+use super::boot_entries::Untouched;
 use super::deploy::{Marker, assert_plain, machine_disk};
 use super::disk::{Target, Tear};
 use super::image::{ONE_WORKER, inspect, version};
@@ -204,6 +205,7 @@ fn a_group_is_whole_on_the_target_or_cannot_be_found() {
             let around = Surroundings {
                 resizer: &resizer,
                 customizer: &customizer,
+                firmware: &Untouched,
                 workers: ONE_WORKER,
                 monitor: &Silent,
             };

@@ -1,5 +1,6 @@
 //! Deploys that keep something of the target: whatever fails, not a byte of it changes, and a table leads to it.
 
+use super::boot_entries::Untouched;
 use super::customize::Stamp;
 use super::deploy::{Marker, machine_disk};
 use super::disk::{Op, Target, Tear};
@@ -77,7 +78,13 @@ impl Keeping {
         let prepared = restore::prepare(&self.plan, manifest, store, version("1"), &resizer, &customizer)
             .map_err(Failure::from)?;
         let (workers, monitor) = (ONE_WORKER, &Silent);
-        let around = Surroundings { resizer: &resizer, customizer: &customizer, workers, monitor };
+        let around = Surroundings {
+            resizer: &resizer,
+            customizer: &customizer,
+            firmware: &Untouched,
+            workers,
+            monitor,
+        };
         restore::run(&prepared, &[target], &around).map(drop)
     }
 

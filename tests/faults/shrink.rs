@@ -1,6 +1,7 @@
 //! Deploys to a smaller disk: whatever fails while a file system is moved below its new end, the target is plainly
 //! unbootable, the image is what it was, and the error says which step failed.
 
+use super::boot_entries::Untouched;
 use super::customize::Stamp;
 use super::deploy::{Outcome, assert_plain, assert_same, machine_disk};
 use super::disk::{Target, Tear};
@@ -82,7 +83,13 @@ impl Shrinking {
             Ok(prepared) => prepared,
             Err(error) => return Outcome::Refused(error),
         };
-        let around = Surroundings { resizer: tool, customizer: &customizer, workers: ONE_WORKER, monitor };
+        let around = Surroundings {
+            resizer: tool,
+            customizer: &customizer,
+            firmware: &Untouched,
+            workers: ONE_WORKER,
+            monitor,
+        };
         match restore::run(&prepared, &[target], &around) {
             Ok(problems) => {
                 assert!(problems.is_empty(), "{problems:?}");

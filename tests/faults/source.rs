@@ -153,7 +153,7 @@ pub fn partitioned(length: usize, script: &str) -> Vec<u8> {
     })
 }
 
-fn put(disk: &mut [u8], at: usize, bytes: &[u8]) {
+pub fn put(disk: &mut [u8], at: usize, bytes: &[u8]) {
     disk[at..at + bytes.len()].copy_from_slice(bytes);
 }
 

@@ -84,6 +84,9 @@ pub enum Fault {
     /// A step names what the plan does not have.
     #[error("a step ({step}) is about a volume that the plan does not deploy, {volume}")]
     Step { step: String, volume: String },
+    /// Boot entries of the firmware would name what is not deployed.
+    #[error("the boot entries for {target}: {what}")]
+    BootEntries { target: String, what: &'static str },
     /// An old table would survive.
     #[error("{range} are not cleared, so that an old table may survive there")]
     NotCleared { range: ByteRange },

@@ -4,6 +4,7 @@
 //! table, volumes smaller than what goes into them, a table that disagrees with the volumes, file systems
 //! that are grown to another size than their volume's.
 
+mod boot_entries;
 mod fault;
 mod gpt;
 mod group;
@@ -67,6 +68,7 @@ pub fn check<'a>(plan: &DeployPlan, captured: impl Into<Captured<'a>>) -> Result
         faults.push(Fault::Step { step: step.to_string(), volume: step.volume().into_owned() });
     }
     group::check(plan, captured, &mut faults);
+    boot_entries::check(plan, &mut faults);
     if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 

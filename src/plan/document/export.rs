@@ -59,6 +59,7 @@ pub fn export<'a>(
         free_space: options.free_space,
         expand: options.expand,
         new_ids: options.new_ids,
+        keep_boot_entries: options.keep_boot_entries,
         disks: disks.iter().map(disk_choice).collect::<Result<_, Refusal>>()?,
         volume_groups: captured
             .groups

@@ -190,6 +190,8 @@ fn choices(schema: DeploySchema) -> Result<Choices, Misplaced> {
         without: Vec::new(),
         standard: StandardChoice { volume: schema.volume, firmware: schema.firmware },
         new_ids: schema.new_ids,
+        keep_boot_entries: schema.keep_boot_entries,
+        started_by: None,
         seed: None,
     };
     let (mut destinations, mut keep) = (Vec::new(), Vec::new());
