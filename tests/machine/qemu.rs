@@ -135,9 +135,12 @@ fn options(scenario: &Scenario, media: &Media) -> Vec<String> {
     }
     if scenario.firmware != Firmware::Bios {
         let keys = if scenario.firmware == Firmware::UefiSecureBoot { ".ms" } else { "" };
-        let variables = media.folder.join("variables.fd");
-        std::fs::copy(format!("{OVMF}/OVMF_VARS_4M{keys}.fd"), &variables)
-            .unwrap_or_else(|error| panic!("{OVMF}: {error}; run make setup"));
+        let kept = scenario.variables.as_ref().map(|name| media.folder.join(format!("variables-{name}")));
+        let variables = kept.clone().unwrap_or_else(|| media.folder.join("variables.fd"));
+        if kept.is_none_or(|kept| !kept.exists()) {
+            std::fs::copy(format!("{OVMF}/OVMF_VARS_4M{keys}.fd"), &variables)
+                .unwrap_or_else(|error| panic!("{OVMF}: {error}; run make setup"));
+        }
         let code = format!("if=pflash,format=raw,readonly=on,file={OVMF}/OVMF_CODE_4M{keys}.fd");
         add(&["-drive", &code]);
         add(&["-drive", &format!("if=pflash,format=raw,file={}", variables.display())]);

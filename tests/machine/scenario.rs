@@ -22,6 +22,8 @@ pub struct Scenario {
     pub command_line: String,
     /// What the machine's clock says when it starts; the right time without it.
     pub clock: Option<String>,
+    /// What the firmware keeps goes from machine to machine under this name. It is new for the first of them.
+    pub variables: Option<String>,
     #[serde(default = "gib")]
     pub memory_mib: u32,
     pub seconds: u64,
