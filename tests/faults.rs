@@ -23,6 +23,8 @@ mod customize;
 mod deploy;
 #[path = "faults/disk.rs"]
 mod disk;
+#[path = "faults/existing_group.rs"]
+mod existing_group;
 #[path = "faults/group.rs"]
 mod group;
 #[path = "faults/image.rs"]

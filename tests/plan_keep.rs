@@ -6,8 +6,13 @@ mod plan_images;
 use FileSystemKind::{Ext4, Fat32, Ntfs, Swap};
 use plan_images::*;
 use proptest::prelude::*;
-use remint::plan::{self, DeployOptions, DeployPlan, Refusal, Target};
-use remint::schema::{Disk, FileSystemKind, FreeSpace, Keep, Layout, StandardChoice, Table};
+use remint::filesystem::lvm::{Broken, Flaw, FoundGroup};
+use remint::plan::{
+    self, Captured, DeployOptions, DeployPlan, OtherTarget, Refusal, Standing, StandingGroup, Target, Targets,
+};
+use remint::schema::{
+    Disk, FileSystemKind, FreeSpace, Keep, Layout, Mapping, StandardChoice, Table, VolumeGroup,
+};
 use remint::units::{GIB, Guid, MIB, SectorSize};
 
 const SMALL: SectorSize = SectorSize::B512;
@@ -181,7 +186,171 @@ fn parts_of_an_image_can_be_left_out() {
     let targets = plan::match_disks(&deployed, &[target("/dev/sdb", 200 * GIB, SMALL)]).unwrap();
     let plan = plan::deploy("example", "1", &disks, &targets, &options).unwrap();
     assert_eq!(plan::check(&plan, &disks), Ok(()));
-    assert_eq!((plan.disks.len(), plan.disks[0].source_number), (1, 1));
+    assert_eq!((plan.disks.len(), plan.disks[0].source_number), (1, Some(1)));
+}
+
+/// What stands on the targets: the system's group on a partition of a disk with other contents, with a larger `root`,
+/// and the other group on two disks, under other UUIDs.
+fn standing_groups() -> (Disk, [VolumeGroup; 2]) {
+    let parts = [
+        part(1, MIB, 512 * MIB, EFI_SYSTEM, unknown()),
+        part(2, GIB, 150 * GIB, 0xE6D6_D379_F507_44C2_A23C_238F_2A3D_F928, unknown()),
+        part(3, 151 * GIB, 60 * GIB, 0xE6D6_D379_F507_44C2_A23C_238F_2A3D_F928, unknown()),
+    ];
+    let system = group(
+        0,
+        "debian-vg",
+        &[("/dev/sda:2", 150 * GIB)],
+        &[
+            ("home--old", 0, holds(Ext4, 10 * GIB)),
+            ("root", 0, holds(Ext4, 80 * GIB)),
+            ("swap_1", 0, holds(Swap, 4 * GIB)),
+        ],
+    );
+    let data = group(
+        5,
+        "data",
+        &[("/dev/sda:3", 60 * GIB), ("/dev/sdb", 40 * GIB)],
+        &[("archive", 1, holds(Ext4, 30 * GIB)), ("work", 0, holds(Ext4, 55 * GIB))],
+    );
+    (gpt_disk(0, 500 * GIB, SMALL, &parts), [system, data])
+}
+
+/// What is found of them.
+fn standing() -> Standing {
+    let (disk, groups) = standing_groups();
+    let places = |name: &str| {
+        let place = plan::places_on(&target("/dev/sda", 500 * GIB, SMALL), &disk.table);
+        place.into_iter().find(|(other, _)| other == name).map(|(_, place)| ("/dev/sda".to_owned(), place))
+    };
+    let whole = ("/dev/sdb".to_owned(), remint::units::ByteRange::new(0, 40 * GIB));
+    let found = |group: VolumeGroup| {
+        let members = group.physical_volumes.iter();
+        let members =
+            members.map(|physical| places(&physical.volume).unwrap_or_else(|| whole.clone())).collect();
+        let count = group.logical_volumes.len();
+        let found = FoundGroup { group, kernel: vec![None; count], origins: vec![false; count] };
+        StandingGroup { found, members }
+    };
+    Standing {
+        others: vec![OtherTarget { disk: target("/dev/sdb", 40 * GIB, SMALL), found: Table::None }],
+        groups: groups.into_iter().map(found).collect(),
+        broken: vec![],
+    }
+}
+
+fn into_groups(chosen: &[&str], standing: &Standing) -> Result<DeployPlan, Refusal> {
+    let (disks, groups) = machine_with_groups();
+    let captured = Captured { disks: &disks, groups: &groups };
+    let found = standing_groups().0.table;
+    let sda = Target { found: Some(found.clone()), ..Target::new(0, target("/dev/sda", 500 * GIB, SMALL)) };
+    let options = options(Layout::Dynamic, only(chosen));
+    let deployed = plan::deployed(&disks, &options).unwrap();
+    let mut standing = standing.clone();
+    let targets: Vec<Target> = deployed.iter().map(|_| sda.clone()).collect();
+    if targets.is_empty() {
+        standing.others.insert(0, OtherTarget { disk: sda.disk, found });
+    }
+    let targets = Targets { disks: &targets, standing: Some(&standing) };
+    let plan = plan::deploy("example", "1", captured, targets, &options)?;
+    assert_eq!(plan::check(&plan, captured), Ok(()));
+    Ok(plan)
+}
+
+fn explained(plan: &DeployPlan) -> String {
+    let (disks, groups) = machine_with_groups();
+    plan::explain(plan, Captured { disks: &disks, groups: &groups })
+}
+
+#[test]
+fn single_logical_volumes_go_into_groups_that_are_there() {
+    let mut alone = standing();
+    alone.others.clear();
+    let plan = into_groups(&["d0-p1", "g0-l2"], &alone).unwrap();
+    insta::assert_snapshot!(explained(&plan));
+    // By names, where the UUIDs are others; one that a person named; all that is written in JSON.
+    let plan = into_groups(&["g1-l2", "g0-l1=data/archive"], &standing()).unwrap();
+    insta::assert_snapshot!(explained(&plan));
+    let json = serde_json::to_value(&plan).unwrap();
+    assert_eq!(json["existing_groups"][0]["volumes"][1]["logical"], "data/work");
+    assert_eq!(json["disks"][0]["source_number"], serde_json::Value::Null);
+    let extents = &json["disks"][1]["stays"]["extents"];
+    assert_eq!(extents.as_array().map(Vec::len), Some(1), "{extents}");
+}
+
+#[test]
+fn what_cannot_go_into_a_group_is_refused_with_the_reason() {
+    let refused = |chosen: &[&str], change: &dyn Fn(&mut Standing)| {
+        let mut standing = standing();
+        change(&mut standing);
+        into_groups(chosen, &standing).unwrap_err().to_string()
+    };
+    let root = |change: &dyn Fn(&mut FoundGroup)| {
+        refused(&["g0-l2"], &|standing| {
+            standing.others.clear();
+            change(&mut standing.groups[0].found);
+        })
+    };
+    let broken = |flaw: Flaw| {
+        refused(&["g0-l2"], &|standing| {
+            let group = standing.groups.remove(0).found.group;
+            standing.broken.push(Broken { name: group.name, uuid: group.uuid, flaw: flaw.clone() });
+        })
+    };
+    insta::assert_snapshot!(
+        [
+            refused(&["g0-l2=2"], &|_| {}),
+            refused(&["d0-p1=data/work"], &|_| {}),
+            refused(&["d0-p2"], &|_| {}),
+            refused(&["g0-l9"], &|_| {}),
+            refused(&["g0-l2=data/root"], &|_| {}),
+            refused(&["g0-l2"], &|standing| standing.groups.clear()),
+            refused(&["g0-l2"], &|standing| standing.groups[0].found.group.name = "other".into()),
+            refused(&["g0-l2", "g0-l1=debian-vg/root"], &|_| {}),
+            refused(&["g1-l1=debian-vg/swap_1"], &|_| {}),
+            refused(&["g0-l2"], &|_| {}),
+            refused(&["g1-l2"], &|standing| standing.others.clear()),
+            broken(Flaw::Missing { missing: vec!["kX-1 (last seen as /dev/sdc1)".into()], of: 2 }),
+            broken(Flaw::Twice),
+            broken(Flaw::Behind),
+            root(&|found| found.kernel[1] = Some("a thin volume".into())),
+            root(&|found| found.group.logical_volumes[1].mapping = Mapping::Mirrored),
+            root(&|found| found.origins[1] = true),
+            root(&|found| found.group.logical_volumes[1].status.retain(|word| word != "WRITE")),
+            root(&|found| found.group.status.push("EXPORTED".into())),
+        ]
+        .join("\n")
+    );
+}
+
+#[test]
+fn targets_without_a_disk_of_the_image_hold_the_group() {
+    let (disks, groups) = machine_with_groups();
+    let captured = Captured { disks: &disks, groups: &groups };
+    let offered = |paths: &[(&str, Option<u32>)]| {
+        let offered = |(path, receives): &(&str, Option<u32>)| plan::Offered {
+            disk: target(path, 500 * GIB, SMALL),
+            receives: *receives,
+        };
+        paths.iter().map(offered).collect::<Vec<_>>()
+    };
+    let paired = |chosen: &[&str], paths: &[(&str, Option<u32>)]| {
+        let options = options(Layout::Dynamic, only(chosen));
+        plan::pair_targets(captured, &options, &offered(paths)).map(|(targets, others)| {
+            let targets = targets.into_iter().map(|target| (target.number, target.disk.path));
+            (targets.collect::<Vec<_>>(), others.into_iter().map(|disk| disk.path).collect::<Vec<_>>())
+        })
+    };
+    let (sda, sdb) = ("/dev/sda".to_owned(), "/dev/sdb".to_owned());
+    let two = [("/dev/sda", None), ("/dev/sdb", None)];
+    assert_eq!(paired(&["g1-l1"], &two), Ok((vec![], vec![sda.clone(), sdb.clone()])));
+    assert_eq!(paired(&["g1-l1", "d0-p1"], &two[..1]), Ok((vec![(0, sda.clone())], vec![])));
+    // Which of two disks gets the partition, a person has to say.
+    assert!(matches!(paired(&["g1-l1", "d0-p1"], &two), Err(Refusal::Ambiguous { disk: 0, .. })));
+    let said = [("/dev/sda", None), ("/dev/sdb", Some(0))];
+    assert_eq!(paired(&["g1-l1", "d0-p1"], &said), Ok((vec![(0, sdb)], vec![sda])));
+    assert!(matches!(paired(&["g1-l1"], &[two[0], two[0]]), Err(Refusal::TargetTwice { .. })));
+    assert!(matches!(paired(&["g1-l1"], &[("/dev/sda", Some(9))]), Err(Refusal::UnknownDisk { .. })));
 }
 
 proptest! {

@@ -83,7 +83,7 @@ fn volume(text: &[u8], offset: usize) -> Vec<u8> {
 
 fn check(disk: &[u8]) {
     let found = lvm::groups(&[("d0-disk", &disk)]);
-    for lvm::FoundGroup { group, kernel } in found.groups {
+    for lvm::FoundGroup { group, kernel, .. } in found.groups {
         assert_eq!(group.fault(), None);
         assert_eq!(kernel.len(), group.logical_volumes.len());
         let physical = &group.physical_volumes[0];

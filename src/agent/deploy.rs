@@ -3,11 +3,11 @@
 use super::disks::DiskSettings;
 use super::images::{ImageReference, StoreSettings, load_manifest, open_store, resolve};
 use super::script::ScriptFile;
-use super::targets::{SchemaFile, TargetRequest, decide_targets};
+use super::targets::{Decided, SchemaFile, TargetRequest, decide_targets};
 use crate::blockio::WriteAt;
 use crate::image::{ImageVersion, Manifest, Store};
 use crate::linux::{self, Customizations, DiskWriter, EfiVariables, Tools};
-use crate::plan::{self, DeployOptions, DeployPlan, Refusal, Seed};
+use crate::plan::{self, DeployOptions, DeployPlan, Refusal, Seed, Targets};
 use crate::progress::{Event, Monitor, Phase};
 use crate::restore::{self, Failure, Surroundings};
 use crate::schema::DeploySchema;
@@ -49,9 +49,10 @@ pub fn prepare_deploy(request: &DeployRequest) -> Result<PreparedDeploy> {
     let store = open_store(&request.store, false)?;
     let version = resolve(store.as_ref(), &request.image)?;
     let manifest = load_manifest(store.as_ref(), &version)?;
-    let (mut options, targets) = decide_targets(request, &version, &manifest)?;
+    let Decided { mut options, targets, standing } = decide_targets(request, &version, &manifest)?;
     options.seed = Some(options.seed.map_or_else(|| linux::random_bits().map(Seed::from_bytes), Ok)?);
-    let plan = plan::deploy(version.image.as_ref(), version.version.as_ref(), &manifest, &targets, &options);
+    let targets = Targets { disks: &targets, standing: Some(&standing) };
+    let plan = plan::deploy(version.image.as_ref(), version.version.as_ref(), &manifest, targets, &options);
     let plan = plan.map_err(|refusal| match &request.schema {
         Some(file) => at_its_line(file, refusal),
         None => refusal.into(),
@@ -67,7 +68,8 @@ pub fn export_schema(request: &DeployRequest) -> Result<DeploySchema> {
     let (options, targets) = if request.targets.is_empty() {
         (request.options.clone(), Vec::new())
     } else {
-        decide_targets(request, &version, &manifest)?
+        let Decided { options, targets, .. } = decide_targets(request, &version, &manifest)?;
+        (options, targets)
     };
     Ok(plan::export(version.image.as_ref(), &manifest, &targets, &options)?)
 }

@@ -65,7 +65,7 @@ fn read_places(text: &str) -> Result<Vec<ChosenVolume>> {
     let mut places: Vec<ChosenVolume> = Vec::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let place: ChosenVolume = line.parse().context("reading what it wrote into $REMINT_PLACES")?;
-        if place.partition.is_none() || places.iter().any(|other| other.volume == place.volume) {
+        if place.partition().is_none() || places.iter().any(|other| other.volume == place.volume) {
             bail!("\"{line}\" in $REMINT_PLACES names no partition, or one twice; write VOLUME=NUMBER once");
         }
         places.push(place);
@@ -76,6 +76,7 @@ fn read_places(text: &str) -> Result<Vec<ChosenVolume>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::ChosenPlace;
 
     #[test]
     fn places_are_lines_of_volume_and_number() {
@@ -83,10 +84,12 @@ mod tests {
         let expected = [("d0-p1", 2), ("d0-disk", 1)];
         assert_eq!(
             places,
-            expected
-                .map(|(volume, number)| ChosenVolume { volume: volume.to_owned(), partition: Some(number) })
+            expected.map(|(volume, number)| ChosenVolume {
+                volume: volume.to_owned(),
+                place: Some(ChosenPlace::Partition(number)),
+            })
         );
-        for text in ["d0-p1", "d0-p1=0", "d0-p1=x", "=1", "d0-p1=1\nd0-p1=2"] {
+        for text in ["d0-p1", "d0-p1=vg/root", "d0-p1=0", "d0-p1=x", "=1", "d0-p1=1\nd0-p1=2"] {
             assert!(read_places(text).is_err(), "{text}");
         }
     }

@@ -2,15 +2,18 @@
 
 use super::deploy::DeployRequest;
 use super::{disks, script};
+use crate::blockio::{ReadAt, Window};
+use crate::filesystem::{self, lvm, lvm::FoundGroup};
 use crate::image::{ImageVersion, Manifest};
 use crate::linux::{self, DiskReader};
 use crate::machine::{DiskKind, MachineDisk};
 use crate::partition::{self, Severity, Trust};
-use crate::plan::{self, Choices, DeployOptions, Offered, Target};
-use crate::schema::{Destination, Keep, KeptPartition, Layout, Table};
-use crate::units::SectorSize;
+use crate::plan::{self, Choices, DeployOptions, Offered, OtherTarget, Standing, StandingGroup, Target};
+use crate::schema::{Destination, Keep, KeptPartition, Layout, PhysicalVolume, Table};
+use crate::units::{ByteRange, SectorSize};
 use anyhow::{Context, Result, anyhow, bail};
 use std::path::Path;
+use std::sync::Arc;
 
 /// A disk to plan for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,12 +42,21 @@ pub struct SchemaFile {
     pub text: String,
 }
 
-/// The options and the targets of a request, with what is to be known about the targets.
+/// The options and the targets of a request.
+pub(super) struct Decided {
+    pub options: DeployOptions,
+    /// The disks that receive a disk of the image.
+    pub targets: Vec<Target>,
+    /// What stands on them, and on others, where their tables are kept.
+    pub standing: Standing,
+}
+
+/// Decides the options and the targets of a request, with what is to be known about the targets.
 pub(super) fn decide_targets(
     request: &DeployRequest,
     version: &ImageVersion,
     manifest: &Manifest,
-) -> Result<(DeployOptions, Vec<Target>)> {
+) -> Result<Decided> {
     let choices = match &request.schema {
         Some(file) => plan::read_choices(&file.text, version.image.as_ref(), manifest)
             .map_err(|fault| anyhow!("{}:{fault}", file.name))?,
@@ -61,7 +73,7 @@ pub(super) fn decide_targets(
         })
         .collect::<Result<_>>()?;
     let mut options = with_real_paths(choices.options, &requested, &offered);
-    let mut targets = plan::assign(&plan::deployed(&manifest.disks, &options)?, &offered)?;
+    let (mut targets, others) = plan::pair_targets(manifest.into(), &options, &offered)?;
     let real =
         |target: &Target| target.disk.kind == DiskKind::Device && Path::new(&target.disk.path).exists();
     if !targets.is_empty() && targets.iter().all(real) {
@@ -80,7 +92,46 @@ pub(super) fn decide_targets(
         }
     }
     have_partitioned(request, manifest, &options, &mut targets)?;
-    Ok((options, targets))
+    let standing = match options.keep {
+        Keep::Table(_) if !manifest.volume_groups.is_empty() => standing(&targets, others)?,
+        _ => Standing::default(),
+    };
+    Ok(Decided { options, targets, standing })
+}
+
+/// The volume groups that stand on targets whose tables are kept.
+fn standing(targets: &[Target], others: Vec<MachineDisk>) -> Result<Standing> {
+    let other = |disk: MachineDisk| Ok(OtherTarget { found: found_table(&disk)?, disk });
+    let others: Vec<OtherTarget> = others.into_iter().map(other).collect::<Result<_>>()?;
+    let known = targets.iter().filter_map(|target| Some((&target.disk, target.found.as_ref()?)));
+    let mut names: Vec<(String, String, ByteRange)> = Vec::new();
+    let mut windows = Vec::new();
+    for (disk, found) in known.chain(others.iter().map(|other| (&other.disk, &other.found))) {
+        let reader = Arc::new(DiskReader::open(&disk.path)?);
+        for (name, place) in plan::places_on(disk, found) {
+            let doing = || format!("looking for volume groups on {name}");
+            let window = Window::new(Arc::clone(&reader), place).with_context(doing)?;
+            if filesystem::is_physical_volume(&window).with_context(doing)? {
+                names.push((name, disk.path.clone(), place));
+                windows.push(window);
+            }
+        }
+    }
+    let volumes: Vec<(&str, &dyn ReadAt)> = names
+        .iter()
+        .zip(&windows)
+        .map(|((name, _, _), window)| -> (&str, &dyn ReadAt) { (name, window) })
+        .collect();
+    let found = lvm::groups(&volumes);
+    let place_of = |physical: &PhysicalVolume| {
+        let known = names.iter().find(|(name, _, _)| *name == physical.volume);
+        known.map(|(_, path, place)| (path.clone(), *place))
+    };
+    let group = |found: FoundGroup| {
+        let members = found.group.physical_volumes.iter().filter_map(place_of).collect();
+        StandingGroup { found, members }
+    };
+    Ok(Standing { others, groups: found.groups.into_iter().map(group).collect(), broken: found.broken })
 }
 
 /// Has the script partition a blank disk for each target, where the layout is that of a script.

@@ -193,9 +193,20 @@ fn overwritten(disk: &DiskPlan) -> String {
         Stays::Partitions { numbers, .. } => {
             format!("Everything on {path} but partition {} will be overwritten", list(numbers.clone()))
         }
-        Stays::Table { .. } => {
-            let numbers = disk.volumes.iter().filter_map(|volume| volume.partition).collect();
-            format!("Partition {} of {path} will be overwritten", list(numbers))
+        Stays::Table { extents, .. } => {
+            let numbers: Vec<u32> = disk.volumes.iter().filter_map(|volume| volume.partition).collect();
+            let partitions = match numbers.as_slice() {
+                [] => None,
+                numbers => Some(format!("partition {}", list(numbers.to_vec()))),
+            };
+            // Their names are in the plan that was shown.
+            let logical =
+                (!extents.is_empty()).then(|| "the logical volumes that are named above".to_owned());
+            let what: Vec<String> = partitions.into_iter().chain(logical).collect();
+            if what.is_empty() {
+                return format!("Nothing of {path}, which belongs to a volume group, will be overwritten");
+            }
+            format!("Of {path}, {} will be overwritten", what.join(" and "))
         }
     }
 }

@@ -61,7 +61,7 @@ pub struct LayoutArguments {
     /// around it. May be given several times; DISK:NUMBER where there are several targets
     #[arg(long, value_name = "PARTITION", value_delimiter = ',', conflicts_with = "keep_table")]
     pub keep: Vec<KeptPartition>,
-    /// Leave the target's partition table and restore volumes into the partitions that are there
+    /// Leave the target's partition table, and restore volumes into the partitions and logical volumes that are there
     #[arg(long, conflicts_with_all = ["layout", "wishes", "without"])]
     pub keep_table: bool,
     /// Give the disk and its partitions new GUIDs (an MBR a new signature), so that it can be in one machine with the
@@ -72,8 +72,8 @@ pub struct LayoutArguments {
     /// and one is made where none starts what was deployed
     #[arg(long)]
     pub keep_boot_entries: bool,
-    /// A volume to restore with --keep-table, such as d0-p2, or d0-p2=3 to name the target's partition; all where
-    /// none is named. May be given several times
+    /// A volume to restore with --keep-table, such as d0-p2, d0-p2=3 to name the target's partition, or g0-l1=GROUP/NAME to
+    /// name its logical volume; all where none is named. May be given several times
     #[arg(long, value_name = "VOLUME", value_delimiter = ',', requires = "keep_table")]
     pub only: Vec<ChosenVolume>,
 }

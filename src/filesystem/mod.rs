@@ -98,6 +98,15 @@ pub fn read(volume: &dyn ReadAt) -> Result<Option<Reading>, Error> {
     }
 }
 
+/// True where a volume is a physical volume of LVM and nothing else: a look at signatures only.
+///
+/// # Errors
+/// [`Error::Io`] where the volume cannot be read.
+pub fn is_physical_volume(volume: &dyn ReadAt) -> Result<bool, Error> {
+    let container = signature::read_containers(volume)?;
+    Ok(container.is_some_and(|reading| reading.file_system.kind == FileSystemKind::LvmPhysicalVolume))
+}
+
 /// What else has its signature on a volume that a reader claims. What cannot be read is no intact signature.
 fn also_there(volume: &dyn ReadAt) -> Vec<FileSystemKind> {
     let mut kinds = signature::intact(volume);

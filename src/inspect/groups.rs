@@ -68,7 +68,7 @@ pub fn read_groups(
         }
     }
     let mut groups = Vec::new();
-    for lvm::FoundGroup { group, kernel: only_kernel } in found.groups {
+    for lvm::FoundGroup { group, kernel: only_kernel, .. } in found.groups {
         for physical in &group.physical_volumes {
             named(inspections, &physical.volume).for_each(|volume| make_physical(volume, &group));
         }

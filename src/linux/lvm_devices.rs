@@ -8,7 +8,6 @@ use super::mounted::{Mounted, kernel_has};
 use super::{Error, fuse, is_root};
 use crate::blockio::{Mapped, WriteAt};
 use crate::customize::Deployed;
-use crate::filesystem::lvm;
 use crate::progress::{Event, Monitor};
 use crate::schema::FileSystemKind;
 use crate::units::{ByteRange, SectorSize};
@@ -77,25 +76,17 @@ pub(super) fn on_device<T>(
         shown.detach()?;
         return Ok(done);
     }
-    let is_on = |disk: usize| deployed.plan.disks.get(disk).is_some_and(|disk| disk.target.path == target);
-    let group = deployed.plan.groups.iter().find(|group| {
-        let has = group.volumes.iter().any(|planned| planned.volume == volume);
-        has && group.members.first().is_some_and(|member| is_on(member.disk))
-    });
-    let group = group.ok_or_else(gone)?;
-    let logical = group.group.logical_volumes.iter().find(|logical| logical.volume.name == volume);
-    let logical = logical.ok_or_else(gone)?;
-    let origins: Option<Vec<(usize, u64)>> = (group.members.iter().zip(&group.group.physical_volumes))
-        .map(|(member, physical)| {
-            Some((member.disk, member.place.start().checked_add(physical.start_bytes)?))
-        })
-        .collect();
-    let stretches =
-        origins.and_then(|origins| lvm::stretches(&logical.segments, group.group.extent_bytes, &origins));
+    let plan = deployed.plan;
+    let logical = plan
+        .logical_volumes()
+        .into_iter()
+        .find(|logical| logical.planned.volume == volume && logical.target(plan) == target)
+        .ok_or_else(gone)?;
     let targets: Vec<&dyn WriteAt> = deployed.targets.to_vec();
+    let stretches = logical.stretches();
     let mapped = stretches.and_then(|stretches| Mapped::new(targets, stretches).ok()).ok_or_else(gone)?;
     let (done, failure) = fuse::serve(&mapped, |file| {
-        let whole = ByteRange::new(0, logical.volume.size_bytes);
+        let whole = ByteRange::new(0, logical.planned.place.length());
         let shown = LoopDevice::attach_file(file, volume, whole, false, SectorSize::B512)?;
         let done = work(shown.path())?;
         shown.detach()?;

@@ -5,8 +5,10 @@ use super::captured::Captured;
 use super::deploy::DeployOptions;
 use super::keep::Target;
 use super::refusal::Refusal;
-use super::standard;
-use crate::schema::{ChosenVolume, Disk, Keep, KeptPartition, Layout, MbrRole, Role, Table, Volume};
+use super::{existing, standard};
+use crate::schema::{
+    ChosenPlace, ChosenVolume, Content, Disk, Keep, KeptPartition, Layout, MbrRole, Role, Table, Volume, VolumeGroup,
+};
 
 /// Refuses everything that can be refused before a layout is tried.
 pub(super) fn refuse_contradictions(
@@ -117,13 +119,22 @@ fn refuse_chosen(captured: Captured<'_>, chosen: &[ChosenVolume]) -> Result<(), 
         let found = captured.volumes().find(|volume| volume.name == choice.volume);
         match found {
             None => refuse_unknown(captured, &choice.volume)?,
-            Some(Volume { role: Role::Logical { .. }, .. }) => {
-                let reason =
-                    "logical volumes are deployed with their group; leave out --keep-table and --only";
-                let volume = choice.volume.clone();
-                return Err(Refusal::NotRestorable { volume, reason: reason.to_owned() });
+            Some(volume) => {
+                let is_logical = matches!(volume.role, Role::Logical { .. });
+                let reason = match choice.place {
+                    Some(ChosenPlace::Partition(_)) if is_logical => {
+                        "it is a logical volume; name one of the target for it, as GROUP/VOLUME"
+                    }
+                    Some(ChosenPlace::Logical { .. }) if !is_logical => {
+                        "it is no logical volume; name a partition of the target for it, by its number"
+                    }
+                    _ => "",
+                };
+                if !reason.is_empty() {
+                    let (volume, reason) = (choice.volume.clone(), reason.to_owned());
+                    return Err(Refusal::NotRestorable { volume, reason });
+                }
             }
-            Some(_) => {}
         }
         if chosen.iter().take(index).any(|earlier| earlier.volume == choice.volume) {
             let reason = "it is named twice; name it once".to_owned();
@@ -160,17 +171,31 @@ fn refuse_left_out(captured: Captured<'_>, options: &DeployOptions) -> Result<()
     Ok(())
 }
 
-/// The disks of the image that are not deployed: those that a person left out, and, where single volumes were
-/// chosen, those that have none of them.
+/// The disks of the image that are not deployed: those that a person left out, and, where tables are kept, those of
+/// which no volume goes into a partition.
 pub(super) fn disks_left_out(disks: &[Disk], options: &DeployOptions) -> Result<Vec<u32>, Refusal> {
     let only = standard::only_disk(disks, options)?;
     let left_out = |disk: &&Disk| match &options.keep {
-        Keep::Table(chosen) if !chosen.is_empty() => {
-            !disk.volumes.iter().any(|volume| chosen.iter().any(|choice| choice.volume == volume.name))
+        Keep::Table(chosen) => {
+            let is_chosen = |volume: &Volume| match chosen.as_slice() {
+                [] => existing::is_restorable(volume),
+                chosen => chosen.iter().any(|choice| choice.volume == volume.name),
+            };
+            !disk.volumes.iter().any(is_chosen)
         }
         _ => options.without.contains(&disk_name(disk)) || only.is_some_and(|only| only != disk.number),
     };
     Ok(disks.iter().filter(left_out).map(|disk| disk.number).collect())
+}
+
+/// True where logical volumes go into groups that stand on the targets.
+pub(super) fn restores_logical_volumes(captured: Captured<'_>, options: &DeployOptions) -> bool {
+    let Keep::Table(chosen) = &options.keep else { return false };
+    let is_wanted = |volume: &Volume| match chosen.as_slice() {
+        [] => volume.content != Content::LeftOut,
+        chosen => chosen.iter().any(|choice| choice.volume == volume.name),
+    };
+    captured.groups.iter().flat_map(VolumeGroup::volumes).any(is_wanted)
 }
 
 /// The disks of an image that are deployed, each of which needs a target.

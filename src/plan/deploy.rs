@@ -2,6 +2,7 @@
 
 use super::boot_entries::BootEntries;
 use super::captured::Captured;
+use super::existing_group::{self, ExistingGroup};
 use super::group::{self, GroupPlan};
 use super::identity::NewName;
 use super::keep::{self, Kept, Stays, Target};
@@ -9,6 +10,7 @@ use super::layout::{Ground, Laid};
 use super::refusal::Refusal;
 use super::sectors::{self, Verdict};
 use super::seed::Seed;
+use super::standing::Targets;
 use super::step::Step;
 use super::{boot_entries, choice, existing, identity, place, scripted, standard};
 use crate::machine::MachineDisk;
@@ -79,6 +81,9 @@ pub struct DeployPlan {
     /// One plan for each volume group.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<GroupPlan>,
+    /// One plan for each volume group that stands on the targets and of which volumes are overwritten.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub existing_groups: Vec<ExistingGroup>,
     /// Numbers of the image's disks that are not deployed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<u32>,
@@ -93,9 +98,9 @@ pub struct DeployPlan {
 /// What is done to one target disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DiskPlan {
-    /// Number of the disk within the image.
-    pub source_number: u32,
-    /// Size of the disk that was captured.
+    /// Number of the disk within the image; `None` where only logical volumes on this target are written.
+    pub source_number: Option<u32>,
+    /// Size of the disk that was captured; 0 where there is none.
     pub source_bytes: u64,
     /// The disk that is overwritten.
     pub target: MachineDisk,
@@ -260,22 +265,35 @@ pub fn deploy<'a>(
     image: &str,
     version: &str,
     captured: impl Into<Captured<'a>>,
-    targets: &[Target],
+    targets: impl Into<Targets<'a>>,
     options: &DeployOptions,
 ) -> Result<DeployPlan, Refusal> {
-    let captured: Captured<'_> = captured.into();
-    choice::refuse_contradictions(captured, targets, options)?;
+    let (captured, targets): (Captured<'_>, Targets<'_>) = (captured.into(), targets.into());
+    choice::refuse_contradictions(captured, targets.disks, options)?;
     let disks = group::with_minimums(captured, options)?;
     let of_disks = DeployOptions { wishes: group::with_shares(captured, options), ..options.clone() };
-    let (plans, mut steps) = deploy_disks(&disks, targets, &of_disks)?;
+    let (mut plans, mut steps) = deploy_disks(&disks, targets.disks, &of_disks)?;
+    plans.extend(targets.others().iter().map(|other| existing::untouched(&other.disk, &other.found, options)));
     let without = choice::disks_left_out(&disks, options)?;
     let groups = group::plan(captured, &plans, options)?;
-    steps.extend(group::steps(captured, &plans, &groups));
-    steps.extend(identity::steps(captured, &plans, &groups));
+    let existing_groups = existing_group::plan(captured, targets, &mut plans, options)?;
     let boot_entries = boot_entries::plan(captured, &plans, options);
-    steps.extend(boot_entries::steps(&boot_entries));
     let (image, version) = (image.to_owned(), version.to_owned());
-    Ok(DeployPlan { image, version, disks: plans, groups, without, steps, boot_entries })
+    let mut plan = DeployPlan {
+        image,
+        version,
+        disks: plans,
+        groups,
+        existing_groups,
+        without,
+        steps: Vec::new(),
+        boot_entries,
+    };
+    steps.extend(group::steps(captured, &plan));
+    steps.extend(identity::steps(captured, &plan));
+    steps.extend(boot_entries::steps(&plan.boot_entries));
+    plan.steps = steps;
+    Ok(plan)
 }
 
 fn deploy_disks(
@@ -349,7 +367,7 @@ fn deploy_disk(
     let free_space = clearing(options.free_space, target_disk, &mut warnings);
     warnings.extend(place::unused_space(&ground, &arrangement));
     Ok(DiskPlan {
-        source_number: disk.number,
+        source_number: Some(disk.number),
         source_bytes: disk.size_bytes,
         target: target_disk.clone(),
         layout,

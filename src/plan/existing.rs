@@ -8,6 +8,7 @@ use super::sectors::{self, Verdict};
 use super::sizing::Sizing;
 use super::special::Special;
 use super::{place, sizing};
+use crate::machine::MachineDisk;
 use crate::schema::{ChosenVolume, Content, Disk, Layout, Role, Table, Volume};
 use crate::units::{ByteRange, Guid, RangeSet};
 
@@ -19,19 +20,15 @@ pub(super) fn restore_into(
     options: &DeployOptions,
 ) -> Result<DiskPlan, Refusal> {
     let path = || target.disk.path.clone();
-    let found = match &target.found {
-        Some(table) if *table != Table::None => table,
-        _ => return Err(Refusal::NoTable { target: path() }),
-    };
+    let found = target.found.as_ref().unwrap_or(&Table::None);
+    let wanted = volumes_of(disk, chosen)?;
+    if *found == Table::None && !wanted.is_empty() {
+        return Err(Refusal::NoTable { target: path() });
+    }
     let there = places(found, target.disk.logical_sector_bytes);
     let mut warnings = Vec::new();
     let mut volumes: Vec<VolumePlan> = Vec::new();
-    for (volume, wanted) in volumes_of(disk, chosen)? {
-        if let Content::PhysicalVolume(_) = volume.content {
-            let reason = "a physical volume is made anew with its whole disk only; leave out --keep-table, or name other \
-                          volumes with --only";
-            return Err(Refusal::NotRestorable { volume: volume.name.clone(), reason: reason.to_owned() });
-        }
+    for (volume, wanted) in wanted {
         let numbers = || there.iter().map(|(number, _)| *number).collect::<Vec<_>>();
         let number = match wanted.or_else(|| matching(disk, volume, found)) {
             Some(number) => number,
@@ -53,23 +50,41 @@ pub(super) fn restore_into(
     }
     volumes.sort_by_key(|volume| volume.place);
     let clear: RangeSet = volumes.iter().flat_map(|volume| place::ends(volume.place)).collect();
+    let minimum_disk_bytes = volumes.iter().map(|volume| volume.place.end()).max().unwrap_or_default();
+    let clear = clear.ranges().to_vec();
+    let plan = untouched(&target.disk, found, options);
+    warnings.extend(plan.warnings);
     Ok(DiskPlan {
-        source_number: disk.number,
+        source_number: Some(disk.number),
         source_bytes: disk.size_bytes,
-        target: target.disk.clone(),
-        layout: Layout::Original,
-        minimum_disk_bytes: volumes.iter().map(|volume| volume.place.end()).max().unwrap_or_default(),
-        clear: clear.ranges().to_vec(),
-        free_space: super::deploy::clearing(options.free_space, &target.disk, &mut warnings),
+        minimum_disk_bytes,
+        clear,
         volumes,
+        warnings,
+        ..plan
+    })
+}
+
+/// A disk of which nothing is written but, perhaps, logical volumes.
+pub(super) fn untouched(target: &MachineDisk, found: &Table, options: &DeployOptions) -> DiskPlan {
+    let mut warnings = Vec::new();
+    DiskPlan {
+        source_number: None,
+        source_bytes: 0,
+        target: target.clone(),
+        layout: Layout::Original,
+        minimum_disk_bytes: 0,
+        clear: Vec::new(),
+        free_space: super::deploy::clearing(options.free_space, target, &mut warnings),
+        volumes: Vec::new(),
         table: found.clone(),
         made: Vec::new(),
-        stays: Stays::Table { found: found.clone() },
+        stays: Stays::Table { found: found.clone(), extents: Vec::new() },
         without: Vec::new(),
         script_output: None,
         new_names: Vec::new(),
         warnings,
-    })
+    }
 }
 
 /// The volumes to restore, each with the partition that a person named for it.
@@ -78,8 +93,7 @@ fn volumes_of<'a>(
     chosen: &[ChosenVolume],
 ) -> Result<Vec<(&'a Volume, Option<u32>)>, Refusal> {
     if chosen.is_empty() {
-        let stored =
-            disk.volumes.iter().filter(|v| v.role != Role::BootArea && v.content != Content::LeftOut);
+        let stored = disk.volumes.iter().filter(|volume| is_restorable(volume));
         return Ok(stored.map(|volume| (volume, None)).collect());
     }
     let mut volumes = Vec::new();
@@ -94,9 +108,20 @@ fn volumes_of<'a>(
         if volume.content == Content::LeftOut {
             return refuse("the image does not hold its content; choose another volume");
         }
-        volumes.push((volume, choice.partition));
+        if let Content::PhysicalVolume(_) = volume.content {
+            return refuse(
+                "a physical volume is made anew with its whole disk only; name the logical volumes in it (g0-l1), or leave \
+                 out --keep-table",
+            );
+        }
+        volumes.push((volume, choice.partition()));
     }
     Ok(volumes)
+}
+
+/// True for a volume that goes into a partition where no volume is named.
+pub(super) fn is_restorable(volume: &Volume) -> bool {
+    volume.role != Role::BootArea && !matches!(volume.content, Content::LeftOut | Content::PhysicalVolume(_))
 }
 
 /// The partition that a volume was captured from: with its GUID, else with its number and type.
@@ -156,6 +181,16 @@ pub(super) fn other_type(image: &Table, role: Role, found: &Table, number: u32) 
     })
 }
 
+/// The smallest place for a volume.
+pub(super) fn needed_bytes(volume: &Volume) -> u64 {
+    match (&volume.content, sizing::of_content(Some(volume))) {
+        // It is made anew with the size that is there.
+        (Content::Swap(_), _) => 0,
+        (_, Sizing::Shared { minimum_bytes }) => minimum_bytes,
+        _ => volume.size_bytes,
+    }
+}
+
 /// Refuses a partition that is too small, or whose sectors the content cannot live on.
 pub(super) fn judge(
     disk: &Disk,
@@ -165,13 +200,7 @@ pub(super) fn judge(
     target: &Target,
     warnings: &mut Vec<String>,
 ) -> Result<(), Refusal> {
-    let needs_bytes = match (&volume.content, sizing::of_content(Some(volume))) {
-        // It is made anew with the size that is there.
-        (Content::Swap(_), _) => 0,
-        (_, Sizing::Shared { minimum_bytes }) => minimum_bytes,
-        _ => volume.size_bytes,
-    };
-    let has_bytes = place.length();
+    let (has_bytes, needs_bytes) = (place.length(), needed_bytes(volume));
     if has_bytes < needs_bytes {
         let (volume, target) = (volume.name.clone(), target.disk.path.clone());
         return Err(Refusal::PlaceTooSmall { volume, target, number, has_bytes, needs_bytes });

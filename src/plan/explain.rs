@@ -2,7 +2,8 @@
 
 use super::captured::Captured;
 use super::deploy::{Clearing, DeployPlan, DiskPlan};
-use super::group::GroupPlan;
+use super::existing_group::ExistingGroup;
+use super::group::{GroupPlan, MemberPlan};
 use super::keep::Stays;
 use super::picture::{Cell, bar, bars};
 use super::rows::{self, Change, Row};
@@ -31,7 +32,7 @@ pub fn explain<'a>(plan: &DeployPlan, captured: impl Into<Captured<'a>>) -> Stri
     let disks = captured.disks;
     let mut text = format!("Image {}, version {}\n", plan.image, plan.version);
     for disk_plan in &plan.disks {
-        let source = disks.iter().find(|disk| disk.number == disk_plan.source_number);
+        let source = disks.iter().find(|disk| Some(disk.number) == disk_plan.source_number);
         text.push('\n');
         explain_disk(disk_plan, source, &mut text);
         if plan.boot_entries.iter().any(|entries| entries.target == disk_plan.target.path) {
@@ -43,33 +44,69 @@ pub fn explain<'a>(plan: &DeployPlan, captured: impl Into<Captured<'a>>) -> Stri
         text.push('\n');
         explain_group(plan, group, source, &mut text);
     }
+    for existing in &plan.existing_groups {
+        text.push('\n');
+        explain_existing(existing, captured, &mut text);
+    }
     text
+}
+
+/// Where the physical volumes of a group lie.
+fn members(plan: &DeployPlan, members: &[MemberPlan], group: &VolumeGroup) -> String {
+    let members = members.iter().zip(&group.physical_volumes).map(|(member, physical)| {
+        let disk = plan.disks.get(member.disk).map_or("", |disk| disk.target.path.as_str());
+        format!("{} on {disk}", physical.volume)
+    });
+    members.collect::<Vec<_>>().join(", ")
+}
+
+/// A group that stays, and what is written to its volumes.
+fn explain_existing(existing: &ExistingGroup, captured: Captured<'_>, text: &mut String) {
+    let group = &existing.group;
+    let places: Vec<&str> = group.physical_volumes.iter().map(|physical| physical.volume.as_str()).collect();
+    wrap(text, "", &format!("Volume group \"{}\" on the targets: {}", group.name, places.join(", ")));
+    wrap(text, "  ", "Its description stays, and everything outside the logical volumes below");
+    let rows = rows::existing(existing, captured);
+    picture(text, &group_heading("after", group), &rows, group_bytes(group), group_bytes(group));
+    text.push('\n');
+    for (row, logical) in rows.iter().zip(&group.logical_volumes) {
+        let (number, name) = (row.name(), &logical.volume.name);
+        let sentence = match existing.volumes.iter().find(|into| into.logical == *name) {
+            Some(into) => format!("{number} <- {}: {}", into.planned.volume, into.planned.reason),
+            None => {
+                let size = format_size(row.place.length());
+                format!("{number}: {name} stays as it is: not a byte of its {size} is written.")
+            }
+        };
+        wrap(text, "  ", &sentence);
+    }
+    for warning in &existing.warnings {
+        wrap(text, "  ! ", warning);
+    }
+}
+
+fn group_bytes(group: &VolumeGroup) -> u64 {
+    let extents = group.physical_volumes.iter().map(|physical| physical.extents);
+    extents.fold(0, u64::saturating_add).saturating_mul(group.extent_bytes)
+}
+
+fn group_heading(when: &str, group: &VolumeGroup) -> String {
+    let (size, extent) = (format_size(group_bytes(group)), format_size(group.extent_bytes));
+    format!("{when:<6} {size} in extents of {extent}")
 }
 
 /// A group as a picture before and after, and what becomes of its volumes.
 fn explain_group(plan: &DeployPlan, group: &GroupPlan, source: Option<&VolumeGroup>, text: &mut String) {
     let new = &group.group;
-    let members = group.members.iter().zip(&new.physical_volumes).map(|(member, physical)| {
-        let disk = plan.disks.get(member.disk).map_or("", |disk| disk.target.path.as_str());
-        format!("{} on {disk}", physical.volume)
-    });
-    let members = members.collect::<Vec<_>>().join(", ");
+    let members = members(plan, &group.members, new);
     wrap(text, "", &format!("Volume group g{} \"{}\": {members}", new.number, new.name));
-    let bytes = |group: &VolumeGroup| {
-        let extents = group.physical_volumes.iter().map(|physical| physical.extents);
-        extents.fold(0, u64::saturating_add).saturating_mul(group.extent_bytes)
-    };
-    let scale = source.map_or(0, bytes).max(bytes(new));
-    let heading = |when: &str, group: &VolumeGroup| {
-        let (size, extent) = (format_size(bytes(group)), format_size(group.extent_bytes));
-        format!("{when:<6} {size} in extents of {extent}")
-    };
+    let scale = source.map_or(0, group_bytes).max(group_bytes(new));
     let before = source.map_or_else(Vec::new, |source| rows::logical(source, &[]));
     let after = rows::logical(new, &before);
     if let Some(source) = source {
-        picture(text, &heading("before", source), &before, bytes(source), scale);
+        picture(text, &group_heading("before", source), &before, group_bytes(source), scale);
     }
-    picture(text, &heading("after", new), &after, bytes(new), scale);
+    picture(text, &group_heading("after", new), &after, group_bytes(new), scale);
     text.push('\n');
     for (planned, logical) in group.volumes.iter().zip(&new.logical_volumes) {
         wrap(text, "  ", &format!("{} \"{}\": {}", planned.volume, logical.name, planned.reason));
@@ -84,13 +121,17 @@ fn explain_disk(plan: &DiskPlan, source: Option<&Disk>, text: &mut String) {
     let name = [target.model.as_deref(), target.serial.as_deref().map(str::trim)];
     let name = name.into_iter().flatten().filter(|name| !name.is_empty()).collect::<Vec<_>>().join(" ");
     let name = if name.is_empty() { name } else { format!(" ({name})") };
-    wrap(text, "", &format!("Disk {} -> {}{name}", plan.source_number, target.path));
-    if let Stays::Table { .. } = plan.stays {
-        wrap(
-            text,
-            "  ",
-            "Layout: the table of the target stays, and everything outside the partitions below",
-        );
+    let from = plan.source_number.map_or_else(|| "Disk".to_owned(), |number| format!("Disk {number} ->"));
+    wrap(text, "", &format!("{from} {}{name}", target.path));
+    if let Stays::Table { extents, .. } = &plan.stays {
+        let written = match (plan.volumes.is_empty(), extents.is_empty()) {
+            (true, _) => "logical volumes",
+            (false, true) => "partitions",
+            (false, false) => "partitions and logical volumes",
+        };
+        let stays =
+            format!("Layout: the table of the target stays, and everything outside the {written} below");
+        wrap(text, "  ", &stays);
     } else {
         wrap(text, "  ", &format!("Layout: {}; {}", method(plan.layout), free_space(plan.free_space)));
     }
@@ -105,7 +146,7 @@ fn explain_disk(plan: &DiskPlan, source: Option<&Disk>, text: &mut String) {
         wrap(text, "  | ", line);
     }
     let before = source.map_or_else(Vec::new, rows::captured);
-    let after = source.map_or_else(Vec::new, |source| rows::planned(plan, source, &before));
+    let after = rows::planned(plan, source, &before);
     let missing = source.map_or_else(Vec::new, |source| rows::missing(plan, source, &before));
     let scale = plan.source_bytes.max(target.size_bytes);
     if let Some(source) = source {
@@ -137,7 +178,7 @@ fn explain_disk(plan: &DiskPlan, source: Option<&Disk>, text: &mut String) {
 
 /// Which identifiers are new.
 fn explain_names(plan: &DiskPlan, text: &mut String) {
-    let disk = format!("d{}", plan.source_number);
+    let Some(disk) = plan.source_number.map(|number| format!("d{number}")) else { return };
     let (whole, partitions): (Vec<_>, Vec<_>) = plan.new_names.iter().partition(|name| name.of == disk);
     let whole = whole.first().map(|name| format!("the disk is {} instead of {}", name.new, name.old));
     let count = match partitions.len() {

@@ -3,7 +3,6 @@
 
 use super::captured::Captured;
 use super::deploy::{DeployPlan, DiskPlan, VolumeAction, VolumePlan};
-use super::group::GroupPlan;
 use super::seed::Seed;
 use super::step::Step;
 use crate::schema::{Content, Disk, FileSystemKind, Layout, MbrRole, Role, Table};
@@ -108,7 +107,7 @@ fn numbers(table: &Table) -> Vec<u32> {
 #[must_use]
 pub fn names_for(plan: &DeployPlan, target: &str) -> Vec<NewName> {
     let partitions = |disk: &DiskPlan| {
-        let names = disk.new_names.iter().filter(|name| name.of != format!("d{}", disk.source_number));
+        let names = disk.new_names.iter().filter(|name| Some(&name.of) != disk_name(disk).as_ref());
         names.cloned().collect::<Vec<_>>()
     };
     let (own, others): (Vec<&DiskPlan>, Vec<&DiskPlan>) =
@@ -126,8 +125,8 @@ pub fn names_for(plan: &DeployPlan, target: &str) -> Vec<NewName> {
 }
 
 /// The steps by which what names partitions follows, where something has a new name.
-pub(super) fn steps(captured: Captured<'_>, disks: &[DiskPlan], groups: &[GroupPlan]) -> Vec<Step> {
-    if disks.iter().all(|plan| plan.new_names.is_empty()) {
+pub(super) fn steps(captured: Captured<'_>, plan: &DeployPlan) -> Vec<Step> {
+    if plan.disks.iter().all(|disk| disk.new_names.is_empty()) {
         return Vec::new();
     }
     let step = |path: &str, planned: &VolumePlan| {
@@ -142,15 +141,17 @@ pub(super) fn steps(captured: Captured<'_>, disks: &[DiskPlan], groups: &[GroupP
         Some(Step::PartitionNames { target, volume, file_system, looked_into })
     };
     let mut steps = Vec::new();
-    for disk in disks {
+    for disk in &plan.disks {
         steps.extend(disk.volumes.iter().filter_map(|planned| step(&disk.target.path, planned)));
     }
-    for group in groups {
-        let first = group.members.first().and_then(|member| disks.get(member.disk));
-        let path = first.map_or("", |disk| disk.target.path.as_str());
-        steps.extend(group.volumes.iter().filter_map(|planned| step(path, planned)));
-    }
+    let logical = plan.logical_volumes();
+    steps.extend(logical.iter().filter_map(|logical| step(logical.target(plan), logical.planned)));
     steps
+}
+
+/// What the disk of the image is called that a target receives.
+fn disk_name(disk: &DiskPlan) -> Option<String> {
+    disk.source_number.map(|number| format!("d{number}"))
 }
 
 /// The file systems in which names of partitions are looked for.

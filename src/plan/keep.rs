@@ -57,10 +57,13 @@ pub enum Stays {
         /// The table that stands there while the deploy runs, and after it failed: of these partitions only.
         meanwhile: Table,
     },
-    /// The table, and every byte outside the places of the volumes.
+    /// The table, and every byte outside the places of the volumes and the extents of logical ones.
     Table {
         /// The table that stands on the target.
         found: Table,
+        /// The bytes of the target that belong to logical volumes that are written: ascending, disjoint.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        extents: Vec<ByteRange>,
     },
 }
 
@@ -76,7 +79,7 @@ impl Stays {
     pub fn found(&self) -> Option<&Table> {
         match self {
             Self::Nothing => None,
-            Self::Partitions { found, .. } | Self::Table { found } => Some(found),
+            Self::Partitions { found, .. } | Self::Table { found, .. } => Some(found),
         }
     }
 }
@@ -92,8 +95,9 @@ impl DiskPlan {
                 let places = places(found, self.target.logical_sector_bytes).into_iter();
                 places.filter(|(number, _)| numbers.contains(number)).map(|(_, place)| place).collect()
             }
-            Stays::Table { .. } => {
-                let written: RangeSet = self.volumes.iter().map(|volume| volume.place).collect();
+            Stays::Table { extents, .. } => {
+                let places = self.volumes.iter().map(|volume| volume.place);
+                let written: RangeSet = places.chain(extents.iter().copied()).collect();
                 written.gaps(whole)
             }
         }
@@ -105,11 +109,22 @@ impl DiskPlan {
         match &self.stays {
             Stays::Nothing => Vec::new(),
             Stays::Partitions { numbers, .. } => numbers.clone(),
-            Stays::Table { found } => {
+            Stays::Table { found, .. } => {
                 let written = |number| self.volumes.iter().any(|volume| volume.partition == Some(number));
                 let places = places(found, self.target.logical_sector_bytes).into_iter();
-                places.map(|(number, _)| number).filter(|number| !written(*number)).collect()
+                let stays =
+                    |(number, place): &(u32, ByteRange)| !written(*number) && !self.is_in_part(*place);
+                places.filter(stays).map(|(number, _)| number).collect()
             }
+        }
+    }
+
+    /// True for a place of which logical volumes are written, and the rest stays.
+    #[must_use]
+    pub fn is_in_part(&self, place: ByteRange) -> bool {
+        match &self.stays {
+            Stays::Table { extents, .. } => extents.iter().any(|extent| extent.overlaps(place)),
+            Stays::Nothing | Stays::Partitions { .. } => false,
         }
     }
 }

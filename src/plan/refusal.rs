@@ -385,6 +385,77 @@ pub enum Refusal {
         /// What the volume needs.
         needs_bytes: u64,
     },
+    /// No logical volume of the targets matches.
+    #[error(
+        "{} {volume}; {}",
+        if *by_rule {
+            format!("no logical volume of the targets has the UUIDs of the one that was captured, or its name {logical}, for")
+        } else {
+            format!("the targets have no logical volume {logical} for")
+        },
+        match there.as_slice() {
+            [] => "there is no whole volume group; name all disks of the group with --disk".to_owned(),
+            there => format!("name one as {volume}=GROUP/VOLUME: {}", there.join(", ")),
+        }
+    )]
+    NoLogicalVolume {
+        /// Name of the volume in the image.
+        volume: String,
+        /// What was looked for.
+        logical: String,
+        /// True where nobody named it.
+        by_rule: bool,
+        /// Those that there are.
+        there: Vec<String>,
+    },
+    /// Two volumes for one logical volume.
+    #[error("{volume} and {other} would both go into {logical}; name another one for one of them")]
+    LogicalTwice {
+        /// Name of the volume.
+        volume: String,
+        /// The other one.
+        other: String,
+        /// The logical volume.
+        logical: String,
+    },
+    /// The logical volume for a volume is too small.
+    #[error(
+        "{logical} has {has_bytes} bytes, and {volume} needs {needs_bytes} ({}); make it larger (lvextend), or name another \
+         one as {volume}=GROUP/VOLUME",
+        format_size(*needs_bytes)
+    )]
+    LogicalTooSmall {
+        /// Name of the volume.
+        volume: String,
+        /// The logical volume.
+        logical: String,
+        /// Its size.
+        has_bytes: u64,
+        /// What the volume needs.
+        needs_bytes: u64,
+    },
+    /// A logical volume whose extents are not all that would have to be written.
+    #[error("{logical} cannot be overwritten by itself: {reason}")]
+    NotWritable {
+        /// The logical volume.
+        logical: String,
+        /// A clause with the way out.
+        reason: String,
+    },
+    /// A volume group of the targets that is not whole.
+    #[error("the volume group {group} on the targets cannot be written to: {reason}")]
+    GroupNotWhole {
+        /// Its name.
+        group: String,
+        /// A clause with the way out.
+        reason: String,
+    },
+    /// A target of which nothing is written.
+    #[error("nothing that is restored goes onto {target}; leave it out")]
+    NothingFor {
+        /// Path of the target.
+        target: String,
+    },
     /// A volume that was chosen cannot be restored by itself.
     #[error("{volume} cannot be restored by itself: {reason}")]
     NotRestorable {

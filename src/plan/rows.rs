@@ -1,6 +1,8 @@
 //! What lies on a disk before and after a deploy, and what becomes of each partition.
 
+use super::captured::Captured;
 use super::deploy::{DiskPlan, VolumeAction, VolumePlan};
+use super::existing_group::ExistingGroup;
 use crate::schema::{Content, Disk, Layout, MbrRole, Role, Table, Volume, VolumeGroup};
 use crate::units::{ByteRange, Lba, MIB, RangeSet, SectorSize};
 use std::cmp::Ordering;
@@ -34,6 +36,8 @@ impl Row {
 pub(super) enum Change {
     /// A partition of the target that is not touched.
     Kept,
+    /// A partition of the target of which logical volumes are written.
+    Partly,
     /// One that the captured disk has not.
     New,
     /// It is written, and compares so with the captured one: its size, and its first byte.
@@ -57,6 +61,7 @@ impl Change {
     pub(super) fn marks(self) -> String {
         let (size, place) = match self {
             Self::Kept => return "#".to_owned(),
+            Self::Partly => return "~".to_owned(),
             Self::New => return "*".to_owned(),
             Self::Written { size, place } => (size, place),
         };
@@ -75,6 +80,7 @@ impl Change {
     pub(super) const fn words(self) -> &'static str {
         match self {
             Self::Kept => "kept",
+            Self::Partly => "in part",
             Self::New => "new",
             Self::Written { size: Ordering::Equal, place: Ordering::Equal } => "stays",
             Self::Written { size: Ordering::Equal, .. } => "moves",
@@ -96,6 +102,7 @@ pub(super) fn legend(rows: &[Row]) -> String {
         ('<', "moves to the left"),
         ('=', "stays"),
         ('#', "is not touched"),
+        ('~', "is written in part"),
         ('*', "is new"),
     ];
     let known = meanings.iter().filter(|(mark, _)| marks.contains(*mark));
@@ -119,12 +126,15 @@ pub(super) fn captured(source: &Disk) -> Vec<Row> {
 }
 
 /// As the target will be, with what becomes of what was captured.
-pub(super) fn planned(plan: &DiskPlan, source: &Disk, captured: &[Row]) -> Vec<Row> {
+pub(super) fn planned(plan: &DiskPlan, source: Option<&Disk>, captured: &[Row]) -> Vec<Row> {
     let staying = plan.staying();
     let sector = plan.target.logical_sector_bytes;
     let row = |(number, place): (Option<u32>, ByteRange)| {
         if number.is_some_and(|number| staying.contains(&number)) {
             return Row { number, place, content: "not touched", change: Some(Change::Kept), before: None };
+        }
+        if plan.is_in_part(place) {
+            return Row { number, place, content: "LVM", change: Some(Change::Partly), before: None };
         }
         if let Some(made) = plan.made.iter().find(|made| Some(made.partition) == number) {
             return Row {
@@ -136,8 +146,8 @@ pub(super) fn planned(plan: &DiskPlan, source: &Disk, captured: &[Row]) -> Vec<R
             };
         }
         let planned = plan.volumes.iter().find(|volume| volume.partition == number && is_no_gap(volume));
-        let volume =
-            planned.and_then(|planned| source.volumes.iter().find(|volume| volume.name == planned.volume));
+        let volumes = source.map(|source| source.volumes.as_slice()).unwrap_or_default();
+        let volume = planned.and_then(|planned| volumes.iter().find(|volume| volume.name == planned.volume));
         if volume.is_none() && (planned.is_some() || plan.layout == Layout::Script) {
             return Row { number, place, content: "empty", change: Some(Change::New), before: None };
         }
@@ -166,6 +176,33 @@ pub(super) fn free(rows: &[Row], size_bytes: u64) -> Vec<ByteRange> {
     let gaps = taken.gaps(ByteRange::new(0, size_bytes));
     // In front of the first one is the table, and a boot loader perhaps.
     gaps.iter().filter(|gap| gap.start() > 0 && gap.length() >= LEAST_FREE_BYTES).collect()
+}
+
+/// The volumes of a group that stands on the targets, with what is written to them.
+pub(super) fn existing(existing: &ExistingGroup, captured: Captured<'_>) -> Vec<Row> {
+    let mut behind = 0u64;
+    let mut rows = Vec::new();
+    for (number, logical) in (1u32..).zip(&existing.group.logical_volumes) {
+        let start = behind;
+        behind = behind.saturating_add(logical.volume.size_bytes);
+        let place = ByteRange::new(start, behind);
+        let mut row = Row {
+            number: Some(number),
+            place,
+            content: "not touched",
+            change: Some(Change::Kept),
+            before: None,
+        };
+        let into = existing.volumes.iter().find(|into| into.logical == logical.volume.name);
+        let volume = into.and_then(|into| captured.volumes().find(|volume| volume.name == into.planned.volume));
+        if let Some(volume) = volume {
+            let size = place.length().cmp(&volume.size_bytes);
+            row.content = content(volume);
+            row.change = Some(Change::Written { size, place: Ordering::Equal });
+        }
+        rows.push(row);
+    }
+    rows
 }
 
 /// The volumes of a group, one behind the other, compared with those of before.
@@ -203,6 +240,10 @@ fn content(volume: &Volume) -> &'static str {
 
 /// The size that the volume of a disk without a table has on the target.
 fn whole_place(plan: &DiskPlan) -> Option<u64> {
+    let whole = ByteRange::new(0, plan.target.size_bytes);
+    if plan.is_in_part(whole) {
+        return Some(whole.end());
+    }
     plan.volumes.iter().find(|volume| volume.partition.is_none()).map(|volume| volume.place.end())
 }
 

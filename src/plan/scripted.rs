@@ -9,7 +9,7 @@ use super::layout::{self, Piece};
 use super::refusal::Refusal;
 use super::sizing::{self, Sizing};
 use super::{choice, existing, place};
-use crate::schema::{Content, Disk, Layout, Role, Table, Volume};
+use crate::schema::{ChosenVolume, Content, Disk, Layout, Role, Table, Volume};
 use crate::units::{ByteRange, Guid, Hex, RangeSet, SectorSize, format_size};
 
 /// Bytes of boot code in sector 0.
@@ -38,7 +38,7 @@ pub(super) fn deploy_disk(
     warnings.extend(empty_partitions(&there, &volumes));
     let end = there.iter().map(|(_, place)| place.end()).max().unwrap_or_default();
     Ok(DiskPlan {
-        source_number: disk.number,
+        source_number: Some(disk.number),
         source_bytes: disk.size_bytes,
         target: target.disk.clone(),
         layout: Layout::Script,
@@ -105,7 +105,7 @@ fn place_volumes(
 
 fn number_for(disk: &Disk, volume: &Volume, made: &Made, there: &[(u32, ByteRange)]) -> Option<u32> {
     let named = made.places.iter().find(|named| named.volume == volume.name);
-    if let Some(number) = named.and_then(|named| named.partition) {
+    if let Some(number) = named.and_then(ChosenVolume::partition) {
         return Some(number);
     }
     let Role::Partition { number } = volume.role else { return None };

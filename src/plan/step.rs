@@ -182,17 +182,12 @@ impl Step {
                 of_its_own && disk.volumes.iter().any(|planned| planned.volume == files.volume)
             }),
             Self::ForgetDevices { target, volume, .. } | Self::PartitionNames { target, volume, .. } => {
-                let on_target =
-                    |disk: usize| plan.disks.get(disk).is_some_and(|disk| disk.target.path == *target);
-                let of_disks = (0..plan.disks.len()).filter(|disk| on_target(*disk));
-                let mut planned =
-                    of_disks.filter_map(|disk| plan.disks.get(disk)).flat_map(|disk| &disk.volumes);
-                let groups = plan
-                    .groups
-                    .iter()
-                    .filter(|group| group.members.first().is_some_and(|member| on_target(member.disk)));
-                planned.any(|planned| planned.volume == *volume)
-                    || groups.flat_map(|group| &group.volumes).any(|planned| planned.volume == *volume)
+                let mut of_disk = on(target).into_iter().flat_map(|disk| &disk.volumes);
+                let logical = plan.logical_volumes();
+                of_disk.any(|planned| planned.volume == *volume)
+                    || logical.iter().any(|logical| {
+                        logical.planned.volume == *volume && logical.target(plan) == target.as_str()
+                    })
             }
         }
     }

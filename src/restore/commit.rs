@@ -58,11 +58,22 @@ pub(super) fn clear_what_can_be(
         }
     };
     for range in cleared.iter().flat_map(|range| untouched.gaps(range).ranges().to_vec()) {
-        if target.write_zeros(range).is_err() {
-            result = result.and(clear_by_piece(target, range));
-        }
+        result = result.and(clear_range(target, range));
     }
     result.and(target.flush())
+}
+
+/// Zeroes both ends of a volume, as far as that can be done. The first error, where something was not done.
+pub(super) fn clear_ends(of: ByteRange, target: &dyn WriteAt) -> io::Result<()> {
+    let mut result = Ok(());
+    for range in ends(of).into_iter().filter(|range| !range.is_empty()) {
+        result = result.and(clear_range(target, range));
+    }
+    result.and(target.flush())
+}
+
+fn clear_range(target: &dyn WriteAt, range: ByteRange) -> io::Result<()> {
+    target.write_zeros(range).or_else(|_| clear_by_piece(target, range))
 }
 
 fn clear_by_piece(target: &dyn WriteAt, range: ByteRange) -> io::Result<()> {

@@ -99,6 +99,12 @@ pub enum Error {
         /// The target.
         disk: String,
     },
+    /// A volume group of which something is to stay is another one than it was planned with.
+    #[error("the volume group {group} on the targets has changed since the deploy was planned; plan again")]
+    GroupChanged {
+        /// Its name.
+        group: String,
+    },
     /// The target cannot be written.
     #[error("{what} at {range} of the target")]
     Write {
@@ -159,7 +165,7 @@ pub enum Left {
     NoTable,
     /// A table of the kept partitions, and these as they were.
     KeptPartitions,
-    /// The table as it was; the partitions that were being written are empty.
+    /// The table as it was; the partitions and logical volumes that were being written are empty.
     Table,
 }
 
@@ -180,7 +186,7 @@ impl Left {
                 "with a partition table of the kept partitions only, which are as they were"
             }
             Self::Table => {
-                "with the partitions that were being written empty; its table and all others are as they were"
+                "with the volumes that were being written empty; its table and all others are as they were"
             }
         }
     }

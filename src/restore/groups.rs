@@ -2,14 +2,15 @@
 //! them are there.
 
 use super::Error;
-use super::commit::ends;
+use super::commit::{clear_ends, ends};
 use super::preflight::Prepared;
 use super::volume::Site;
-use crate::blockio::{Mapped, WriteAt};
+use crate::blockio::{Mapped, ReadAt, Window, WriteAt};
 use crate::filesystem::lvm;
 use crate::machine::MachineDisk;
-use crate::plan::{DeployPlan, GroupPlan, VolumePlan};
-use crate::units::{ByteRange, SectorSize, u64_from};
+use crate::plan::{DeployPlan, ExistingGroup, GroupPlan, PlannedLogical, VolumePlan};
+use crate::schema::VolumeGroup;
+use crate::units::{ByteRange, u64_from};
 use std::io;
 
 /// A logical volume of a target.
@@ -17,6 +18,8 @@ pub(super) struct Logical<'a> {
     pub planned: &'a VolumePlan,
     /// How it is described to those who change its file system.
     pub disk: MachineDisk,
+    /// True where it stood on the targets before.
+    exists: bool,
     mapped: Mapped<&'a dyn WriteAt>,
 }
 
@@ -26,8 +29,9 @@ impl Logical<'_> {
         Site {
             target: &self.mapped,
             sector: self.disk.logical_sector_bytes,
-            in_a_table: false,
-            // The whole disk was overwritten before, where that was asked for.
+            // What leads to it stands there already.
+            in_a_table: self.exists,
+            // Its extents, or the whole disk, were overwritten before, where that was asked for.
             zero_free_space: false,
         }
     }
@@ -42,38 +46,53 @@ impl Logical<'_> {
     }
 }
 
+impl Logical<'_> {
+    /// Empties one that stood there, as far as that can still be done, so that nobody takes a half of it for a whole.
+    pub(super) fn abandon(&self) -> io::Result<()> {
+        if self.exists { clear_ends(ByteRange::new(0, self.disk.size_bytes), &self.mapped) } else { Ok(()) }
+    }
+}
+
+/// Where volumes are restored into groups that are there, these are the groups that the deploy was planned with.
+pub(super) fn check_found(plan: &DeployPlan, targets: &[&dyn WriteAt]) -> Result<(), Error> {
+    plan.existing_groups.iter().try_for_each(|existing| {
+        let changed = || Error::GroupChanged { group: existing.group.name.clone() };
+        let found = found(existing, targets).ok_or_else(changed)?;
+        if found == existing.group { Ok(()) } else { Err(changed()) }
+    })
+}
+
+/// The group that stands in the places of one of a plan now.
+fn found(existing: &ExistingGroup, targets: &[&dyn WriteAt]) -> Option<VolumeGroup> {
+    let windows: Vec<Window<&dyn WriteAt>> = existing
+        .members
+        .iter()
+        .map(|member| Window::new(*targets.get(member.disk)?, member.place).ok())
+        .collect::<Option<_>>()?;
+    let names = existing.group.physical_volumes.iter().map(|physical| physical.volume.as_str());
+    let volumes: Vec<(&str, &dyn ReadAt)> =
+        names.zip(&windows).map(|(name, window)| -> (&str, &dyn ReadAt) { (name, window) }).collect();
+    let found = lvm::groups(&volumes).groups.into_iter().next()?;
+    Some(found.group.under_its_own_names())
+}
+
 /// A logical volume as a disk, of the size that it will have.
-pub(super) fn as_disk(plan: &DeployPlan, group: &GroupPlan, volume: &VolumePlan) -> MachineDisk {
-    let targets = group.members.iter().filter_map(|member| plan.disks.get(member.disk));
-    let sector = targets.map(|disk| disk.target.logical_sector_bytes).max().unwrap_or(SectorSize::B512);
-    let name = group.group.logical_volumes.iter().find(|logical| logical.volume.name == volume.volume);
-    let name = name.map_or(volume.volume.as_str(), |logical| logical.name.as_str());
-    MachineDisk::new(format!("{}/{name}", group.group.name), volume.place.length(), sector)
+pub(super) fn as_disk(plan: &DeployPlan, logical: &PlannedLogical<'_>) -> MachineDisk {
+    MachineDisk::new(logical.name(), logical.planned.place.length(), logical.sector(plan))
 }
 
 /// Opens the logical volumes of a plan on its targets.
 pub(super) fn open<'a>(plan: &'a DeployPlan, targets: &[&'a dyn WriteAt]) -> Result<Vec<Logical<'a>>, Error> {
-    let mut opened = Vec::new();
-    for group in &plan.groups {
-        let physical = group.members.iter().zip(&group.group.physical_volumes);
-        let origins: Option<Vec<(usize, u64)>> = physical
-            .map(|(member, physical)| {
-                Some((member.disk, member.place.start().checked_add(physical.start_bytes)?))
-            })
-            .collect();
-        for (planned, logical) in group.volumes.iter().zip(&group.group.logical_volumes) {
-            let stretches = origins
-                .as_ref()
-                .and_then(|origins| lvm::stretches(&logical.segments, group.group.extent_bytes, origins));
-            let mapped = stretches.and_then(|stretches| Mapped::new(targets.to_vec(), stretches).ok());
-            let mapped = mapped.ok_or_else(|| {
-                let fact = "its extents do not lie on the targets".to_owned();
-                Error::Corrupt { what: planned.volume.clone(), fact }
-            })?;
-            opened.push(Logical { planned, disk: as_disk(plan, group, planned), mapped });
-        }
-    }
-    Ok(opened)
+    let open = |logical: PlannedLogical<'a>| {
+        let mapped = logical.stretches().and_then(|stretches| Mapped::new(targets.to_vec(), stretches).ok());
+        let planned = logical.planned;
+        let mapped = mapped.ok_or_else(|| {
+            let fact = "its extents do not lie on the targets".to_owned();
+            Error::Corrupt { what: planned.volume.clone(), fact }
+        })?;
+        Ok(Logical { planned, disk: as_disk(plan, &logical), exists: logical.exists, mapped })
+    };
+    plan.logical_volumes().into_iter().map(open).collect()
 }
 
 /// Writes labels and metadata: every label after all metadata of its group, so that what can be found is whole.

@@ -10,7 +10,8 @@
 //!   unbootable, and after a failure it is made so again.
 //! - What the firmware keeps is written last of all, and nothing of it makes a deploy fail.
 //! - What the plan keeps of the target is behind a guard that lets no write through. A kept partition can be
-//!   reached by a table at any moment.
+//!   reached by a table at any moment. Of a volume group that stays, only the extents of the volumes that are
+//!   restored are let through.
 
 mod boot_entries;
 mod clear;
@@ -104,6 +105,7 @@ pub fn run(
     for (disk, target) in prepared.plan.disks.iter().zip(targets) {
         check_found(disk, *target).map_err(Failure::before)?;
     }
+    groups::check_found(prepared.plan, targets).map_err(Failure::before)?;
     let mut begun = 0usize;
     let result = carry_out(prepared, targets, &totals, around, &mut begun);
     let result = result.map_err(|error| match error {
@@ -113,7 +115,7 @@ pub fn run(
         }
         error => error,
     });
-    result.map_err(|error| abandon(prepared, targets.get(..begun).unwrap_or(targets), error))
+    result.map_err(|error| abandon(prepared, targets, begun, error))
 }
 
 /// Where something stays, the table that it was planned with still stands there.
@@ -141,13 +143,14 @@ fn carry_out(
         *begun = begun.saturating_add(1);
         clear::clear(prepared, disk, *target, around.monitor)?;
     }
+    groups.iter().try_for_each(Logical::clear)?;
+    flush(targets, "flushing what was cleared")?;
     start(Phase::Write, Some(totals.total_bytes), around.monitor);
     for (disk, target) in prepared.plan.disks.iter().zip(targets) {
         let site = Site::on_disk(disk, *target);
         disk.volumes.iter().try_for_each(|planned| write_volume(prepared, planned, site, totals, around))?;
     }
     for logical in &groups {
-        logical.clear()?;
         write_volume(prepared, logical.planned, logical.site(), totals, around)?;
     }
     flush(targets, "flushing the volumes")?;
@@ -169,8 +172,8 @@ fn carry_out(
 
 /// Leaves every target that was begun plainly unbootable after a failure, with what stays. One that was not begun
 /// keeps what it has.
-fn abandon(prepared: &Prepared<'_>, begun: &[&dyn WriteAt], error: Error) -> Failure {
-    let mut disks = prepared.plan.disks.iter().zip(begun).peekable();
+fn abandon(prepared: &Prepared<'_>, targets: &[&dyn WriteAt], begun: usize, error: Error) -> Failure {
+    let mut disks = prepared.plan.disks.iter().zip(targets).take(begun).peekable();
     let Some(left) = disks.peek().map(|(disk, _)| Left::of(&disk.stays)) else {
         return Failure::before(error);
     };
@@ -178,6 +181,12 @@ fn abandon(prepared: &Prepared<'_>, begun: &[&dyn WriteAt], error: Error) -> Fai
     for (disk, target) in disks {
         if let Err(error) = commit::clear_what_can_be(disk, prepared.meanwhile_of(disk), *target) {
             not_cleared.push(format!("{}: {error}", disk.target.path));
+        }
+    }
+    // A logical volume may lie on targets that were not begun; what it held is given up in any case.
+    for logical in groups::open(prepared.plan, targets).unwrap_or_default() {
+        if let Err(error) = logical.abandon() {
+            not_cleared.push(format!("{}: {error}", logical.disk.path));
         }
     }
     Failure::after(error, left, not_cleared)

@@ -55,7 +55,7 @@ pub fn prepare<'a>(
     plan::check(plan, manifest).map_err(Error::Plan)?;
     let mut tables = Vec::new();
     for disk in &plan.disks {
-        check_tools(&disk.volumes, |change, kind, _| resizer.missing(change, kind, &disk.target))?;
+        check_tools(&disk.volumes, |change, kind| resizer.missing(change, kind, &disk.target))?;
         tables.push(encode_tables(disk)?);
     }
     for step in &plan.steps {
@@ -64,17 +64,20 @@ pub fn prepare<'a>(
             return Err(Error::MissingForStep { volume, step, missing });
         }
     }
+    let logical = plan.logical_volumes();
+    for logical in &logical {
+        check_tools(std::slice::from_ref(logical.planned), |change, kind| {
+            resizer.missing_shown(change, kind, &groups::as_disk(plan, logical))
+        })?;
+    }
     let mut descriptions = Vec::new();
     for group in &plan.groups {
-        check_tools(&group.volumes, |change, kind, volume| {
-            resizer.missing_shown(change, kind, &groups::as_disk(plan, group, volume))
-        })?;
         let sizes: Vec<u64> = group.members.iter().map(|member| member.place.length()).collect();
         descriptions.push(lvm::pieces(&group.group, &sizes)?);
     }
     let mut prepared = Prepared { plan, manifest, store, version, tables, descriptions, total_bytes: 0 };
     let of_disks = plan.disks.iter().flat_map(|disk| &disk.volumes);
-    for volume in of_disks.chain(plan.groups.iter().flat_map(|group| &group.volumes)) {
+    for volume in of_disks.chain(logical.iter().map(|logical| logical.planned)) {
         let captured = prepared.captured(volume)?;
         if volume.action == VolumeAction::RecreateSwap {
             commit::swap_header(captured, volume)?;
@@ -103,7 +106,7 @@ fn encode_tables(disk: &DiskPlan) -> Result<Tables, Error> {
 
 fn check_tools(
     volumes: &[VolumePlan],
-    missing: impl Fn(Change, FileSystemKind, &VolumePlan) -> Option<String>,
+    missing: impl Fn(Change, FileSystemKind) -> Option<String>,
 ) -> Result<(), Error> {
     for volume in volumes {
         let (change, kind) = match volume.resize {
@@ -111,7 +114,7 @@ fn check_tools(
             Some(Resize::Shrink { kind, .. }) => (Change::Shrink, kind),
             None => continue,
         };
-        if let Some(missing) = missing(change, kind, volume) {
+        if let Some(missing) = missing(change, kind) {
             return Err(Error::Missing { volume: volume.volume.clone(), missing });
         }
     }

@@ -1,6 +1,6 @@
 //! A volume group of LVM2 and its logical volumes.
 
-use super::Volume;
+use super::{Role, Volume};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -221,6 +221,17 @@ impl VolumeGroup {
         }
         let bytes = extents.checked_mul(self.extent_bytes);
         logical.segments.is_empty() || bytes == Some(logical.volume.size_bytes)
+    }
+
+    /// The same group with its volumes called as LVM calls them, `GROUP/VOLUME`, whatever its number is.
+    #[must_use]
+    pub fn under_its_own_names(mut self) -> Self {
+        self.number = 0;
+        for (number, logical) in (1u32..).zip(&mut self.logical_volumes) {
+            logical.volume.name = format!("{}/{}", self.name, logical.name);
+            logical.volume.role = Role::Logical { group: 0, number };
+        }
+        self
     }
 
     /// Its logical volumes as volumes.

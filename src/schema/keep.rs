@@ -1,5 +1,6 @@
 //! What a person wants to stay of the disk that is deployed to.
 
+use super::is_lvm_name;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -13,8 +14,8 @@ pub enum Keep {
     Nothing,
     /// These partitions, byte for byte at their place, and in the new table.
     Partitions(Vec<KeptPartition>),
-    /// The table, and everything outside the partitions that these volumes go into. All volumes of the image
-    /// where none is named.
+    /// The table, and everything outside the partitions and logical volumes that these volumes go into. All volumes of
+    /// the image where none is named.
     Table(Vec<ChosenVolume>),
 }
 
@@ -28,14 +29,40 @@ pub struct KeptPartition {
     pub number: u32,
 }
 
-/// A volume of the image, and the partition of the target that it goes into: `d0-p2`, or `d0-p2=3`.
+/// A volume of the image, and what of the target it goes into: `d0-p2`, `d0-p2=3`, or `g0-l1=GROUP/VOLUME`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChosenVolume {
     /// Name in the image.
     pub volume: String,
-    /// Number in the target's table; `None` for the one that matches.
-    pub partition: Option<u32>,
+    /// Where it goes; `None` for the place that matches.
+    pub place: Option<ChosenPlace>,
+}
+
+/// A place that stands on a target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ChosenPlace {
+    /// A partition, by its number in the target's table.
+    Partition(u32),
+    /// A logical volume.
+    Logical {
+        /// Name of its group.
+        group: String,
+        /// Its own name.
+        volume: String,
+    },
+}
+
+impl ChosenVolume {
+    /// The partition that was named.
+    #[must_use]
+    pub fn partition(&self) -> Option<u32> {
+        match self.place {
+            Some(ChosenPlace::Partition(number)) => Some(number),
+            _ => None,
+        }
+    }
 }
 
 /// Text that names no partition.
@@ -48,8 +75,8 @@ pub enum ParseKeepError {
     Partition(String),
     /// Of a volume.
     #[error(
-        "\"{0}\" is no volume; write its name, such as d0-p2, or VOLUME=NUMBER, such as d0-p2=3, with the number \
-             of a partition of the target"
+        "\"{0}\" is no volume; write its name, such as d0-p2, VOLUME=NUMBER, such as d0-p2=3, with the number of a \
+             partition of the target, or VOLUME=GROUP/NAME, such as g0-l1=debian-vg/root, with a logical volume of it"
     )]
     Volume(String),
 }
@@ -89,14 +116,28 @@ impl FromStr for ChosenVolume {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let error = || ParseKeepError::Volume(text.to_owned());
-        let (volume, partition) = match text.split_once('=') {
-            Some((volume, digits)) => (volume, Some(number(digits).ok_or_else(error)?)),
+        let (volume, place) = match text.split_once('=') {
+            Some((volume, place)) => (volume, Some(place.parse().map_err(|()| error())?)),
             None => (text, None),
         };
         if volume.is_empty() {
             return Err(error());
         }
-        Ok(Self { volume: volume.to_owned(), partition })
+        Ok(Self { volume: volume.to_owned(), place })
+    }
+}
+
+impl FromStr for ChosenPlace {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text.split_once('/') {
+            Some((group, volume)) if is_lvm_name(group) && is_lvm_name(volume) => {
+                Ok(Self::Logical { group: group.to_owned(), volume: volume.to_owned() })
+            }
+            Some(_) => Err(()),
+            None => number(text).map(Self::Partition).ok_or(()),
+        }
     }
 }
 
@@ -112,10 +153,12 @@ mod tests {
         for text in ["", "0", "-1", "+1", "sda4", "/dev/sda:", ":4"] {
             assert!(text.parse::<KeptPartition>().is_err(), "{text}");
         }
-        let chosen = |partition| Ok(ChosenVolume { volume: "d0-p2".to_owned(), partition });
+        let chosen = |place| Ok(ChosenVolume { volume: "d0-p2".to_owned(), place });
         assert_eq!("d0-p2".parse(), chosen(None));
-        assert_eq!("d0-p2=3".parse(), chosen(Some(3)));
-        for text in ["", "=3", "d0-p2=", "d0-p2=x", "d0-p2=0"] {
+        assert_eq!("d0-p2=3".parse(), chosen(Some(ChosenPlace::Partition(3))));
+        let logical = ChosenPlace::Logical { group: "vg-0".to_owned(), volume: "root".to_owned() };
+        assert_eq!("d0-p2=vg-0/root".parse(), chosen(Some(logical)));
+        for text in ["", "=3", "d0-p2=", "d0-p2=x", "d0-p2=0", "d0-p2=/root", "d0-p2=vg/", "d0-p2=vg/a/b"] {
             assert!(text.parse::<ChosenVolume>().is_err(), "{text}");
         }
     }

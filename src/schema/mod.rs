@@ -23,7 +23,7 @@ pub use group::{
     LogicalVolume, Mapping, PhysicalVolume, Segment, Stripe, VolumeGroup, is_lvm_name, is_lvm_uuid,
     is_lvm_word,
 };
-pub use keep::{ChosenVolume, Keep, KeptPartition, ParseKeepError};
+pub use keep::{ChosenPlace, ChosenVolume, Keep, KeptPartition, ParseKeepError};
 pub use options::{
     Compression, Firmware, FreeSpace, Layout, OnReadError, ParseCompressionError, StandardChoice, WhenDirty,
 };

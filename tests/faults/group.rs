@@ -24,7 +24,7 @@ use remint::schema::{
 use std::sync::OnceLock;
 
 /// Whoever takes no step.
-struct Nothing;
+pub struct Nothing;
 
 impl Customizer for Nothing {
     fn missing(&self, _: &Step, _: &DeployPlan) -> Option<String> {
@@ -182,6 +182,18 @@ fn image() -> (Manifest, MemoryStore) {
     })
     .unwrap();
     (manifest, store)
+}
+
+/// The same for all tests that only read it.
+pub fn shared_image() -> (&'static Manifest, &'static MemoryStore) {
+    static IMAGE: OnceLock<(Manifest, MemoryStore)> = OnceLock::new();
+    let (manifest, store) = IMAGE.get_or_init(image);
+    (manifest, store)
+}
+
+/// What the volumes of the captured group hold.
+pub fn contents() -> Vec<Vec<u8>> {
+    volumes(source(), MIB, 8 * MIB).unwrap().1
 }
 
 #[test]

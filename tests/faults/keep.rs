@@ -67,7 +67,7 @@ impl Keeping {
     }
 
     fn table(free_space: FreeSpace) -> Self {
-        let volume = |volume: &str| ChosenVolume { volume: volume.to_owned(), partition: None };
+        let volume = |volume: &str| ChosenVolume { volume: volume.to_owned(), place: None };
         Self::new(Keep::Table(vec![volume("d0-p2"), volume("d0-p3")]), free_space)
     }
 
@@ -131,7 +131,7 @@ impl Keeping {
                     (Stays::Partitions { meanwhile, .. }, Left::KeptPartitions) => {
                         assert_eq!(without_code(table), without_code(meanwhile.clone()), "{what}");
                     }
-                    (Stays::Table { found }, Left::Table) => {
+                    (Stays::Table { found, .. }, Left::Table) => {
                         assert_eq!(table, *found, "{what}");
                         let start = disk.volumes[0].place.start() as usize;
                         assert!(

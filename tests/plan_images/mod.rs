@@ -3,10 +3,10 @@
 
 use remint::machine::MachineDisk;
 use remint::schema::{
-    Content, Disk, FileSystem, FileSystemKind, Gpt, GptPartition, Mbr, MbrPartition, MbrRole, Role, State,
-    Table, Volume,
+    Content, Disk, FileSystem, FileSystemKind, Gpt, GptPartition, LogicalVolume, Mapping, Mbr, MbrPartition,
+    MbrRole, PhysicalVolume, Role, Segment, State, Stripe, Table, Volume, VolumeGroup,
 };
-use remint::units::{Guid, Hex, Lba, SectorSize};
+use remint::units::{GIB, Guid, Hex, Lba, MIB, SectorSize};
 
 pub const LINUX: u128 = 0x0FC6_3DAF_8483_4772_8E79_3D69_D847_7DE4;
 pub const BASIC_DATA: u128 = 0xEBD0_A0A2_B9E5_4433_87C0_68B6_B726_99C7;
@@ -198,4 +198,110 @@ pub fn target(path: &str, size_bytes: u64, sector: SectorSize) -> MachineDisk {
         can_discard: true,
         ..MachineDisk::new(path, size_bytes, sector)
     }
+}
+
+const EXTENT: u64 = 4 * MIB;
+const LVM: u128 = 0xE6D6_D379_F507_44C2_A23C_238F_2A3D_F928;
+
+pub fn physical(group: &str, size_bytes: u64) -> Content {
+    let mut found = file_system(FileSystemKind::LvmPhysicalVolume, size_bytes);
+    found.label = Some(group.to_owned());
+    Content::PhysicalVolume(found)
+}
+
+pub fn uuid(letter: char, number: u32) -> String {
+    let group = |length: usize| letter.to_string().repeat(length);
+    format!("{}-{}-{}-{}-{}-{}-{number:06}", group(6), group(4), group(4), group(4), group(4), group(4))
+}
+
+/// A group whose volumes lie one behind the other, each as a whole on the physical volume that it names.
+pub fn group(
+    number: u32,
+    name: &str,
+    members: &[(&str, u64)],
+    volumes: &[(&str, usize, Content)],
+) -> VolumeGroup {
+    let letter = char::from(b'a' + u8::try_from(number).unwrap());
+    let mut next = vec![0; members.len()];
+    let logical = |(position, (name, member, content)): (u32, &(&str, usize, Content))| {
+        let size_bytes = content.file_system().unwrap().size_bytes;
+        let (first, extents) = (next[*member], size_bytes / EXTENT);
+        next[*member] += extents;
+        let stripes = vec![Stripe { physical_volume: u32::try_from(*member).unwrap(), first_extent: first }];
+        LogicalVolume {
+            name: (*name).to_owned(),
+            uuid: uuid(letter, 100 + position),
+            mapping: Mapping::Linear,
+            status: vec!["READ".into(), "WRITE".into(), "VISIBLE".into()],
+            flags: vec![],
+            tags: vec![],
+            allocation_policy: None,
+            creation_time: Some(1_700_000_000),
+            creation_host: Some("debian".into()),
+            segments: vec![Segment { extents, stripe_bytes: 0, stripes }],
+            volume: Volume {
+                name: format!("g{number}-l{position}"),
+                role: Role::Logical { group: number, number: position },
+                start_bytes: 0,
+                size_bytes,
+                content: content.clone(),
+            },
+        }
+    };
+    let logical_volumes = (1..).zip(volumes).map(logical).collect();
+    let member = |(position, (volume, size_bytes)): (u32, &(&str, u64))| PhysicalVolume {
+        volume: (*volume).to_owned(),
+        uuid: uuid(letter, position),
+        start_bytes: MIB,
+        extents: (size_bytes - MIB) / EXTENT,
+        status: vec!["ALLOCATABLE".into()],
+        tags: vec![],
+    };
+    VolumeGroup {
+        number,
+        name: name.to_owned(),
+        uuid: uuid(letter, 999),
+        sequence: 7,
+        extent_bytes: EXTENT,
+        status: vec!["RESIZEABLE".into(), "READ".into(), "WRITE".into()],
+        tags: vec![],
+        system_id: None,
+        allocation_policy: None,
+        physical_volumes: (0..).zip(members).map(member).collect(),
+        logical_volumes,
+    }
+}
+
+/// A machine with a system in one group, and data in another one that reaches onto a second disk.
+pub fn machine_with_groups() -> (Vec<Disk>, Vec<VolumeGroup>) {
+    let (system, data) = (100 * GIB, 60 * GIB);
+    let parts = [
+        part(1, MIB, 512 * MIB, EFI_SYSTEM, holds(FileSystemKind::Fat32, 512 * MIB)),
+        part(2, GIB, system, LVM, physical("debian-vg", system)),
+        part(3, GIB + system, data, LVM, physical("data", data)),
+    ];
+    let one = gpt_disk(0, 200 * GIB, SectorSize::B512, &parts);
+    let other = bare_disk(1, 40 * GIB, SectorSize::B512, physical("data", 40 * GIB));
+    let groups = vec![
+        group(
+            0,
+            "debian-vg",
+            &[("d0-p2", system)],
+            &[
+                ("home--old", 0, holds(FileSystemKind::Ext4, 20 * GIB)),
+                ("root", 0, holds(FileSystemKind::Ext4, 60 * GIB)),
+                ("swap_1", 0, holds(FileSystemKind::Swap, 8 * GIB)),
+            ],
+        ),
+        group(
+            1,
+            "data",
+            &[("d0-p3", data), ("d1-disk", 40 * GIB)],
+            &[
+                ("archive", 1, holds(FileSystemKind::Xfs, 30 * GIB)),
+                ("work", 0, holds(FileSystemKind::Ext4, 50 * GIB)),
+            ],
+        ),
+    ];
+    (vec![one, other], groups)
 }

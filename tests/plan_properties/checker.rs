@@ -29,7 +29,7 @@ proptest! {
             2 => of.clear.push(ByteRange::new(of.target.size_bytes, of.target.size_bytes + 512)),
             3 => of.clear.clear(),
             4 => of.target.size_bytes = of.minimum_disk_bytes / 2,
-            5 => of.source_number = 7,
+            5 => of.source_number = Some(7),
             6 => {
                 let copy = of.volumes[volume].clone();
                 of.volumes.push(copy);

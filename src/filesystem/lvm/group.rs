@@ -46,6 +46,8 @@ pub(super) struct Member {
     pub tags: Vec<String>,
     /// True where it was not there when the group was last changed: what it holds is old.
     pub was_missing: bool,
+    /// The device that it was when the text was written.
+    pub device: Option<String>,
 }
 
 /// Understands a text; `None` where there is any doubt.
@@ -101,6 +103,8 @@ fn member(section: &Section, extent_bytes: u64) -> Option<Member> {
         // LVM reads it as a word of the state too.
         was_missing: status.iter().chain(&flags).any(|word| word == "MISSING"),
         status,
+        // Only a hint: whatever stands there is no doubt.
+        device: text::text(section, "device").map(|device| device.escape_debug().take(100).collect()),
     })
 }
 

@@ -9,6 +9,7 @@
 //! - A logical volume is read from its extents only where they are its content: linear and striped volumes, the first
 //!   copy of a mirror, a copy of a RAID1 that the kernel noted as whole. What else there is, only the kernel maps.
 
+mod flaw;
 mod group;
 mod label;
 mod leg;
@@ -17,6 +18,7 @@ mod text;
 mod volume;
 mod write;
 
+pub use flaw::{Broken, Flaw};
 pub use write::{Piece, WriteError, pieces};
 
 use crate::blockio::{Column, Mapped, ReadAt, Stretch};
@@ -31,6 +33,8 @@ pub struct FoundGroup {
     pub group: VolumeGroup,
     /// For each of its logical volumes that only the kernel can read, what it is, as `a thin volume`.
     pub kernel: Vec<Option<String>>,
+    /// For each, whether a snapshot is built on its present content.
+    pub origins: Vec<bool>,
 }
 
 /// The groups on some volumes.
@@ -42,6 +46,8 @@ pub struct Found {
     pub doubts: Vec<(String, String)>,
     /// What a person should know about others: name and sentence.
     pub findings: Vec<(String, String)>,
+    /// Groups that are not whole.
+    pub broken: Vec<Broken>,
 }
 
 /// Finds the groups whose physical volumes are among `volumes`, each of which has a name in the image.
@@ -62,6 +68,7 @@ pub fn groups(volumes: &[(&str, &dyn ReadAt)]) -> Found {
         }
     }
     let set = set::assemble(&labels);
+    found.broken = set.broken;
     let name_of = |position: usize| labelled.get(position).map_or("", |(name, _)| *name).to_owned();
     found.doubts.extend(set.doubts.into_iter().map(|(position, sentence)| (name_of(position), sentence)));
     let mut wholes = set.groups;
@@ -77,11 +84,11 @@ pub fn groups(volumes: &[(&str, &dyn ReadAt)]) -> Found {
         match group.group.fault() {
             None => found.groups.push(group),
             Some(fault) => {
-                let sentence = format!(
-                    "the volume group {} contradicts itself: {fault}; check it with vgck, or capture it with --when-dirty raw",
-                    group.group.name
-                );
+                let VolumeGroup { name, uuid, .. } = group.group;
+                let broken = Broken { name, uuid, flaw: Flaw::Contradiction(fault) };
+                let sentence = broken.for_a_capture();
                 found.doubts.extend(names.into_iter().map(|name| (name, sentence.clone())));
+                found.broken.push(broken);
             }
         }
     }
@@ -99,8 +106,9 @@ fn found_group(number: u32, group: group::Group, names: &[String], disks: &[&dyn
         status: member.status,
         tags: member.tags,
     });
-    let (mut logical_volumes, mut kernel) = (Vec::new(), Vec::new());
+    let (mut logical_volumes, mut kernel, mut origins) = (Vec::new(), Vec::new(), Vec::new());
     for (position, logical) in (1u32..).zip(group.volumes) {
+        origins.push(logical.is_origin);
         let read = extents_of(&logical.made, extent_bytes, &starts, disks);
         let (mapping, segments, what) = match read {
             Ok((mapping, segments)) => (mapping, segments, None),
@@ -122,7 +130,7 @@ fn found_group(number: u32, group: group::Group, names: &[String], disks: &[&dyn
         physical_volumes: physical_volumes.collect(),
         logical_volumes,
     };
-    FoundGroup { group, kernel }
+    FoundGroup { group, kernel, origins }
 }
 
 fn logical_volume(

@@ -3,8 +3,10 @@
 //! The newest metadata count, wherever they stand. A group is whole where each of its physical volumes is there once,
 //! and none of them was left behind by a change.
 
+use super::flaw::{Broken, Flaw};
 use super::group::{self, Group};
 use super::label::Label;
+use super::with_dashes;
 use std::collections::BTreeMap;
 
 /// A group, with the position of each of its physical volumes.
@@ -22,6 +24,8 @@ pub(super) struct Set {
     pub groups: Vec<Whole>,
     /// Why a physical volume cannot be captured with its group: its position, and a sentence.
     pub doubts: Vec<(usize, String)>,
+    /// Groups that are not.
+    pub broken: Vec<Broken>,
 }
 
 /// Puts labels together. A physical volume that is in no group has neither a group nor a doubt.
@@ -52,7 +56,15 @@ pub(super) fn assemble(labels: &[Label]) -> Set {
         judge(labels, group, &older, doubtful, &mut set);
     }
     let doubtful: Vec<usize> = set.doubts.iter().map(|(position, _)| *position).collect();
-    set.groups.retain(|whole| !whole.labels.iter().any(|position| doubtful.contains(position)));
+    let (in_doubt, groups) = std::mem::take(&mut set.groups)
+        .into_iter()
+        .partition(|whole: &Whole| whole.labels.iter().any(|position| doubtful.contains(position)));
+    set.groups = groups;
+    set.broken.extend(in_doubt.into_iter().map(|whole| Broken {
+        name: whole.group.name,
+        uuid: with_dashes(&whole.group.uuid),
+        flaw: Flaw::Problem("the metadata of one of its physical volumes are doubtful".to_owned()),
+    }));
     set
 }
 
@@ -63,45 +75,20 @@ fn judge(labels: &[Label], group: Group, older: &[Group], doubtful: bool, set: &
         positions.map(|(position, _)| position).collect::<Vec<usize>>()
     };
     let places: Vec<Vec<usize>> = group.members.iter().map(|member| found(&member.uuid)).collect();
-    let present = places.concat();
-    let mut say = |sentence: String| {
-        set.doubts.extend(present.iter().map(|position| (*position, sentence.clone())));
-    };
+    match flaw(labels, &group, &places, doubtful) {
+        None => {
+            let labels = places.into_iter().flatten().collect();
+            set.groups.push(Whole { group: group.clone(), labels });
+        }
+        Some(flaw) => {
+            let broken = Broken { name: group.name.clone(), uuid: with_dashes(&group.uuid), flaw };
+            let sentence = broken.for_a_capture();
+            set.doubts.extend(places.concat().into_iter().map(|position| (position, sentence.clone())));
+            set.broken.push(broken);
+        }
+    }
     let of = format!("the volume group {}", group.name);
     let raw = "or capture it with --when-dirty raw";
-    let missing = group.members.iter().zip(&places).filter(|(_, places)| places.is_empty()).count();
-    let bad_place = group.members.iter().zip(&places).any(|(member, places)| {
-        places.iter().filter_map(|position| labels.get(*position)).any(|label| {
-            // The label stands in front, and extents do not lie on what describes them.
-            member.data.start() < group::SECTOR_BYTES.saturating_mul(4)
-                || member.data.end() > label.size_bytes
-                || label.areas.iter().any(|area| area.overlaps(member.data))
-        })
-    });
-    if doubtful {
-        say(format!(
-            "there are two different descriptions of {of} of the same age; capture only one set of its disks, {raw}"
-        ));
-    } else if missing > 0 {
-        say(format!(
-            "{missing} of the {} physical volumes of {of} are on no disk that is captured; name all of its disks, {raw}",
-            group.members.len()
-        ));
-    } else if places.iter().any(|places| places.len() > 1) {
-        say(format!("a physical volume of {of} is there twice; leave the copy out, {raw}"));
-    } else if group.members.iter().any(|member| member.was_missing) {
-        say(format!(
-            "a physical volume of {of} was not there when the group was changed last, so that it is behind; put it \
-             right with vgextend --restoremissing or vgreduce --removemissing, {raw}"
-        ));
-    } else if let Some(problem) = &group.problem {
-        say(format!("{of} is not captured by its volumes, because {problem}; put that right, {raw}"));
-    } else if bad_place {
-        say(format!("{of} lies outside its disks or on its own metadata; check it with vgck, {raw}"));
-    } else {
-        let labels = places.into_iter().flatten().collect();
-        set.groups.push(Whole { group: group.clone(), labels });
-    }
     // What an older description has and the newest has not any more.
     for member in older.iter().flat_map(|group| &group.members) {
         if group.members.iter().any(|now| now.uuid == member.uuid) {
@@ -114,5 +101,40 @@ fn judge(labels: &[Label], group: Group, older: &[Group], doubtful: bool, set: &
             );
             set.doubts.push((position, sentence));
         }
+    }
+}
+
+/// What keeps a group from being used, whose members were found at these positions.
+fn flaw(labels: &[Label], group: &Group, places: &[Vec<usize>], doubtful: bool) -> Option<Flaw> {
+    let members = || group.members.iter().zip(places);
+    let missing: Vec<String> = members()
+        .filter(|(_, places)| places.is_empty())
+        .map(|(member, _)| {
+            let seen = member.device.as_ref().map(|device| format!(" (last seen as {device})"));
+            format!("{}{}", with_dashes(&member.uuid), seen.unwrap_or_default())
+        })
+        .collect();
+    let bad_place = members().any(|(member, places)| {
+        places.iter().filter_map(|position| labels.get(*position)).any(|label| {
+            // The label stands in front, and extents do not lie on what describes them.
+            member.data.start() < group::SECTOR_BYTES.saturating_mul(4)
+                || member.data.end() > label.size_bytes
+                || label.areas.iter().any(|area| area.overlaps(member.data))
+        })
+    });
+    if doubtful {
+        Some(Flaw::Twins)
+    } else if !missing.is_empty() {
+        Some(Flaw::Missing { missing, of: group.members.len() })
+    } else if places.iter().any(|places| places.len() > 1) {
+        Some(Flaw::Twice)
+    } else if group.members.iter().any(|member| member.was_missing) {
+        Some(Flaw::Behind)
+    } else if let Some(problem) = &group.problem {
+        Some(Flaw::Problem(problem.clone()))
+    } else if bad_place {
+        Some(Flaw::Misplaced)
+    } else {
+        None
     }
 }

@@ -52,7 +52,7 @@ fn extents(first: u64, count: u64) -> String {
 /// Names of the volumes of the only group, each with what only the kernel can read of it.
 fn read(volumes: &[String]) -> Option<Vec<(String, Option<String>)>> {
     let found = found(&text(&volumes.concat()));
-    let FoundGroup { group, kernel } = found.groups.into_iter().next()?;
+    let FoundGroup { group, kernel, .. } = found.groups.into_iter().next()?;
     Some(group.logical_volumes.into_iter().map(|logical| logical.name).zip(kernel).collect())
 }
 
@@ -109,6 +109,10 @@ fn what_people_see_is_read_from_its_extents_or_named() {
         ("thin", what("a thin volume")),
     ];
     assert_eq!(read, expected.map(|(name, what)| (name.to_owned(), what)));
+    // What a snapshot needs of its origin is lost when that is written anew.
+    let FoundGroup { group, origins, .. } = found(&text(&volumes.concat())).groups.remove(0);
+    let names = group.logical_volumes.iter().zip(origins).filter(|(_, is_origin)| *is_origin);
+    assert_eq!(names.map(|(logical, _)| logical.name.as_str()).collect::<Vec<_>>(), ["origin"]);
 }
 
 #[test]
@@ -304,7 +308,7 @@ fn read_text_of_lvm(text: &str, extents: u64, notes: &[(usize, u64, Vec<u8>)]) -
     }
     let found = groups(&[("d0-disk", &disks[0]), ("d1-disk", &disks[1]), ("d2-disk", &disks[2])]);
     assert_eq!((found.doubts, found.findings), (vec![], vec![]));
-    let FoundGroup { group, kernel } = &found.groups[0];
+    let FoundGroup { group, kernel, .. } = &found.groups[0];
     let line = |(logical, kernel): (&LogicalVolume, &Option<String>)| {
         let stripes = logical.segments.iter().flat_map(|segment| &segment.stripes);
         let places = stripes.map(|stripe| format!(" {}:{}", stripe.physical_volume, stripe.first_extent));

@@ -28,6 +28,8 @@ pub(super) struct Logical {
     pub creation_host: Option<String>,
     pub extents: u64,
     pub made: Made,
+    /// True where a snapshot is built on its present content.
+    pub is_origin: bool,
 }
 
 /// How a logical volume is made.
@@ -122,6 +124,7 @@ impl Reader<'_> {
                 creation_host: group::optional(section, "creation_host")?,
                 extents,
                 made,
+                is_origin: self.is_origin(name),
             })
             .filter(|logical| is_lvm_name(&logical.name)),
         )
@@ -142,6 +145,15 @@ impl Reader<'_> {
             }
             _ => None,
         }
+    }
+
+    /// True where other volumes hold only what differs from this one.
+    fn is_origin(&self, name: &str) -> bool {
+        let mut all = self.all_segments();
+        all.any(|segment| {
+            let of = |key: &str| segment.get(key).is_some_and(|value| names(value, name));
+            of("origin") || of("external_origin")
+        })
     }
 
     /// The size of a volume that is a snapshot: what it was taken of is noted in a volume of its own.

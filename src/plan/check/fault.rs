@@ -10,8 +10,8 @@ use serde::Serialize;
 #[expect(missing_docs, reason = "the sentences say what the fields are")]
 pub enum Fault {
     /// A target appears twice.
-    #[error("{target}, the target of disk {disk}, appears twice in the plan")]
-    Repeated { disk: u32, target: String },
+    #[error("{target} appears twice in the plan")]
+    Repeated { target: String },
     /// The plan is for a disk that the image does not have.
     #[error("the image has no disk {disk}")]
     Unknown { disk: u32 },
@@ -72,6 +72,9 @@ pub enum Fault {
     /// Something of a volume group is wrong.
     #[error("the volume group g{group}: {what}")]
     Group { group: u32, what: &'static str },
+    /// Something of a volume group that stands on the targets is wrong.
+    #[error("the volume group {group} on the targets: {what}")]
+    ExistingGroup { group: String, what: &'static str },
     /// A stretch to clear is out of order or outside the disk.
     #[error("the stretch to clear, {range}, is out of order or outside the disk")]
     Cleared { range: ByteRange },

@@ -65,7 +65,7 @@ fn check_group(
         let sound = planned.is_some_and(|planned| {
             planned.place == member.place && planned.action == VolumeAction::MakePhysicalVolume
         });
-        if !sound || source_disk.map(|disk| disk.number) != disk.map(|disk| disk.source_number) {
+        if !sound || source_disk.map(|disk| disk.number) != disk.and_then(|disk| disk.source_number) {
             fault("one of its physical volumes is elsewhere");
         }
         original &= disk.is_some_and(|disk| disk.layout == Layout::Original);
@@ -109,7 +109,7 @@ fn names(logical: &LogicalVolume) -> [String; 3] {
 }
 
 /// True where no extent belongs to two volumes.
-fn apart(group: &VolumeGroup) -> bool {
+pub(super) fn apart(group: &VolumeGroup) -> bool {
     let mut places = Vec::new();
     for segment in group.logical_volumes.iter().flat_map(|logical| &logical.segments) {
         let Some(each) = segment.extents_each() else { return false };

@@ -5,6 +5,7 @@
 //! that are grown to another size than their volume's.
 
 mod boot_entries;
+mod existing_group;
 mod fault;
 mod gpt;
 mod group;
@@ -33,11 +34,18 @@ pub fn check<'a>(plan: &DeployPlan, captured: impl Into<Captured<'a>>) -> Result
     let disks = captured.disks;
     let mut faults = Vec::new();
     for (index, disk_plan) in plan.disks.iter().enumerate() {
-        let number = disk_plan.source_number;
         let earlier = || plan.disks.iter().take(index);
         if earlier().any(|other| other.target.path == disk_plan.target.path) {
-            faults.push(Fault::Repeated { disk: number, target: disk_plan.target.path.clone() });
+            faults.push(Fault::Repeated { target: disk_plan.target.path.clone() });
         }
+        // What is written of a target that receives no disk is judged with its groups.
+        let Some(number) = disk_plan.source_number else {
+            if !matches!(disk_plan.stays, Stays::Table { .. }) {
+                faults.push(Fault::TableChanged { what: "the table of a target that receives no disk" });
+            }
+            check_cleared(disk_plan, &mut faults);
+            continue;
+        };
         match disks.iter().find(|disk| disk.number == number) {
             Some(_) if plan.without.contains(&number) => faults.push(Fault::Unknown { disk: number }),
             Some(source) => match &disk_plan.stays {
@@ -45,7 +53,7 @@ pub fn check<'a>(plan: &DeployPlan, captured: impl Into<Captured<'a>>) -> Result
                     scripted::check(disk_plan, &keep::without(source, &disk_plan.without), &mut faults);
                     check_cleared(disk_plan, &mut faults);
                 }
-                Stays::Table { found } => {
+                Stays::Table { found, .. } => {
                     stays::check_existing(disk_plan, source, found, &mut faults);
                     check_cleared(disk_plan, &mut faults);
                 }
@@ -60,7 +68,7 @@ pub fn check<'a>(plan: &DeployPlan, captured: impl Into<Captured<'a>>) -> Result
         }
     }
     for disk in disks.iter().filter(|disk| !plan.without.contains(&disk.number)) {
-        if !plan.disks.iter().any(|disk_plan| disk_plan.source_number == disk.number) {
+        if !plan.disks.iter().any(|disk_plan| disk_plan.source_number == Some(disk.number)) {
             faults.push(Fault::Forgotten { disk: disk.number });
         }
     }
@@ -69,6 +77,7 @@ pub fn check<'a>(plan: &DeployPlan, captured: impl Into<Captured<'a>>) -> Result
     }
     group::check(plan, captured, &mut faults);
     boot_entries::check(plan, &mut faults);
+    existing_group::check(plan, captured, &mut faults);
     if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 

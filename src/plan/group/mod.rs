@@ -8,7 +8,7 @@ mod claims;
 mod extents;
 
 use super::captured::Captured;
-use super::deploy::{DeployOptions, DiskPlan, VolumeAction, VolumePlan};
+use super::deploy::{DeployOptions, DeployPlan, DiskPlan, VolumeAction, VolumePlan};
 use super::layout::{Piece, Tie};
 use super::place;
 use super::refusal::{Part, Refusal};
@@ -139,10 +139,7 @@ pub(super) fn plan(
 }
 
 /// The file systems on which a system's list of LVM's devices may stand, which names the captured disk.
-pub(super) fn steps(captured: Captured<'_>, disks: &[DiskPlan], groups: &[GroupPlan]) -> Vec<Step> {
-    if groups.is_empty() {
-        return Vec::new();
-    }
+pub(super) fn steps(captured: Captured<'_>, plan: &DeployPlan) -> Vec<Step> {
     let step = |path: &str, planned: &VolumePlan| {
         use FileSystemKind::{Ext2, Ext3, Ext4, Xfs};
         let volume = captured.volumes().find(|volume| volume.name == planned.volume)?;
@@ -154,14 +151,12 @@ pub(super) fn steps(captured: Captured<'_>, disks: &[DiskPlan], groups: &[GroupP
         })
     };
     let mut steps = Vec::new();
-    for disk in disks {
+    // A system outside of the groups lists their disks too.
+    for disk in plan.disks.iter().filter(|_| !plan.groups.is_empty()) {
         steps.extend(disk.volumes.iter().filter_map(|planned| step(&disk.target.path, planned)));
     }
-    for group in groups {
-        let first = group.members.first().and_then(|member| disks.get(member.disk));
-        let path = first.map_or("", |disk| disk.target.path.as_str());
-        steps.extend(group.volumes.iter().filter_map(|planned| step(path, planned)));
-    }
+    let logical = plan.logical_volumes();
+    steps.extend(logical.iter().filter_map(|logical| step(logical.target(plan), logical.planned)));
     steps
 }
 
@@ -267,7 +262,7 @@ fn judge_sectors(
     disks: &[DiskPlan],
 ) -> Result<(), Refusal> {
     for plan in members.iter().filter_map(|member| disks.get(member.disk)) {
-        let Some(source) = captured.disks.iter().find(|disk| disk.number == plan.source_number) else {
+        let Some(source) = captured.disks.iter().find(|disk| Some(disk.number) == plan.source_number) else {
             continue;
         };
         let (from_bytes, to_bytes) = (source.logical_sector_bytes, plan.target.logical_sector_bytes);

@@ -59,7 +59,7 @@ pub(super) fn deploy_disk(
         places.filter_map(|(piece, place)| fresh.made(piece.number()?, *place)).collect();
     let steps = steps(disk, volume, kind, &made, target_disk);
     let plan = DiskPlan {
-        source_number: disk.number,
+        source_number: Some(disk.number),
         source_bytes: disk.size_bytes,
         target: target_disk.clone(),
         layout,
