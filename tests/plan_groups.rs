@@ -3,123 +3,15 @@
 
 mod plan_images;
 
-use plan_images::{EFI_SYSTEM, bare_disk, file_system, gpt_disk, holds, part, target};
+use plan_images::{machine_with_groups as machine, target};
 use remint::machine::MachineDisk;
 use remint::plan::{self, Captured, DeployOptions, DeployPlan, Fault, Refusal, Target};
-use remint::schema::{
-    Content, Disk, FileSystemKind, Layout, LogicalVolume, Mapping, PhysicalVolume, Role, Segment, Stripe,
-    Volume, VolumeGroup,
-};
+use remint::schema::{Layout, VolumeGroup};
 use remint::units::SectorSize;
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
-const EXTENT: u64 = 4 * MIB;
-const LVM: u128 = 0xE6D6_D379_F507_44C2_A23C_238F_2A3D_F928;
 const SMALL: SectorSize = SectorSize::B512;
-
-fn physical(group: &str, size_bytes: u64) -> Content {
-    let mut found = file_system(FileSystemKind::LvmPhysicalVolume, size_bytes);
-    found.label = Some(group.to_owned());
-    Content::PhysicalVolume(found)
-}
-
-fn uuid(letter: char, number: u32) -> String {
-    let group = |length: usize| letter.to_string().repeat(length);
-    format!("{}-{}-{}-{}-{}-{}-{number:06}", group(6), group(4), group(4), group(4), group(4), group(4))
-}
-
-/// A group whose volumes lie one behind the other, each as a whole on the physical volume that it names.
-fn group(
-    number: u32,
-    name: &str,
-    members: &[(&str, u64)],
-    volumes: &[(&str, usize, Content)],
-) -> VolumeGroup {
-    let letter = char::from(b'a' + u8::try_from(number).unwrap());
-    let mut next = vec![0; members.len()];
-    let logical = |(position, (name, member, content)): (u32, &(&str, usize, Content))| {
-        let size_bytes = content.file_system().unwrap().size_bytes;
-        let (first, extents) = (next[*member], size_bytes / EXTENT);
-        next[*member] += extents;
-        let stripes = vec![Stripe { physical_volume: u32::try_from(*member).unwrap(), first_extent: first }];
-        LogicalVolume {
-            name: (*name).to_owned(),
-            uuid: uuid(letter, 100 + position),
-            mapping: Mapping::Linear,
-            status: vec!["READ".into(), "WRITE".into(), "VISIBLE".into()],
-            flags: vec![],
-            tags: vec![],
-            allocation_policy: None,
-            creation_time: Some(1_700_000_000),
-            creation_host: Some("debian".into()),
-            segments: vec![Segment { extents, stripe_bytes: 0, stripes }],
-            volume: Volume {
-                name: format!("g{number}-l{position}"),
-                role: Role::Logical { group: number, number: position },
-                start_bytes: 0,
-                size_bytes,
-                content: content.clone(),
-            },
-        }
-    };
-    let logical_volumes = (1..).zip(volumes).map(logical).collect();
-    let member = |(position, (volume, size_bytes)): (u32, &(&str, u64))| PhysicalVolume {
-        volume: (*volume).to_owned(),
-        uuid: uuid(letter, position),
-        start_bytes: MIB,
-        extents: (size_bytes - MIB) / EXTENT,
-        status: vec!["ALLOCATABLE".into()],
-        tags: vec![],
-    };
-    VolumeGroup {
-        number,
-        name: name.to_owned(),
-        uuid: uuid(letter, 999),
-        sequence: 7,
-        extent_bytes: EXTENT,
-        status: vec!["RESIZEABLE".into(), "READ".into(), "WRITE".into()],
-        tags: vec![],
-        system_id: None,
-        allocation_policy: None,
-        physical_volumes: (0..).zip(members).map(member).collect(),
-        logical_volumes,
-    }
-}
-
-/// A machine with a system in one group, and data in another one that reaches onto a second disk.
-fn machine() -> (Vec<Disk>, Vec<VolumeGroup>) {
-    let (system, data) = (100 * GIB, 60 * GIB);
-    let parts = [
-        part(1, MIB, 512 * MIB, EFI_SYSTEM, holds(FileSystemKind::Fat32, 512 * MIB)),
-        part(2, GIB, system, LVM, physical("debian-vg", system)),
-        part(3, GIB + system, data, LVM, physical("data", data)),
-    ];
-    let one = gpt_disk(0, 200 * GIB, SMALL, &parts);
-    let other = bare_disk(1, 40 * GIB, SMALL, physical("data", 40 * GIB));
-    let groups = vec![
-        group(
-            0,
-            "debian-vg",
-            &[("d0-p2", system)],
-            &[
-                ("home--old", 0, holds(FileSystemKind::Ext4, 20 * GIB)),
-                ("root", 0, holds(FileSystemKind::Ext4, 60 * GIB)),
-                ("swap_1", 0, holds(FileSystemKind::Swap, 8 * GIB)),
-            ],
-        ),
-        group(
-            1,
-            "data",
-            &[("d0-p3", data), ("d1-disk", 40 * GIB)],
-            &[
-                ("archive", 1, holds(FileSystemKind::Xfs, 30 * GIB)),
-                ("work", 0, holds(FileSystemKind::Ext4, 50 * GIB)),
-            ],
-        ),
-    ];
-    (vec![one, other], groups)
-}
 
 fn options(layout: Layout, wishes: &[&str]) -> DeployOptions {
     DeployOptions {
@@ -255,4 +147,84 @@ fn only_whole_groups_are_deployed() {
     let plan = plan::deploy("example", "1", captured, &twice, &without).unwrap();
     assert_eq!(plan::check(&plan, captured), Ok(()));
     assert_eq!(plan.groups.iter().map(|plan| plan.members[0].disk).collect::<Vec<_>>(), [0, 1]);
+}
+
+#[test]
+fn a_logical_volume_can_be_left_out_and_the_others_get_its_room() {
+    let (disks, groups) = machine();
+    let captured = Captured { disks: &disks, groups: &groups };
+    let without = |names: &[&str]| DeployOptions {
+        without: names.iter().map(|name| (*name).to_owned()).collect(),
+        ..options(Layout::Dynamic, &[])
+    };
+    let plan = deploy(captured, &nvme([200 * GIB, 40 * GIB]), &without(&["g0-l1", "g1-l1"])).unwrap();
+    insta::assert_snapshot!(plan::explain(&plan, captured));
+    let all = deploy(captured, &nvme([200 * GIB, 40 * GIB]), &options(Layout::Dynamic, &[])).unwrap();
+    let less =
+        |position: usize| (plan.disks[position].minimum_disk_bytes, all.disks[position].minimum_disk_bytes);
+    assert!(less(0).0 < less(0).1 && less(1).0 < less(1).1, "its minimum is not asked for: {:?}", less(0));
+    // The original layout leaves a hole.
+    let original = DeployOptions { layout: Layout::Original, ..without(&["g0-l1"]) };
+    let plan = deploy(captured, &nvme([200 * GIB, 40 * GIB]), &original).unwrap();
+    assert_eq!(plan.groups[0].group.logical_volumes[..], groups[0].logical_volumes[1..]);
+    let mut forgotten = plan.clone();
+    forgotten.groups[0].without.clear();
+    assert!(plan::check(&forgotten, captured).is_err());
+
+    let schema = plan::export("example", captured, &[], &without(&["g0-l1"])).unwrap();
+    let text = serde_json::to_string_pretty(&schema).unwrap();
+    assert_eq!(text.matches("\"deploy\": false").count(), 1);
+    let choices = plan::read_choices(&text, "example", captured).unwrap();
+    assert_eq!(choices.options.without, ["g0-l1"]);
+    let fault = plan::read_choices(&text.replace("\"deploy\": false", "\"deploy\": 7"), "example", captured);
+    assert!(fault.unwrap_err().to_string().contains("expected a boolean"));
+
+    let wished = DeployOptions { without: vec!["g0-l2".into()], ..options(Layout::Custom, &["g0-l2=40GiB"]) };
+    let refusal = deploy(captured, &nvme([200 * GIB, 40 * GIB]), &wished).unwrap_err();
+    assert_eq!(refusal.volume(), Some("g0-l2"), "{refusal}");
+    let refusal = deploy(captured, &nvme([200 * GIB, 40 * GIB]), &without(&["g0-l7"])).unwrap_err();
+    assert!(refusal.to_string().contains("no volume g0-l7"), "{refusal}");
+}
+
+#[test]
+fn every_copy_of_a_group_has_new_uuids_and_the_names_stay() {
+    let (disks, groups) = machine();
+    let captured = Captured { disks: &disks[..1], groups: &groups[..1] };
+    let options = DeployOptions {
+        new_ids: true,
+        seed: Some("000102030405060708090a0b0c0d0e0f".parse().unwrap()),
+        without: vec!["d0-p3".into()],
+        ..options(Layout::Dynamic, &[])
+    };
+    let twice: Vec<Target> =
+        ["/dev/sda", "/dev/sdb"].map(|path| Target::new(0, target(path, 400 * GIB, SMALL))).into();
+    let plan = plan::deploy("example", "1", captured, &twice, &options).unwrap();
+    assert_eq!(plan::check(&plan, captured), Ok(()));
+    insta::assert_snapshot!(plan::explain(&plan, captured));
+    let mut seen = std::collections::BTreeSet::new();
+    for group in plan.groups.iter().map(|plan| &plan.group).chain(&groups[..1]) {
+        let uuids = group.logical_volumes.iter().map(|logical| &logical.uuid);
+        let uuids = uuids.chain(group.physical_volumes.iter().map(|physical| &physical.uuid));
+        for uuid in uuids.chain([&group.uuid]) {
+            assert!(remint::schema::is_lvm_uuid(uuid) && seen.insert(uuid.clone()), "{uuid}");
+        }
+    }
+    // A system's files follow by the names of their own copy.
+    let names = plan::names_for(&plan, "/dev/sdb");
+    let new = |of: &str, old: &str| {
+        names.iter().find(|name| name.of == of && name.old == old).map(|name| name.new.clone())
+    };
+    assert_eq!(new("g0", &groups[0].uuid), Some(plan.groups[1].group.uuid.clone()));
+    let undashed = |group: &VolumeGroup| {
+        format!("dm-uuid-LVM-{}{}", group.uuid, group.logical_volumes[1].uuid).replace('-', "")
+    };
+    let together = names.iter().find(|name| name.old.replace('-', "") == undashed(&groups[0])).unwrap();
+    assert_eq!(together.new.replace('-', ""), undashed(&plan.groups[1].group));
+
+    let mut same = plan.clone();
+    same.groups[1].group.uuid = same.groups[0].group.uuid.clone();
+    assert!(plan::check(&same, captured).is_err());
+    let mut forgotten = plan;
+    forgotten.groups[0].new_names.pop();
+    assert!(plan::check(&forgotten, captured).is_err());
 }

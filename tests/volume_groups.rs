@@ -16,6 +16,27 @@ const LINUX: &str = "0FC63DAF-8483-4772-8E79-3D69D8477DE4";
 const EXT4: Kind = Kind { name: "ext4", family: "ext4", make: &["mkfs.ext4", "-q", "-F", "-b", "4096"] };
 const XFS: Kind = Kind { name: "XFS", family: "xfs", make: &["mkfs.xfs", "-q", "-f"] };
 
+const FSTAB: &str = "etc/fstab";
+const GRUB: &str = "boot/grub/grub.cfg";
+
+/// Names by the device mapper and by udev, and a partition.
+fn fstab(partition: &str, (group, volume): &(String, String)) -> String {
+    let id = format!("{group}{volume}").replace('-', "");
+    format!(
+        "/dev/mapper/vg--sys-root / ext4 defaults 0 1\n/dev/vg.data/home-data /home xfs defaults 0 2\n\
+         PARTUUID={partition} /srv ext4 defaults 0 2\n/dev/disk/by-id/dm-uuid-LVM-{id} /mnt ext4 noauto 0 0\n"
+    )
+}
+
+fn grub((group, volume): &(String, String)) -> String {
+    format!("set root='lvmid/{group}/{volume}'\nlinux /vmlinuz root=/dev/mapper/vg--sys-root ro\n")
+}
+
+/// What udev calls the first partition of a disk.
+fn part_uuid(disk: &Path) -> String {
+    lab::run("sfdisk", &["--part-uuid", text(disk), "1"]).trim().to_lowercase()
+}
+
 /// What the tools say of groups and volumes that has to be the same afterwards.
 const SAME: [(&str, &str); 3] = [
     ("vgs", "vg_name,vg_uuid,vg_extent_size,pv_count,lv_count,vg_tags"),
@@ -74,6 +95,14 @@ impl Source {
         fs::create_dir_all(files.join("etc/lvm/devices")).unwrap();
         fs::write(files.join(LIST), "VERSION=1.1.1\nIDTYPE=sys_serial IDNAME=old DEVNAME=/dev/sda3 PVID=x\n")
             .unwrap();
+        // A system that names its volumes and a partition.
+        let named = |tool: &str, field: &str, of: &str| {
+            lvm.run(tool, &["--noheadings", "-o", field, of]).trim().to_owned()
+        };
+        let ids = (named("vgs", "vg_uuid", "vg-sys"), named("lvs", "lv_uuid", "vg-sys/root"));
+        fs::create_dir_all(files.join("boot/grub")).unwrap();
+        fs::write(files.join(FSTAB), fstab(&part_uuid(&disks[0]), &ids)).unwrap();
+        fs::write(files.join(GRUB), grub(&ids)).unwrap();
         let part = path("part.img");
         for (kind, volume) in
             [(&EXT4, "vg-sys/root"), (&XFS, "vg.data/home-data"), (&EXT4, "vg.data/striped")]
@@ -222,4 +251,54 @@ fn a_group_that_is_not_whole_is_refused_by_name_and_captured_whole_when_asked() 
         &["capture", "twice", "--to", &store, "--disk", &one, "--disk", &other, "--disk", text(&copy)],
     );
     assert!(said.contains("is there twice"), "{said}");
+}
+
+#[test]
+fn a_copy_with_new_identifiers_has_new_uuids_everywhere_and_its_files_follow() {
+    let source = Source::new();
+    source.capture();
+    let targets = source.deploy([720 * MIB, 210 * MIB], &["--new-ids"]);
+    let (here, there) = (members(&source.disks[0], &source.disks[1]), members(&targets[0], &targets[1]));
+    for (tool, uuids, names) in [
+        ("vgs", "vg_uuid", "vg_name,vg_extent_size,pv_count,lv_count,vg_tags"),
+        ("pvs", "pv_uuid", "vg_name"),
+        ("lvs", "lv_uuid", "lv_name,vg_name,lv_tags,lv_permissions"),
+    ] {
+        assert_eq!(there.report(tool, names), here.report(tool, names), "{tool}");
+        let (old, new) = (here.report(tool, uuids), there.report(tool, uuids));
+        assert_eq!(old.len(), new.len());
+        assert!(old.iter().all(|uuid| !new.contains(uuid)), "{tool}: {old:?} {new:?}");
+    }
+    there.run("vgck", &[]);
+    let field = |lvm: &Lvm, tool: &str, field: &str, of: &str| {
+        lvm.run(tool, &["--noheadings", "-o", field, of]).trim().to_owned()
+    };
+    let ids = (field(&there, "vgs", "vg_uuid", "vg-sys"), field(&there, "lvs", "lv_uuid", "vg-sys/root"));
+    let after = source.path("after.img");
+    let size = there.take("vg-sys/root", &after);
+    EXT4.check(&after, 0, size);
+    let mount = lab::Mount::new(&after, 0, size, "ext4", true);
+    let read = |name: &str| fs::read_to_string(mount.path().join(name)).unwrap();
+    assert_ne!(part_uuid(&targets[0]), part_uuid(&source.disks[0]));
+    assert_eq!(read(FSTAB), fstab(&part_uuid(&targets[0]), &ids));
+    assert_eq!(read(GRUB), grub(&ids));
+    drop((here, there));
+    // Both are in one machine, and LVM takes none for the other.
+    let one = lab::partitions(&source.disks[0], 512);
+    let two = lab::partitions(&targets[0], 512);
+    let both = Lvm::new(&[(&source.disks[0], one[1]), (&targets[0], two[1])]);
+    assert_eq!(both.report("pvs", "pv_uuid,vg_name").len(), 2);
+}
+
+#[test]
+fn a_logical_volume_that_is_left_out_is_not_in_its_group() {
+    let source = Source::new();
+    source.capture();
+    let targets = source.deploy([700 * MIB, 200 * MIB], &["--without", "g1-l2,g0-l2"]);
+    let there = members(&targets[0], &targets[1]);
+    assert_eq!(there.report("lvs", "vg_name,lv_name"), ["vg-sys root", "vg.data home-data"]);
+    there.run("vgck", &[]);
+    let after = source.path("after.img");
+    let size = there.take("vg.data/home-data", &after);
+    XFS.check(&after, 0, size);
 }

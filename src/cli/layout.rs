@@ -54,7 +54,8 @@ pub struct LayoutArguments {
     /// given several times (the names are those of `images STORE show`)
     #[arg(long = "partition", value_name = "VOLUME=SIZE")]
     pub wishes: Vec<PartitionWish>,
-    /// A partition (d0-p4) or disk (d1) of the image that is not deployed; may be given several times
+    /// A partition (d0-p4), logical volume (g0-l1) or disk (d1) of the image that is not deployed; may be given several
+    /// times
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub without: Vec<String>,
     /// A partition of the target that stays as it is, with its data, by its number there; the others are laid out
@@ -64,8 +65,8 @@ pub struct LayoutArguments {
     /// Leave the target's partition table, and restore volumes into the partitions and logical volumes that are there
     #[arg(long, conflicts_with_all = ["layout", "wishes", "without"])]
     pub keep_table: bool,
-    /// Give the disk and its partitions new GUIDs (an MBR a new signature), so that it can be in one machine with the
-    /// captured one. fstab, crypttab, GRUB and systemd-boot follow
+    /// Give the disk and its partitions new GUIDs (an MBR a new signature), and volume groups new UUIDs, so that it can be
+    /// in one machine with the captured one. fstab, crypttab, GRUB and systemd-boot follow
     #[arg(long, conflicts_with = "keep_table")]
     pub new_ids: bool,
     /// Leave the boot entries of this machine's UEFI firmware as they are. Otherwise those of what was captured follow,

@@ -1,9 +1,10 @@
-//! The names of partitions in the text of a system's settings, put right where partitions have new identifiers.
+//! The names of partitions and volume groups in the text of a system's settings, put right where they have new
+//! identifiers.
 //!
 //! A partition is named by its GUID, or on an MBR by the disk's signature and its number (`1a2b3c4d-01`), in any letter
 //! case: `PARTUUID=` in fstab and on the kernel's command line, `/dev/disk/by-partuuid/`, GRUB's `search --part-uuid`,
 //! `HD(2,GPT,...)`. Both forms are told from everything else by what stands around them: neither a letter, a digit nor a
-//! dash. What stands in a binary, such as a unified kernel image or an initramfs, is not changed.
+//! dash. A UUID of LVM stands in GRUB's `lvmid/GROUP/VOLUME` and in names of udev, and its case counts. What stands in a binary, such as a unified kernel image or an initramfs, is not changed.
 
 use crate::plan::NewName;
 use std::borrow::Cow;
@@ -70,7 +71,7 @@ pub fn rewrite(text: &[u8], names: &[NewName]) -> Option<(Vec<u8>, usize)> {
         match name {
             Some(name) => {
                 let (old, after) = rest.split_at_checked(name.old.len()).unwrap_or((rest, &[]));
-                rewritten.extend_from_slice(in_case_of(old, &name.new).as_bytes());
+                rewritten.extend_from_slice(in_case_of(old, name).as_bytes());
                 count = count.saturating_add(1);
                 before = old.last().copied();
                 rest = after;
@@ -87,8 +88,11 @@ pub fn rewrite(text: &[u8], names: &[NewName]) -> Option<(Vec<u8>, usize)> {
 
 fn name_at<'a>(text: &[u8], names: &'a [NewName]) -> Option<&'a NewName> {
     names.iter().find(|name| {
-        let here =
-            text.get(..name.old.len()).is_some_and(|here| here.eq_ignore_ascii_case(name.old.as_bytes()));
+        let is_old = |here: &[u8]| match has_case(&name.old) || has_case(&name.new) {
+            true => here == name.old.as_bytes(),
+            false => here.eq_ignore_ascii_case(name.old.as_bytes()),
+        };
+        let here = text.get(..name.old.len()).is_some_and(is_old);
         here && !name.old.is_empty() && !text.get(name.old.len()).copied().is_some_and(belongs_to_a_name)
     })
 }
@@ -97,15 +101,36 @@ const fn belongs_to_a_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'-'
 }
 
-/// A new name in capitals where the old one was.
-fn in_case_of<'a>(old: &[u8], new: &'a str) -> Cow<'a, str> {
+/// A new name in capitals where the old one was, unless they mean something in it.
+fn in_case_of<'a>(old: &[u8], name: &'a NewName) -> Cow<'a, str> {
     let capitals = old.iter().any(u8::is_ascii_uppercase) && !old.iter().any(u8::is_ascii_lowercase);
-    if capitals { new.to_ascii_uppercase().into() } else { new.into() }
+    let is_exact = has_case(&name.old) || has_case(&name.new);
+    if capitals && !is_exact { name.new.to_ascii_uppercase().into() } else { name.new.as_str().into() }
+}
+
+/// True for a UUID of LVM, in which a capital is another letter.
+fn has_case(name: &str) -> bool {
+    name.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_uuid_of_lvm_is_found_as_grub_and_udev_write_it_and_its_case_counts() {
+        let name = |old: &str, new: &str| NewName { of: "g0".into(), old: old.into(), new: new.into() };
+        let names = [
+            name("kQ2ZeJ-abcd-EFGH-ijkl-MNOP-qrst-uvwxyz", "New000-0000-0000-0000-0000-0000-00000g"),
+            name("Lv2ZeJ-abcd-EFGH-ijkl-MNOP-qrst-uvwxyz", "New000-0000-0000-0000-0000-0000-00000v"),
+        ];
+        let text = "set root='lvmid/kQ2ZeJ-abcd-EFGH-ijkl-MNOP-qrst-uvwxyz/Lv2ZeJ-abcd-EFGH-ijkl-MNOP-qrst-uvwxyz'\n\
+                    KQ2ZEJ-ABCD-EFGH-IJKL-MNOP-QRST-UVWXYZ\n";
+        let (new, count) = rewrite(text.as_bytes(), &names).unwrap();
+        let expected = "set root='lvmid/New000-0000-0000-0000-0000-0000-00000g/New000-0000-0000-0000-0000-0000-00000v'\n\
+                        KQ2ZEJ-ABCD-EFGH-IJKL-MNOP-QRST-UVWXYZ\n";
+        assert_eq!((String::from_utf8(new).unwrap().as_str(), count), (expected, 2));
+    }
 
     fn names() -> Vec<NewName> {
         [

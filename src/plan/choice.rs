@@ -7,7 +7,8 @@ use super::keep::Target;
 use super::refusal::Refusal;
 use super::{existing, standard};
 use crate::schema::{
-    ChosenPlace, ChosenVolume, Content, Disk, Keep, KeptPartition, Layout, MbrRole, Role, Table, Volume, VolumeGroup,
+    ChosenPlace, ChosenVolume, Content, Disk, Keep, KeptPartition, Layout, MbrRole, Role, Table, Volume,
+    VolumeGroup,
 };
 
 /// Refuses everything that can be refused before a layout is tried.
@@ -154,9 +155,11 @@ fn refuse_left_out(captured: Captured<'_>, options: &DeployOptions) -> Result<()
         let refuse =
             |reason: &str| Err(Refusal::CannotLeaveOut { name: name.clone(), reason: reason.to_owned() });
         match volume.map(|volume| volume.role) {
-            Some(Role::Partition { .. }) => {}
-            Some(Role::BootArea | Role::WholeDisk | Role::Logical { .. }) => {
-                return refuse("only partitions and whole disks can be; write d0 for disk 0");
+            Some(Role::Partition { .. } | Role::Logical { .. }) => {}
+            Some(Role::BootArea | Role::WholeDisk) => {
+                return refuse(
+                    "only partitions, logical volumes and whole disks can be; write d0 for disk 0",
+                );
             }
             None if captured.disks.iter().any(|disk| disk_name(disk) == *name) => {}
             None => refuse_unknown(captured, name)?,

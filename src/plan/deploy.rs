@@ -16,6 +16,7 @@ use super::{boot_entries, choice, existing, identity, place, scripted, standard}
 use crate::machine::MachineDisk;
 use crate::schema::{
     Disk, FileSystemKind, Firmware, FreeSpace, Keep, Layout, PartitionWish, StandardChoice, Table,
+    VolumeGroup,
 };
 use crate::units::{ByteRange, format_size};
 use serde::Serialize;
@@ -35,7 +36,7 @@ pub struct DeployOptions {
     pub wishes: Vec<PartitionWish>,
     /// What of the targets stays.
     pub keep: Keep,
-    /// Partitions (`d0-p4`) and disks (`d1`) of the image that are not deployed.
+    /// Partitions (`d0-p4`), logical volumes (`g0-l1`) and disks (`d1`) of the image that are not deployed.
     pub without: Vec<String>,
     /// Which volume, and for which firmware, for [`Layout::Standard`].
     pub standard: StandardChoice,
@@ -270,10 +271,13 @@ pub fn deploy<'a>(
 ) -> Result<DeployPlan, Refusal> {
     let (captured, targets): (Captured<'_>, Targets<'_>) = (captured.into(), targets.into());
     choice::refuse_contradictions(captured, targets.disks, options)?;
-    let disks = group::with_minimums(captured, options)?;
+    let groups: Vec<VolumeGroup> =
+        captured.groups.iter().map(|found| group::without(found, &options.without)).collect();
+    let disks = group::with_minimums(Captured { groups: &groups, ..captured }, options)?;
     let of_disks = DeployOptions { wishes: group::with_shares(captured, options), ..options.clone() };
     let (mut plans, mut steps) = deploy_disks(&disks, targets.disks, &of_disks)?;
-    plans.extend(targets.others().iter().map(|other| existing::untouched(&other.disk, &other.found, options)));
+    plans
+        .extend(targets.others().iter().map(|other| existing::untouched(&other.disk, &other.found, options)));
     let without = choice::disks_left_out(&disks, options)?;
     let groups = group::plan(captured, &plans, options)?;
     let existing_groups = existing_group::plan(captured, targets, &mut plans, options)?;

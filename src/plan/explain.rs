@@ -98,6 +98,8 @@ fn group_heading(when: &str, group: &VolumeGroup) -> String {
 /// A group as a picture before and after, and what becomes of its volumes.
 fn explain_group(plan: &DeployPlan, group: &GroupPlan, source: Option<&VolumeGroup>, text: &mut String) {
     let new = &group.group;
+    let left_out = source.into_iter().flat_map(|source| &source.logical_volumes);
+    let left_out = left_out.filter(|logical| group.without.contains(&logical.volume.name));
     let members = members(plan, &group.members, new);
     wrap(text, "", &format!("Volume group g{} \"{}\": {members}", new.number, new.name));
     let scale = source.map_or(0, group_bytes).max(group_bytes(new));
@@ -110,6 +112,14 @@ fn explain_group(plan: &DeployPlan, group: &GroupPlan, source: Option<&VolumeGro
     text.push('\n');
     for (planned, logical) in group.volumes.iter().zip(&new.logical_volumes) {
         wrap(text, "  ", &format!("{} \"{}\": {}", planned.volume, logical.name, planned.reason));
+    }
+    for logical in left_out {
+        let size = format_size(logical.volume.size_bytes);
+        wrap(text, "  ", &format!("{} \"{}\", {size}: not deployed.", logical.volume.name, logical.name));
+    }
+    if let Some(name) = group.new_names.first() {
+        let new = format!("New identifiers: the group is {} instead of {}", name.new, name.old);
+        wrap(text, "  ", &format!("{new}, and each of its physical and logical volumes has a new UUID."));
     }
     for warning in &group.warnings {
         wrap(text, "  ! ", warning);

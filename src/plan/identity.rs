@@ -3,17 +3,19 @@
 
 use super::captured::Captured;
 use super::deploy::{DeployPlan, DiskPlan, VolumeAction, VolumePlan};
+use super::group::GroupPlan;
 use super::seed::Seed;
 use super::step::Step;
-use crate::schema::{Content, Disk, FileSystemKind, Layout, MbrRole, Role, Table};
+use crate::schema::{Content, Disk, FileSystemKind, Layout, MbrRole, Role, Table, VolumeGroup};
 use serde::Serialize;
 
 /// Something that has another identifier than when it was captured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NewName {
-    /// The disk (`d0`) or partition (`d0-p2`) of the image.
+    /// The disk (`d0`), partition (`d0-p2`), volume group (`g0`) or logical volume (`g0-l1`) of the image.
     pub of: String,
-    /// As it was captured: a GUID in small letters, the signature of an MBR, or a partition of that (`1a2b3c4d-01`).
+    /// As it was captured: a GUID in small letters, the signature of an MBR, a partition of that (`1a2b3c4d-01`), or a
+    /// UUID of LVM.
     pub old: String,
     /// As it is now.
     pub new: String,
@@ -102,8 +104,39 @@ fn numbers(table: &Table) -> Vec<u32> {
     }
 }
 
-/// The new names of partitions, for a system on one of the targets. Where one disk was deployed twice, its own copy
-/// is meant; a name that means several partitions of other disks is left out.
+/// Gives a group, its physical and its logical volumes new UUIDs. Names stay.
+pub(super) fn renew_group(group: &mut VolumeGroup, seed: Seed) -> Vec<NewName> {
+    let mut names = Vec::new();
+    let group_name = format!("g{}", group.number);
+    let mut renew = |of: &str, uuid: &mut String| {
+        // A disk has a GUID of its own under this name.
+        let new = seed.lvm_uuid(of);
+        names.push(NewName { of: of.to_owned(), old: std::mem::replace(uuid, new.clone()), new });
+    };
+    renew(&group_name, &mut group.uuid);
+    group.physical_volumes.iter_mut().for_each(|physical| renew(&physical.volume, &mut physical.uuid));
+    group.logical_volumes.iter_mut().for_each(|logical| renew(&logical.volume.name, &mut logical.uuid));
+    names
+}
+
+/// The new names of a group as files write them: alone, as in GRUB's `lvmid/GROUP/VOLUME`, and without dashes and
+/// together, as udev names a logical volume.
+fn names_in_files(plan: &GroupPlan) -> Vec<NewName> {
+    let mut names = plan.new_names.clone();
+    let Some(group) = plan.new_names.first() else { return names };
+    let of_logical = |name: &&NewName| plan.volumes.iter().any(|planned| planned.volume == name.of);
+    for volume in plan.new_names.iter().filter(of_logical) {
+        let id = |group: &str, volume: &str| {
+            format!("dm-uuid-LVM-{}{}", group.replace('-', ""), volume.replace('-', ""))
+        };
+        let (old, new) = (id(&group.old, &volume.old), id(&group.new, &volume.new));
+        names.push(NewName { of: volume.of.clone(), old, new });
+    }
+    names
+}
+
+/// The new names of partitions and volume groups, for a system on one of the targets. Where one disk was deployed
+/// twice, its own copy is meant; a name that means several partitions of other disks is left out.
 #[must_use]
 pub fn names_for(plan: &DeployPlan, target: &str) -> Vec<NewName> {
     let partitions = |disk: &DiskPlan| {
@@ -112,8 +145,15 @@ pub fn names_for(plan: &DeployPlan, target: &str) -> Vec<NewName> {
     };
     let (own, others): (Vec<&DiskPlan>, Vec<&DiskPlan>) =
         plan.disks.iter().partition(|disk| disk.target.path == target);
+    let is_own = |group: &&GroupPlan| {
+        let mut disks = group.members.iter().filter_map(|member| plan.disks.get(member.disk));
+        disks.any(|disk| disk.target.path == target)
+    };
+    let (own_groups, other_groups): (Vec<&GroupPlan>, Vec<&GroupPlan>) = plan.groups.iter().partition(is_own);
     let mut names: Vec<NewName> = own.into_iter().flat_map(partitions).collect();
-    let others: Vec<NewName> = others.into_iter().flat_map(partitions).collect();
+    names.extend(own_groups.into_iter().flat_map(names_in_files));
+    let others = others.into_iter().flat_map(partitions);
+    let others: Vec<NewName> = others.chain(other_groups.into_iter().flat_map(names_in_files)).collect();
     for name in &others {
         let known = names.iter().any(|other| other.old == name.old);
         let several = others.iter().filter(|other| other.old == name.old).count() > 1;
@@ -126,7 +166,8 @@ pub fn names_for(plan: &DeployPlan, target: &str) -> Vec<NewName> {
 
 /// The steps by which what names partitions follows, where something has a new name.
 pub(super) fn steps(captured: Captured<'_>, plan: &DeployPlan) -> Vec<Step> {
-    if plan.disks.iter().all(|disk| disk.new_names.is_empty()) {
+    let of_disks = plan.disks.iter().map(|disk| &disk.new_names);
+    if of_disks.chain(plan.groups.iter().map(|group| &group.new_names)).all(Vec::is_empty) {
         return Vec::new();
     }
     let step = |path: &str, planned: &VolumePlan| {

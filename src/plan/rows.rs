@@ -194,7 +194,8 @@ pub(super) fn existing(existing: &ExistingGroup, captured: Captured<'_>) -> Vec<
             before: None,
         };
         let into = existing.volumes.iter().find(|into| into.logical == logical.volume.name);
-        let volume = into.and_then(|into| captured.volumes().find(|volume| volume.name == into.planned.volume));
+        let volume =
+            into.and_then(|into| captured.volumes().find(|volume| volume.name == into.planned.volume));
         if let Some(volume) = volume {
             let size = place.length().cmp(&volume.size_bytes);
             row.content = content(volume);
@@ -209,7 +210,8 @@ pub(super) fn existing(existing: &ExistingGroup, captured: Captured<'_>) -> Vec<
 pub(super) fn logical(group: &VolumeGroup, before: &[Row]) -> Vec<Row> {
     let mut behind = 0u64;
     let mut rows = Vec::new();
-    for (number, volume) in (1u32..).zip(group.volumes()) {
+    for volume in group.volumes() {
+        let number = if let Role::Logical { number, .. } = volume.role { number } else { 0 };
         let start = behind;
         behind = behind.saturating_add(volume.size_bytes);
         let place = ByteRange::new(start, behind);

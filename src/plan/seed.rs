@@ -38,6 +38,21 @@ impl Seed {
         Guid::from_u128(random | 4 << 76 | 0b10 << 62)
     }
 
+    /// The UUID, as LVM prints it, of the group (`g0`), physical (`d0-p2`) or logical volume (`g0-l1`) of this name.
+    #[must_use]
+    pub fn lvm_uuid(&self, name: &str) -> String {
+        const CHARACTERS: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+        let mut uuid = String::with_capacity(38);
+        for (position, byte) in self.derive("lvm", name).into_iter().flatten().enumerate() {
+            if matches!(position, 6 | 10 | 14 | 18 | 22 | 26) {
+                uuid.push('-');
+            }
+            let at = usize::from(byte).checked_rem(CHARACTERS.len()).unwrap_or_default();
+            uuid.push(char::from(CHARACTERS.get(at).copied().unwrap_or(b'0')));
+        }
+        uuid
+    }
+
     /// The signature of an MBR disk of this name; never zero, which means that there is none.
     #[must_use]
     pub fn mbr_signature(&self, name: &str) -> u32 {

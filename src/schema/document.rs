@@ -69,6 +69,9 @@ pub struct LogicalChoice {
     /// For the reader.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub about: Option<String>,
+    /// False: the volume is left out.
+    #[serde(default = "yes")]
+    pub deploy: bool,
     /// How large it is to be, as in [`PartitionChoice`]; a percentage is one of the group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<String>,

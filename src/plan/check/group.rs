@@ -3,16 +3,24 @@
 use super::{Fault, volumes};
 use crate::plan::captured::Captured;
 use crate::plan::deploy::{DeployPlan, VolumeAction};
-use crate::plan::group::GroupPlan;
-use crate::schema::{Layout, LogicalVolume, PhysicalVolume, VolumeGroup};
+use crate::plan::group::{GroupPlan, without};
+use crate::schema::{Layout, LogicalVolume, PhysicalVolume, VolumeGroup, is_lvm_uuid};
 
 /// Every physical volume belongs to one planned group, and every planned group is the captured one, on its physical
 /// volumes and without overlaps.
 pub(super) fn check(plan: &DeployPlan, captured: Captured<'_>, faults: &mut Vec<Fault>) {
-    for group in &plan.groups {
+    for (index, group) in plan.groups.iter().enumerate() {
+        let mut earlier = plan.groups.iter().take(index).filter(|other| !other.new_names.is_empty());
+        if earlier.any(|other| other.group.uuid == group.group.uuid) {
+            let (number, what) = (group.group.number, "a copy of it has the same new UUID");
+            faults.push(Fault::Group { group: number, what });
+        }
         let number = group.group.number;
         match captured.groups.iter().find(|captured| captured.number == number) {
-            Some(source) => check_group(plan, group, source, captured, faults),
+            Some(source) => {
+                let source = without(source, &group.without);
+                check_group(plan, group, &with_new_names(source, group, faults), captured, faults);
+            }
             None => faults.push(Fault::Group { group: number, what: "the image does not have it" }),
         }
     }
@@ -98,6 +106,30 @@ fn check_group(
         volumes::check_action(planned, volume, faults);
         volumes::check_resize(planned, volume, faults);
     }
+}
+
+/// The captured group as it would be with the new UUIDs, which the new one is held against.
+fn with_new_names(source: VolumeGroup, plan: &GroupPlan, faults: &mut Vec<Fault>) -> VolumeGroup {
+    let mut group = source;
+    if plan.new_names.is_empty() {
+        return group;
+    }
+    let mut sound = true;
+    let mut renew = |of: &str, uuid: &mut String| {
+        let name = plan.new_names.iter().find(|name| name.of == of && name.old == *uuid);
+        match name.filter(|name| is_lvm_uuid(&name.new) && name.new != name.old) {
+            Some(name) => uuid.clone_from(&name.new),
+            None => sound = false,
+        }
+    };
+    renew(&format!("g{}", group.number), &mut group.uuid);
+    group.physical_volumes.iter_mut().for_each(|physical| renew(&physical.volume, &mut physical.uuid));
+    group.logical_volumes.iter_mut().for_each(|logical| renew(&logical.volume.name, &mut logical.uuid));
+    if !sound {
+        let what = "not each of its UUIDs is a new one";
+        faults.push(Fault::Group { group: group.number, what });
+    }
+    group
 }
 
 fn unsized_member(physical: PhysicalVolume) -> PhysicalVolume {

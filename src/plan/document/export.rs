@@ -30,7 +30,9 @@ pub fn export<'a>(
     options: &DeployOptions,
 ) -> Result<DeploySchema, Refusal> {
     let captured: Captured<'_> = captured.into();
-    let disks = group::with_minimums(captured, options)?;
+    let groups: Vec<VolumeGroup> =
+        captured.groups.iter().map(|found| group::without(found, &options.without)).collect();
+    let disks = group::with_minimums(Captured { groups: &groups, ..captured }, options)?;
     let disks = disks.as_slice();
     let without = choice::disks_left_out(disks, options)?;
     let disk_choice = |disk: &Disk| {
@@ -79,7 +81,8 @@ fn group_choice(found: &VolumeGroup, options: &DeployOptions) -> Result<GroupCho
             format!("\"{}\"", logical.name),
         ];
         let (size, about) = size_and_about(&volume.name, sizing, about, options);
-        Ok(LogicalChoice { volume: volume.name.clone(), about: Some(about), size })
+        let deploy = !options.without.contains(&volume.name);
+        Ok(LogicalChoice { volume: volume.name.clone(), about: Some(about), deploy, size })
     };
     let extent = format_size(found.extent_bytes);
     Ok(GroupChoice {

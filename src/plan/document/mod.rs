@@ -217,7 +217,11 @@ fn choices(schema: DeploySchema) -> Result<Choices, Misplaced> {
         }
     }
     for (index, group) in schema.volume_groups.into_iter().enumerate() {
-        for (position, LogicalChoice { volume, size, .. }) in group.volumes.into_iter().enumerate() {
+        for (position, LogicalChoice { volume, deploy, size, .. }) in group.volumes.into_iter().enumerate() {
+            if !deploy {
+                options.without.push(volume);
+                continue;
+            }
             let Some(size) = size else { continue };
             let size = size.parse().map_err(|error: ParseWishError| {
                 let steps = [Step::Key("volumes"), Step::Index(position), Step::Key("size")];

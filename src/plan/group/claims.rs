@@ -24,8 +24,15 @@ pub(super) fn least(sizing: Sizing, logical: &LogicalVolume, extent_bytes: u64) 
     whole(bytes, extent_bytes).max(1)
 }
 
-/// The extents of each logical volume in a group that has `total`; `None` where they do not fit.
-pub(super) fn sizes(group: &VolumeGroup, sizings: &[Sizing], total: u64) -> Option<Vec<u64>> {
+/// Extents that no volume of a captured group has.
+pub(super) fn free(group: &VolumeGroup) -> u64 {
+    let used = group.volumes().map(|volume| whole(volume.size_bytes, group.extent_bytes));
+    total(group).saturating_sub(used.fold(0, u64::saturating_add))
+}
+
+/// The extents of each logical volume in a group that has `total` and had `free` that no volume had; `None` where they
+/// do not fit.
+pub(super) fn sizes(group: &VolumeGroup, sizings: &[Sizing], total: u64, free: u64) -> Option<Vec<u64>> {
     let extent_bytes = group.extent_bytes;
     let old = |logical: &LogicalVolume| whole(logical.volume.size_bytes, extent_bytes);
     let volumes = || group.logical_volumes.iter().zip(sizings);
@@ -50,8 +57,6 @@ pub(super) fn sizes(group: &VolumeGroup, sizings: &[Sizing], total: u64) -> Opti
         }
     }
     // What was free has its share too, for the snapshots that somebody keeps it for, but before anybody shrinks it goes.
-    let used = group.logical_volumes.iter().map(old).fold(0, u64::saturating_add);
-    let free = self::total(group).saturating_sub(used);
     if free > 0 && fits && !sharers.is_empty() {
         sharers.push(Claim { key: u32::MAX, weight: free, minimum: 0 });
     }
@@ -131,7 +136,7 @@ mod tests {
             (30, Some(vec![10, 20])),
             (29, None),
         ] {
-            assert_eq!(sizes(&group, &[SHARED, FIXED], total), expected, "{total}");
+            assert_eq!(sizes(&group, &[SHARED, FIXED], total, free(&group)), expected, "{total}");
         }
     }
 
@@ -139,8 +144,8 @@ mod tests {
     fn parts_are_of_the_group_and_chosen_sizes_are_whole_extents() {
         let group = group(80, &[60, 20]);
         let half = Sizing::Part { hundredths: 5000, minimum_bytes: 4096 };
-        assert_eq!(sizes(&group, &[half, SHARED], 200), Some(vec![100, 100]));
+        assert_eq!(sizes(&group, &[half, SHARED], 200, 0), Some(vec![100, 100]));
         let chosen = Sizing::Chosen { bytes: 4097 };
-        assert_eq!(sizes(&group, &[chosen, SHARED], 200), Some(vec![2, 198]));
+        assert_eq!(sizes(&group, &[chosen, SHARED], 200, 0), Some(vec![2, 198]));
     }
 }

@@ -9,6 +9,7 @@ mod extents;
 
 use super::captured::Captured;
 use super::deploy::{DeployOptions, DeployPlan, DiskPlan, VolumeAction, VolumePlan};
+use super::identity::{self, NewName};
 use super::layout::{Piece, Tie};
 use super::place;
 use super::refusal::{Part, Refusal};
@@ -31,6 +32,12 @@ pub struct GroupPlan {
     pub members: Vec<MemberPlan>,
     /// What is written to each of its logical volumes; places are counted from the start of each.
     pub volumes: Vec<VolumePlan>,
+    /// Names of the image's logical volumes that the target does not get.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
+    /// What has another UUID than it was captured with.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub new_names: Vec<NewName>,
     /// What a person should know before confirming.
     pub warnings: Vec<String>,
 }
@@ -42,6 +49,13 @@ pub struct MemberPlan {
     pub disk: usize,
     /// Its bytes on that disk.
     pub place: ByteRange,
+}
+
+/// A group without some of its logical volumes.
+pub(super) fn without(group: &VolumeGroup, names: &[String]) -> VolumeGroup {
+    let mut group = group.clone();
+    group.logical_volumes.retain(|logical| !names.contains(&logical.volume.name));
+    group
 }
 
 /// The rule for the size of a logical volume.
@@ -102,7 +116,7 @@ pub(super) fn with_shares(captured: Captured<'_>, options: &DeployOptions) -> Ve
 }
 
 /// Decides everything about the groups of an image, whose disks are laid out. Every copy of a disk gets a copy of the
-/// groups that are on that disk alone.
+/// groups that are on that disk alone. What a person left out has no part in the room of the others.
 pub(super) fn plan(
     captured: Captured<'_>,
     disks: &[DiskPlan],
@@ -132,7 +146,7 @@ pub(super) fn plan(
         for copy in 0..copies {
             let members: Vec<MemberPlan> =
                 places.iter().filter_map(|places| places.get(copy).copied()).collect();
-            plans.push(plan_group(captured, group, members, disks, options)?);
+            plans.push(plan_group(captured, group, (copy, members), disks, options)?);
         }
     }
     Ok(plans)
@@ -182,12 +196,13 @@ fn one_disk(group: &VolumeGroup, captured: Captured<'_>) -> bool {
 
 fn plan_group(
     captured: Captured<'_>,
-    group: &VolumeGroup,
-    members: Vec<MemberPlan>,
+    captured_group: &VolumeGroup,
+    (copy, members): (usize, Vec<MemberPlan>),
     disks: &[DiskPlan],
     options: &DeployOptions,
 ) -> Result<GroupPlan, Refusal> {
     let mut warnings = Vec::new();
+    let group = &without(captured_group, &options.without);
     judge_sectors(captured, group, &members, disks)?;
     let layout = members.iter().filter_map(|member| disks.get(member.disk)).map(|disk| disk.layout);
     let original = layout.clone().all(|layout| layout == Layout::Original);
@@ -208,7 +223,8 @@ fn plan_group(
         extents::keep(&mut described)?;
     } else {
         let total = capacities.iter().copied().fold(0, u64::saturating_add);
-        let sizes = claims::sizes(group, &sizings, total).ok_or_else(|| no_room(group, total))?;
+        let sizes = claims::sizes(group, &sizings, total, claims::free(captured_group))
+            .ok_or_else(|| no_room(group, total))?;
         for (physical, extents) in described.physical_volumes.iter_mut().zip(&capacities) {
             physical.extents = *extents;
         }
@@ -236,7 +252,19 @@ fn plan_group(
             warnings.push(format!("The image does not hold the content of {}: it stays empty.", piece.part));
         }
     }
-    Ok(GroupPlan { group: described, members, volumes, warnings })
+    let left_out = captured_group.volumes().filter(|volume| options.without.contains(&volume.name));
+    let left_out = left_out.map(|volume| volume.name.clone()).collect();
+    let mut new_names = Vec::new();
+    if let Some(seed) = options.seed.filter(|_| options.new_ids) {
+        new_names = identity::renew_group(&mut described, seed.of_copy(copy));
+        warnings.push(format!(
+            "The volume group keeps its name {}: a machine with another one of that name has to tell them apart by UUID \
+             (vgrename UUID NAME). A GRUB for a BIOS that reads its files from a logical volume names it by UUID and has to \
+             be installed anew.",
+            described.name
+        ));
+    }
+    Ok(GroupPlan { group: described, members, volumes, without: left_out, new_names, warnings })
 }
 
 fn number_of(logical: &LogicalVolume) -> u32 {
