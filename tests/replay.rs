@@ -4,6 +4,7 @@
 
 mod lab;
 
+use lab::lvm::Lvm;
 use lab::{Kind, MIB, Mount, Noise, Place, remint_ends, run, text};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -149,4 +150,48 @@ fn what_cannot_be_replayed_is_refused_with_the_reason() {
     assert!(said.contains("there already"), "{said}");
     assert_eq!(fs::read(&spill).unwrap(), b"mine");
     assert_eq!(lab::published(Path::new(&store)), 0);
+}
+
+#[test]
+fn every_synced_file_of_a_crashed_logical_volume_comes_back_and_the_disk_is_not_touched() {
+    let folder = lab::folder();
+    let path = |name: &str| folder.path().join(name);
+    let lvm_type = "E6D6D379-F507-44C2-A23C-238F2A3DF928";
+    let disk = path("disk.img");
+    let script = format!("label: gpt\nsize=60MiB, type={lvm_type}\nsize=60MiB, type={lvm_type}");
+    let places = lab::partitioned_disk(&disk, 130 * MIB, 512, &script);
+    let lvm = Lvm::new(&[(&disk, places[0]), (&disk, places[1])]);
+    lvm.run("pvcreate", &[lvm.device(0)]);
+    lvm.run("pvcreate", &[lvm.device(1)]);
+    lvm.run("vgcreate", &["vg", lvm.device(0), lvm.device(1)]);
+    lvm.create("vg", "root", &["-i", "2", "-I", "64k", "-L", "64M"]);
+    let part = path("part.img");
+    File::create(&part).unwrap().set_len(lvm.size("vg/root")).unwrap();
+    let whole = Place { number: 0, start: 0, length: lvm.size("vg/root") };
+    let synced = lose_power(&part, whole, &EXT4);
+    lvm.put("vg/root", &part);
+    drop(lvm);
+
+    let before = lab::hash_of(&disk);
+    let store = text(&path("store")).to_owned();
+    let capture = ["capture", "lab", "--to", &store, "--disk", text(&disk)];
+    let refused = remint_ends(1, &[capture.as_slice(), &["--when-dirty", "refuse"]].concat());
+    assert!(refused.contains("g0-l1"), "{refused}");
+    let said = remint_ends(0, &capture);
+    assert!(said.lines().any(|line| line.contains("g0-l1") && line.contains("was replayed")), "{said}");
+    assert_eq!(lab::hash_of(&disk), before, "the source was changed");
+
+    let target = path("target.img");
+    lab::noisy_disk(&target, 140 * MIB);
+    remint_ends(0, &["deploy", "lab", "--from", &store, "--disk", text(&target), "--yes"]);
+    let there = lab::partitions(&target, 512);
+    let lvm = Lvm::new(&[(&target, there[0]), (&target, there[1])]);
+    let after = path("after.img");
+    let size = lvm.take("vg/root", &after);
+    EXT4.check(&after, 0, size);
+    let mount = Mount::new(&after, 0, size, "ext4", true);
+    for (name, content) in synced {
+        let found = fs::read(mount.path().join(&name)).unwrap_or_default();
+        assert!(found == content, "{name} was lost");
+    }
 }
