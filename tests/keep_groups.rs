@@ -194,3 +194,35 @@ fn what_does_not_fit_or_is_not_whole_is_refused_and_a_failure_leaves_the_volume_
     lab.group().take("vg-0/root", &after);
     assert!(lab::bytes(&after, 0, MIB).iter().all(|byte| *byte == 0), "the volume is empty");
 }
+
+#[test]
+fn everything_of_an_image_goes_back_where_it_came_from() {
+    let lab = Lab::new();
+    // The same disk, with another name for the group, and with what it held overwritten.
+    let target = lab.folder.path().join("again.img");
+    fs::copy(&lab.source, &target).unwrap();
+    let places = lab::partitions(&target, 512);
+    let lvm = Lvm::new(&[(&target, places[1])]);
+    lvm.run("vgrename", &["vg-0", "renamed"]);
+    let (file, start, length) = lvm.places("renamed/root").remove(0);
+    drop(lvm);
+    for (at, length) in [(start, length), (places[0].start, places[0].length)] {
+        lab::overwrite(&file, at, &lab::Noise::new(at).bytes(length as usize));
+    }
+    let outside = || {
+        let mut disk = fs::read(&target).unwrap();
+        for (at, length) in [(start, length), (places[0].start, places[0].length)] {
+            disk[at as usize..(at + length) as usize].fill(0);
+        }
+        disk
+    };
+    let before = outside();
+    lab.deploy(0, &[&target], &[]);
+    assert!(outside() == before, "a byte outside of the volumes changed");
+    FAT.check(&target, places[0].start, places[0].length);
+    EXT4.check(&target, start, length);
+    assert_eq!(EXT4.files(&target, start, length), EXT4.files(&lab.source, start, length));
+
+    let size = ["plan", "lab", "--from", &lab.store, "--size", "500GB", "--keep-table", "--only", "g0-l1"];
+    assert!(remint_ends(1, &size).contains("no volume group stands on"));
+}

@@ -101,7 +101,12 @@ pub(super) fn decide_targets(
 
 /// The volume groups that stand on targets whose tables are kept.
 fn standing(targets: &[Target], others: Vec<MachineDisk>) -> Result<Standing> {
-    let other = |disk: MachineDisk| Ok(OtherTarget { found: found_table(&disk)?, disk });
+    let other = |disk: MachineDisk| {
+        if !Path::new(&disk.path).exists() {
+            bail!("no volume group stands on {}; name the disks of a group that is there", disk.path);
+        }
+        Ok(OtherTarget { found: found_table(&disk)?, disk })
+    };
     let others: Vec<OtherTarget> = others.into_iter().map(other).collect::<Result<_>>()?;
     let known = targets.iter().filter_map(|target| Some((&target.disk, target.found.as_ref()?)));
     let mut names: Vec<(String, String, ByteRange)> = Vec::new();
