@@ -48,7 +48,7 @@ scenario: boot-image ## One virtual machine of tests/scenarios/: make scenario N
 
 test: boot-image ## Every test there is
 	scripts/lint
-	$(CARGO) test --no-fail-fast
+	$(CARGO) test --no-fail-fast || { cat $(or $(CARGO_TARGET_DIR),target)/boot/logs/failures 2>/dev/null; false; }
 
 demo: build initramfs ## The main job, before your eyes: on files, then in virtual machines (MACHINE=uefi for UEFI and GPT)
 	scripts/demo

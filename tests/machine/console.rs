@@ -89,6 +89,14 @@ impl Console {
         result
     }
 
+    /// The last lines that were shown, for whoever has to understand a failure.
+    pub fn last_lines(&self, count: usize) -> String {
+        let open = plain(&self.open);
+        let shown: Vec<&str> = self.lines.iter().map(String::as_str).chain([open.as_str()]).collect();
+        let first = shown.len().saturating_sub(count);
+        shown[first..].iter().map(|line| format!("    | {line}\n")).collect()
+    }
+
     fn judge(&mut self, line: &str, never: &[&str]) -> Result<(), Missing> {
         if self.first_event.is_none() && line.contains("remint: boot ") {
             self.first_event = Some(self.started.elapsed());

@@ -53,8 +53,22 @@ pub fn impossible(file: &Path) -> Option<&'static str> {
     }
 }
 
-/// Runs a scenario; an error says what was not shown, and where the console is kept.
-pub fn run(name: &str, file: &Path) -> Result<String, String> {
+/// Why a scenario did not show what it promises.
+pub struct Failure {
+    /// What was not shown, and where the console is kept.
+    pub fact: String,
+    /// True where the emulated firmware and kernel did not get as far as the agent's first line.
+    pub never_began: bool,
+}
+
+impl<T: Into<String>> From<T> for Failure {
+    fn from(fact: T) -> Self {
+        Self { fact: fact.into(), never_began: false }
+    }
+}
+
+/// Runs a scenario.
+pub fn run(name: &str, file: &Path) -> Result<String, Failure> {
     let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
     let machines = Scenario::read(&text)?;
     let boot = boot_folder();
@@ -73,7 +87,7 @@ pub fn run(name: &str, file: &Path) -> Result<String, String> {
         };
         for file in needed {
             if !boot.join(file).exists() {
-                return Err(format!("{} is missing: run make boot-image", boot.join(file).display()));
+                return Err(format!("{} is missing: run make boot-image", boot.join(file).display()).into());
             }
         }
         let site = match &mut site {
@@ -90,7 +104,7 @@ pub fn run(name: &str, file: &Path) -> Result<String, String> {
     Ok(figures.join("; then: "))
 }
 
-fn run_machine(scenario: &Scenario, site: &Site, folder: &Path, log: &Path) -> Result<String, String> {
+fn run_machine(scenario: &Scenario, site: &Site, folder: &Path, log: &Path) -> Result<String, Failure> {
     let boot = boot_folder();
     let files: Vec<PathBuf> =
         scenario.disk.iter().enumerate().map(|(number, disk)| disks::file(disk, number, folder)).collect();
@@ -112,7 +126,12 @@ fn run_machine(scenario: &Scenario, site: &Site, folder: &Path, log: &Path) -> R
     let deadline = started + Duration::from_secs(scenario.seconds);
     let mut machine = Machine::start(scenario, &media, log);
     let explain = |fact| format!("{fact}\n  promise: {}\n  console: {}", scenario.promise, log.display());
-    judge(scenario, site, &mut machine, deadline).map_err(explain)?;
+    if let Err(fact) = judge(scenario, site, &mut machine, deadline) {
+        // What a deployed disk does not do is never the emulator's fault.
+        let never_began = machine.console.first_event.is_none() && scenario.boot != Boot::Disk;
+        let last = machine.console.last_lines(12);
+        return Err(Failure { fact: format!("{}\n  its last lines:\n{last}", explain(fact)), never_began });
+    }
     let first = machine
         .console
         .first_event
@@ -120,7 +139,7 @@ fn run_machine(scenario: &Scenario, site: &Site, folder: &Path, log: &Path) -> R
     drop(machine);
     let after: Vec<String> = unchanged().map(|(_, file)| disks::fingerprint(file)).collect();
     if before != after {
-        return Err(explain("a disk that had to stay as it is was changed".to_owned()));
+        return Err(explain("a disk that had to stay as it is was changed".to_owned()).into());
     }
     for (_, file) in scenario.disk.iter().zip(&files).filter(|(disk, _)| disk.restored) {
         crashed::is_whole_on(file).map_err(explain)?;
