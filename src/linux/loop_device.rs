@@ -95,7 +95,10 @@ impl LoopDevice {
                 other => other.map_err(Error::io(format!("opening {}", node.display())))?,
             };
             match ioctl::configure_loop(&device, backing, range, sector_size.into(), flags) {
-                Ok(()) => return Ok(Self { path: node, number, device: Some(device) }),
+                Ok(()) => {
+                    let kept = only_held(&node, device)?;
+                    return Ok(Self { path: node, number, device: Some(kept) });
+                }
                 Err(Errno::EBUSY | Errno::EAGAIN | Errno::EINTR | Errno::ENXIO) => {
                     sleep(Duration::from_millis(u64::from(attempt.min(20))));
                 }
@@ -151,6 +154,15 @@ impl Drop for LoopDevice {
         // The kernel detaches at the last close in any case; a caller who needs to know calls `detach`.
         let _ = self.release();
     }
+}
+
+/// The device, held open for reading only: a kernel without `CONFIG_BLK_DEV_WRITE_MOUNTED` mounts nothing from a device
+/// that somebody has open for writing. Attaching needs a writer; detaching and flushing do not.
+fn only_held(node: &Path, writer: File) -> Result<File, Error> {
+    let reader = File::open(node).map_err(Error::io(format!("opening {}", node.display())))?;
+    // Only now: the kernel detaches a device that nobody has open.
+    drop(writer);
+    Ok(reader)
 }
 
 fn is_attached(number: u32) -> bool {
