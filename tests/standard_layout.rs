@@ -169,7 +169,7 @@ impl Lab {
 }
 
 #[test]
-fn a_system_that_cannot_be_started_leaves_no_table() {
+fn a_system_that_cannot_be_started_is_refused_and_the_target_keeps_every_byte() {
     for (name, content, says) in [
         ("boot/grub/grub.cfg", "blscfg\n", "blscfg"),
         (
@@ -180,11 +180,23 @@ fn a_system_that_cannot_be_started_leaves_no_table() {
     ] {
         let lab = Lab::linux(&[(name, content.as_bytes().to_vec())]);
         for (firmware, size) in [("uefi", 700 * MIB), ("bios", 120 * MIB)] {
-            let (target, said) = lab.deploy(4, firmware, size);
+            let (target, said) = lab.deploy(1, firmware, size);
             assert!(said.contains(says), "{said}");
-            assert!(lab::bytes(&target, 0, MIB).iter().all(|byte| *byte == 0), "{said}");
+            let before = lab.folder.path().join("before.img");
+            lab::noisy_disk(&before, size);
+            assert!(fs::read(&before).unwrap() == fs::read(&target).unwrap(), "{said}");
         }
     }
+}
+
+#[test]
+fn a_volume_without_windows_is_refused_and_the_target_keeps_every_byte() {
+    let lab = Lab::new(&NTFS, "label: dos\nsize=64MiB, type=07, bootable\nsize=8MiB, type=07\n", &[]);
+    let (target, said) = lab.deploy(1, "uefi", 800 * MIB);
+    assert!(said.contains("holds no bootmgfw.efi"), "{said}");
+    let before = lab.folder.path().join("before.img");
+    lab::noisy_disk(&before, 800 * MIB);
+    assert!(fs::read(&before).unwrap() == fs::read(&target).unwrap(), "{said}");
 }
 
 #[test]

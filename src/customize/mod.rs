@@ -37,6 +37,15 @@ pub trait Customizer: Send + Sync {
     /// writes anything.
     fn missing(&self, step: &Step, plan: &DeployPlan) -> Option<String>;
 
+    /// Refuses what a step could not do with what was captured, while the targets are still what they were. `captured`
+    /// is the step's volume as it is in the image; what is written to it is forgotten.
+    ///
+    /// # Errors
+    /// Why the step could not be taken.
+    fn judge(&self, _step: &Step, _plan: &DeployPlan, _captured: &dyn WriteAt) -> Result<(), CustomizeError> {
+        Ok(())
+    }
+
     /// Takes a step. Everything written before is seen, and everything is flushed to the disks when this returns. Not
     /// a byte is changed outside the places of the plan's volumes and new partitions, and of the step's loader. Taking the same step again changes nothing.
     ///

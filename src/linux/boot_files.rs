@@ -4,29 +4,21 @@
 //! machine (the boot image has Debian's). For a BIOS `grub-mkimage` makes a core from the modules of this machine,
 //! which fit it, or else from those of the system.
 
+use super::as_device::as_device;
+use super::boot_system::{Changes, System, unsupported};
 use super::loop_device::LoopDevice;
 use super::mounted::Mounted;
-use super::tree::Tree;
 use super::{Error, program};
 use crate::blockio::{Window, WriteAt};
 use crate::customize::fat::{self, NewFile};
-use crate::customize::{BootCode, CustomizeError, Deployed, Taken, fstab, grub};
+use crate::customize::{BootCode, CustomizeError, Deployed, Taken, grub};
 use crate::plan::{BootFiles, Loader};
 use crate::progress::{Event, Monitor};
 use crate::schema::FileSystemKind;
-use crate::units::ByteRange;
+use crate::units::{ByteRange, SectorSize};
 use std::path::Path;
 use std::time::Duration;
 
-/// Where distributions keep the root within their file system: btrfs has it in a subvolume as a rule.
-const ROOTS: [&str; 4] = ["", "@/", "@rootfs/", "root/"];
-/// GRUB's folders.
-const FOLDERS: [&str; 2] = ["boot/grub", "boot/grub2"];
-const SIGNED_SHIM: [&str; 2] = ["usr/lib/shim/shimx64.efi.signed", "usr/lib/shim/shimx64.efi.signed.latest"];
-const SIGNED_GRUB: &str = "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed";
-const KEY_MANAGERS: [&str; 2] = ["usr/lib/shim/mmx64.efi.signed", "usr/lib/shim/mmx64.efi"];
-/// GRUB's modules for a BIOS.
-const MODULES: &str = "usr/lib/grub/i386-pc";
 /// Making a core takes a second.
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -67,18 +59,40 @@ pub(super) fn take(
     monitor: &dyn Monitor,
 ) -> Result<Taken, CustomizeError> {
     let (disk, target, place) = find(files, deployed)?;
-    let at = tempfile::Builder::new().prefix("remint-root-").tempdir();
-    let at = at.map_err(Error::io("making a directory to mount the system at"))?;
     let device = LoopDevice::attach(&disk.path, place, false, disk.logical_sector_bytes)?;
-    let kind = kernel_name(files.file_system);
-    let options = if files.file_system == FileSystemKind::Xfs { "nouuid" } else { "" };
-    let mounted = Mounted::new(device.path(), at.path(), kind, options)?;
-    let taken = System::open(files, at.path(), target, monitor).and_then(|system| system.make_bootable());
-    let unmounted = mounted.unmount();
-    let taken = taken?;
-    unmounted?;
+    let taken =
+        with_system(device.path(), files, false, |system| Work { system, target, monitor }.make_bootable())?;
     device.detach()?;
     Ok(taken)
+}
+
+/// Refuses a Linux that cannot be started from its new place, by what was captured.
+pub(super) fn judge(
+    files: &BootFiles,
+    captured: &dyn WriteAt,
+    sector: SectorSize,
+) -> Result<(), CustomizeError> {
+    as_device(captured, &files.volume, sector, true, |device| with_system(device, files, true, System::judge))
+}
+
+/// Mounts the file system with a system for a moment.
+fn with_system<'a, T>(
+    device: &Path,
+    files: &'a BootFiles,
+    read_only: bool,
+    work: impl FnOnce(&System<'a>) -> Result<T, CustomizeError>,
+) -> Result<T, CustomizeError> {
+    let at = tempfile::Builder::new().prefix("remint-root-").tempdir();
+    let at = at.map_err(Error::io("making a directory to mount the system at"))?;
+    let kind = kernel_name(files.file_system);
+    let options = if files.file_system == FileSystemKind::Xfs { "nouuid" } else { "" };
+    let mount = if read_only { Mounted::read_only } else { Mounted::new };
+    let mounted = mount(device, at.path(), kind, options)?;
+    let done = System::open(files, at.path()).and_then(|system| work(&system));
+    let unmounted = mounted.unmount();
+    let done = done?;
+    unmounted?;
+    Ok(done)
 }
 
 /// The disk, the target and the place of the system's volume.
@@ -98,123 +112,42 @@ pub(super) fn find<'a>(
         })
 }
 
-/// A system whose root file system is mounted.
-struct System<'a> {
-    files: &'a BootFiles,
-    uuid: &'a str,
-    tree: Tree,
-    /// The root within the file system: empty, or a subvolume with a slash behind it.
-    root: &'static str,
-    /// GRUB's folder within the root.
-    folder: &'static str,
-    menu: String,
+/// A system that is made bootable.
+struct Work<'a> {
+    system: &'a System<'a>,
     target: &'a dyn WriteAt,
     monitor: &'a dyn Monitor,
 }
 
-impl<'a> System<'a> {
-    fn open(
-        files: &'a BootFiles,
-        at: &Path,
-        target: &'a dyn WriteAt,
-        monitor: &'a dyn Monitor,
-    ) -> Result<Self, CustomizeError> {
-        let volume = &files.volume;
-        let tree = Tree::open(at, volume)?;
-        let uuid = files.uuid.as_deref().ok_or_else(|| {
-            unsupported(format!(
-                "the file system of {volume} has no UUID by which GRUB could find it; use another layout"
-            ))
-        })?;
-        let mut found = None;
-        for root in ROOTS {
-            if found.is_none() && tree.read(&format!("{root}etc/fstab"))?.is_some() {
-                found = Some(root);
-            }
-        }
-        let root = found.ok_or_else(|| {
-            unsupported(format!(
-                "{volume} holds no Linux (it has no /etc/fstab); name the volume with the system with --volume"
-            ))
-        })?;
-        for folder in FOLDERS {
-            if let Some(menu) = tree.read_text(&format!("{root}{folder}/grub.cfg"))? {
-                return Ok(Self { files, uuid, tree, root, folder, menu, target, monitor });
-            }
-        }
-        Err(unsupported(format!(
-            "the Linux of {volume} has no /boot/grub/grub.cfg: its /boot is on a partition of its own, or it starts \
-             with something else than GRUB; use another layout"
-        )))
-    }
-
+impl Work<'_> {
     fn make_bootable(&self) -> Result<Taken, CustomizeError> {
-        let failed = |fact: String| {
-            unsupported(format!("the Linux of {} cannot be started: {fact}", self.files.volume))
-        };
-        // What can be refused is refused before anything is changed.
-        let menu = grub::follow_root(&self.menu, self.files).map_err(failed)?;
-        let fstab = format!("{}etc/fstab", self.root);
-        let before = self.tree.read_text(&fstab)?.unwrap_or_default();
-        let efi_uuid = match self.files.loader {
-            Loader::EfiSystem { serial, .. } => Some(fat::uuid(serial)),
-            Loader::Core { .. } | Loader::SystemPartition { .. } => None,
-        };
-        let after = fstab::follow(&before, self.files, efi_uuid.as_deref()).map_err(failed)?;
-        let taken = match self.files.loader {
+        let system = self.system;
+        let Changes { menu, fstab: (path, before, after) } = system.changes()?;
+        let taken = match system.files.loader {
             Loader::EfiSystem { place, .. } => self.fill_efi_system(place)?,
             Loader::Core { place } | Loader::SystemPartition { place } => self.embed(place)?,
         };
         if let Some(menu) = menu {
-            self.tree.write(&format!("{}{}/grub.cfg", self.root, self.folder), menu.as_bytes())?;
-            self.changed(format!("/{}/grub.cfg names the root by its UUID", self.folder));
+            let path = format!("{}{}/grub.cfg", system.root, system.folder);
+            system.tree.write(&path, menu.as_bytes())?;
+            self.changed(format!("/{}/grub.cfg names the root by its UUID", system.folder));
         }
         if after.text != before {
-            self.tree.write(&fstab, after.text.as_bytes())?;
+            system.tree.write(&path, after.text.as_bytes())?;
             after.changes.into_iter().for_each(|change| self.changed(change));
         }
         Ok(taken)
     }
 
     fn changed(&self, message: String) {
-        self.monitor.event(Event::Changed { volume: self.files.volume.clone(), message });
-    }
-
-    /// GRUB's folder as GRUB calls it.
-    fn grub_folder(&self) -> String {
-        format!("/{}{}", self.root, self.folder)
-    }
-
-    /// The vendor's name in folders of an EFI system partition: Debian's `debian`.
-    fn distribution(&self) -> Result<String, CustomizeError> {
-        let text = match self.tree.read_text(&format!("{}etc/os-release", self.root))? {
-            Some(text) => Some(text),
-            None => self.tree.read_text(&format!("{}usr/lib/os-release", self.root))?,
-        };
-        let text = text.unwrap_or_default();
-        let id = text.lines().find_map(|line| line.strip_prefix("ID=")).unwrap_or("linux");
-        let id: String =
-            id.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).take(32).collect();
-        Ok(if id.is_empty() { "linux".to_owned() } else { id })
+        self.monitor.event(Event::Changed { volume: self.system.files.volume.clone(), message });
     }
 
     fn fill_efi_system(&self, place: ByteRange) -> Result<Taken, CustomizeError> {
-        let id = self.distribution()?;
-        let (loaders, own) = match Loaders::of(&self.tree, self.root)? {
-            Some(loaders) => (loaders, true),
-            None => {
-                let here = Tree::open(Path::new("/"), "this machine")?;
-                let loaders = Loaders::of(&here, "")?.ok_or_else(|| {
-                    unsupported(format!(
-                        "the Linux of {} has no GRUB for UEFI, and neither has this machine; install the packages \
-                         shim-signed and grub-efi-amd64-signed here or in the system, or deploy from the boot image",
-                        self.files.volume
-                    ))
-                })?;
-                (loaders, false)
-            }
-        };
-        let menu = grub::first_menu(self.uuid, &self.grub_folder());
+        let system = self.system;
+        let id = system.distribution()?;
+        let (loaders, own) = system.loaders()?;
+        let menu = grub::first_menu(system.uuid, &system.grub_folder());
         let mut files = Vec::new();
         let mut put = |path: String, bytes: &[u8]| files.push(NewFile { path, bytes: bytes.to_vec() });
         // GRUB's signed programs look for their menu in the folder of the vendor who built them.
@@ -232,10 +165,10 @@ impl<'a> System<'a> {
             put("EFI/BOOT/mmx64.efi".to_owned(), manager);
             put(format!("EFI/{id}/mmx64.efi"), manager);
         }
-        let doing = || format!("writing boot files into the EFI system partition of {}", self.files.target);
+        let doing = || format!("writing boot files into the EFI system partition of {}", system.files.target);
         let window = Window::new(self.target, place).map_err(Error::io(doing()))?;
         fat::write(&window, &files).map_err(Error::io(doing()))?;
-        self.tree.make_folder(&format!("{}boot/efi", self.root))?;
+        system.tree.make_folder(&format!("{}boot/efi", system.root))?;
         let origin = if own { "the system's own" } else { "those of this machine" };
         self.changed(format!("the EFI system partition has shim and GRUB, {origin}"));
         let mut taken = Taken::default();
@@ -243,60 +176,32 @@ impl<'a> System<'a> {
             taken.problems.push(format!(
                 "{}: {id} is started by Debian's shim and GRUB, which a firmware with Secure Boot does not let start \
                  another kernel than Debian's; install its own boot loader when it runs",
-                self.files.volume
+                system.files.volume
             ));
         }
         Ok(taken)
     }
 
     fn embed(&self, place: ByteRange) -> Result<Taken, CustomizeError> {
-        let modules = self.modules()?;
+        let system = self.system;
+        let modules = system.modules()?;
         let image =
             |name: &str| modules.iter().find(|(file, _)| file == name).map(|(_, bytes)| bytes.as_slice());
         let core = self.make_core(&modules)?;
         let boot = image("boot.img").unwrap_or_default();
         let embedded = grub::embed(boot, core, place).map_err(unsupported)?;
-        let doing = || format!("writing GRUB to {place} of {}", self.files.target);
+        let doing = || format!("writing GRUB to {place} of {}", system.files.target);
         self.target.write_at(place.start(), &embedded.core).map_err(Error::io(doing()))?;
         self.target.flush().map_err(Error::io(doing()))?;
-        let folder = format!("{}{}/i386-pc", self.root, self.folder);
-        self.tree.make_folder(&folder)?;
+        let folder = format!("{}{}/i386-pc", system.root, system.folder);
+        system.tree.make_folder(&folder)?;
         for (name, bytes) in &modules {
-            self.tree.write(&format!("{folder}/{name}"), bytes)?;
+            system.tree.write(&format!("{folder}/{name}"), bytes)?;
         }
-        self.tree.write(&format!("{folder}/core.img"), &embedded.core)?;
-        self.changed(format!("/{}/i386-pc has GRUB's modules, {} of them", self.folder, modules.len()));
-        let boot_code = Some(BootCode { target: self.files.target.clone(), code: embedded.code });
+        system.tree.write(&format!("{folder}/core.img"), &embedded.core)?;
+        self.changed(format!("/{}/i386-pc has GRUB's modules, {} of them", system.folder, modules.len()));
+        let boot_code = Some(BootCode { target: system.files.target.clone(), code: embedded.code });
         Ok(Taken { problems: Vec::new(), boot_code })
-    }
-
-    /// GRUB's modules and images for a BIOS.
-    fn modules(&self) -> Result<Vec<(String, Vec<u8>)>, CustomizeError> {
-        let here = Tree::open(Path::new("/"), "this machine")?;
-        let places = [
-            (&here, MODULES.to_owned()),
-            (&self.tree, format!("{}{MODULES}", self.root)),
-            (&self.tree, format!("{}{}/i386-pc", self.root, self.folder)),
-        ];
-        for (tree, folder) in places {
-            let mut modules = Vec::new();
-            for (name, is_folder) in tree.list(&folder)? {
-                let wanted =
-                    [".mod", ".lst", ".img"].iter().any(|end| name.ends_with(end)) && name != "core.img";
-                if wanted && !is_folder {
-                    modules.extend(tree.read(&format!("{folder}/{name}"))?.map(|bytes| (name, bytes)));
-                }
-            }
-            let has = |name: &str| modules.iter().any(|(file, _)| file == name);
-            if has("boot.img") && has("kernel.img") && has("moddep.lst") {
-                return Ok(modules);
-            }
-        }
-        Err(unsupported(format!(
-            "the Linux of {} has no GRUB for a BIOS, and neither has this machine; install the package grub-pc-bin here \
-             or in the system, or deploy from the boot image",
-            self.files.volume
-        )))
     }
 
     fn make_core(&self, modules: &[(String, Vec<u8>)]) -> Result<Vec<u8>, CustomizeError> {
@@ -309,7 +214,7 @@ impl<'a> System<'a> {
         for (name, bytes) in modules {
             write(name, bytes)?;
         }
-        write("first.cfg", grub::find_folder(self.uuid, &self.grub_folder()).as_bytes())?;
+        write("first.cfg", grub::find_folder(self.system.uuid, &self.system.grub_folder()).as_bytes())?;
         let option = |name: &str, value: &std::ffi::OsStr| {
             let mut option = std::ffi::OsString::from(name);
             option.push(value);
@@ -318,14 +223,14 @@ impl<'a> System<'a> {
         let arguments = [
             "--format=i386-pc".into(),
             option("--directory=", work.path().as_os_str()),
-            option("--prefix=", self.grub_folder().as_ref()),
+            option("--prefix=", self.system.grub_folder().as_ref()),
             option("--config=", path("first.cfg").as_os_str()),
             option("--output=", path("core.img").as_os_str()),
             "biosdisk".into(),
             "part_msdos".into(),
             "part_gpt".into(),
             "search_fs_uuid".into(),
-            module(self.files.file_system).into(),
+            module(self.system.files.file_system).into(),
         ];
         let outcome = program::run("grub-mkimage", &arguments, LIMIT)?;
         if outcome.code != Some(0) {
@@ -338,31 +243,4 @@ impl<'a> System<'a> {
         let core = std::fs::read(path("core.img"));
         Ok(core.map_err(Error::io("reading the core that grub-mkimage made"))?)
     }
-}
-
-/// What an EFI system partition needs.
-struct Loaders {
-    shim: Vec<u8>,
-    grub: Vec<u8>,
-    key_manager: Option<Vec<u8>>,
-}
-
-impl Loaders {
-    /// The signed ones of a system; `None` where it does not have them.
-    fn of(tree: &Tree, root: &str) -> Result<Option<Self>, Error> {
-        let first = |paths: &[&str]| {
-            paths
-                .iter()
-                .map(|path| tree.read(&format!("{root}{path}")))
-                .find_map(Result::transpose)
-                .transpose()
-        };
-        let (shim, grub) = (first(&SIGNED_SHIM)?, first(&[SIGNED_GRUB])?);
-        let key_manager = first(&KEY_MANAGERS)?;
-        Ok(shim.zip(grub).map(|(shim, grub)| Self { shim, grub, key_manager }))
-    }
-}
-
-fn unsupported(fact: String) -> CustomizeError {
-    CustomizeError::Unsupported { fact }
 }

@@ -2,14 +2,14 @@
 
 use super::loop_device::control_device;
 use super::mounted::kernel_has;
-use super::{Error, boot_files, is_root, lvm_devices, program, references, windows_files};
-use crate::blockio::Window;
+use super::{Error, boot_files, fuse, is_root, lvm_devices, program, references, windows_files};
+use crate::blockio::{Window, WriteAt};
 use crate::customize::{CustomizeError, Customizer, Deployed, Taken, efi_system, fat};
 use crate::machine::MachineDisk;
 use crate::plan::{self, BootFiles, DeployPlan, NewContent, Step, System};
 use crate::progress::{Event, Monitor};
 use crate::schema::FileSystemKind;
-use crate::units::ByteRange;
+use crate::units::{ByteRange, SectorSize};
 
 /// This machine's kernel and programs.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,6 +34,20 @@ impl Customizer for Customizations {
                 references::missing(*file_system).filter(|_| !is_fat)
             }
             Step::PartitionNames { looked_into: false, .. } => None,
+        }
+    }
+
+    fn judge(&self, step: &Step, plan: &DeployPlan, captured: &dyn WriteAt) -> Result<(), CustomizeError> {
+        let Step::BootFiles(files) = step else { return Ok(()) };
+        // Without FUSE the same is found out later, when the target has no table.
+        if fuse::missing().is_some() {
+            return Ok(());
+        }
+        let disk = plan.disks.iter().find(|disk| disk.target.path == files.target);
+        let sector = disk.map_or(SectorSize::B512, |disk| disk.target.logical_sector_bytes);
+        match files.system {
+            System::Linux => boot_files::judge(files, captured, sector),
+            System::Windows => windows_files::judge(files, captured, sector),
         }
     }
 

@@ -3,6 +3,7 @@
 //! It names physical volumes by the serial numbers of their disks. On another disk LVM would pass over them, and a system
 //! on LVM would not start. Without the list LVM uses what it finds, as it does before anybody makes one.
 
+use super::as_device::as_device;
 use super::loop_device::{LoopDevice, control_device};
 use super::mounted::{Mounted, kernel_has};
 use super::{Error, fuse, is_root};
@@ -10,7 +11,7 @@ use crate::blockio::{Mapped, WriteAt};
 use crate::customize::Deployed;
 use crate::progress::{Event, Monitor};
 use crate::schema::FileSystemKind;
-use crate::units::{ByteRange, SectorSize};
+use crate::units::SectorSize;
 use std::fs;
 use std::path::Path;
 
@@ -85,17 +86,7 @@ pub(super) fn on_device<T>(
     let targets: Vec<&dyn WriteAt> = deployed.targets.to_vec();
     let stretches = logical.stretches();
     let mapped = stretches.and_then(|stretches| Mapped::new(targets, stretches).ok()).ok_or_else(gone)?;
-    let (done, failure) = fuse::serve(&mapped, |file| {
-        let whole = ByteRange::new(0, logical.planned.place.length());
-        let shown = LoopDevice::attach_file(file, volume, whole, false, SectorSize::B512)?;
-        let done = work(shown.path())?;
-        shown.detach()?;
-        Ok(done)
-    })?;
-    match failure {
-        Some(source) => Err(Error::Io { doing: format!("reading and writing {volume}"), source }),
-        None => done,
-    }
+    as_device(&mapped, volume, SectorSize::B512, false, work)
 }
 
 /// Renames the list on a device; true where there was one.

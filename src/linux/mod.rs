@@ -9,7 +9,9 @@
 //!
 //! `ioctl` is the one file with unsafe code.
 
+mod as_device;
 mod boot_files;
+mod boot_system;
 pub mod cards;
 pub mod clock;
 mod customize;

@@ -7,12 +7,13 @@
 //!
 //! NTFS is not here: what `ntfsfix` does is to throw the log away, and what Windows committed is lost with it.
 
-use super::loop_device::{LoopDevice, control_device};
+use super::as_device::as_device;
+use super::loop_device::control_device;
 use super::mounted::{kernel_has, kernel_name, while_mounted};
 use super::{Error, fuse, is_root, program};
 use crate::blockio::WriteAt;
 use crate::schema::FileSystemKind;
-use crate::units::{ByteRange, SectorSize};
+use crate::units::SectorSize;
 use std::path::Path;
 use std::time::Duration;
 
@@ -34,20 +35,12 @@ pub fn replay(volume: &dyn WriteAt, kind: FileSystemKind, sector: SectorSize) ->
     if let Some(fact) = missing(kind) {
         return Err(Error::unsupported(fact));
     }
-    let (replayed, failure) = fuse::serve(volume, |file| {
-        let whole = ByteRange::new(0, volume.size_bytes());
-        let shown = LoopDevice::attach_file(file, "the volume to replay", whole, false, sector)?;
+    as_device(volume, &format!("the {kind} to be replayed"), sector, false, |device| {
         match kernel_name(kind) {
-            Some(_) => while_mounted(shown.path(), kind, |_| Ok::<(), Error>(()))?,
-            None => run_e2fsck(shown.path())?,
+            Some(_) => while_mounted(device, kind, |_| Ok::<(), Error>(())),
+            None => run_e2fsck(device),
         }
-        shown.detach()
-    })?;
-    // What kept the tool from its work says more than the tool.
-    match failure {
-        Some(source) => Err(Error::Io { doing: format!("replaying the journal of the {kind}"), source }),
-        None => replayed,
-    }
+    })
 }
 
 fn missing(kind: FileSystemKind) -> Option<String> {

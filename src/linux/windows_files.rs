@@ -1,5 +1,6 @@
 //! Boot files of Windows, from the volume's own `Windows/Boot`; its boot configuration (BCD) is not made here.
 
+use super::as_device::as_device;
 use super::boot_files::find;
 use super::loop_device::LoopDevice;
 use super::mounted::Mounted;
@@ -11,8 +12,9 @@ use crate::customize::{CustomizeError, Deployed, Taken};
 use crate::machine::MachineDisk;
 use crate::plan::{BootFiles, Loader};
 use crate::progress::{Event, Monitor};
-use crate::units::ByteRange;
+use crate::units::{ByteRange, SectorSize};
 use std::ffi::OsStr;
+use std::path::Path;
 use std::time::Duration;
 
 /// Mounting takes a moment.
@@ -39,7 +41,7 @@ pub(super) fn take(
     monitor: &dyn Monitor,
 ) -> Result<Taken, CustomizeError> {
     let (disk, target, place) = find(files, deployed)?;
-    let found = with_ntfs(disk, place, true, &files.volume, |tree| collect(tree, files))?;
+    let found = with_place(disk, place, true, &files.volume, |tree| collect(tree, files))?;
     let count = found.len();
     let doing = || format!("writing Windows' boot files to {}", files.target);
     match files.loader {
@@ -48,7 +50,7 @@ pub(super) fn take(
             fat::write(&window, &found).map_err(Error::io(doing()))?;
         }
         Loader::SystemPartition { place: boot } => {
-            with_ntfs(disk, boot, false, "the system partition", |tree| put(tree, &found))?;
+            with_place(disk, boot, false, "the system partition", |tree| put(tree, &found))?;
             copy_boot_record(target, place, boot).map_err(Error::io(doing()))?;
         }
         Loader::Core { .. } => {}
@@ -62,19 +64,42 @@ pub(super) fn take(
     Ok(Taken { problems: vec![problem], boot_code: None })
 }
 
-/// Mounts an NTFS for a moment.
-fn with_ntfs<T>(
+/// Refuses a volume that holds no Windows which could be started, by what was captured.
+pub(super) fn judge(
+    files: &BootFiles,
+    captured: &dyn WriteAt,
+    sector: SectorSize,
+) -> Result<(), CustomizeError> {
+    as_device(captured, &files.volume, sector, true, |device| {
+        with_ntfs(device, true, &files.volume, |tree| collect(tree, files)).map(|_| ())
+    })
+}
+
+/// Mounts the NTFS at a place of a disk for a moment.
+fn with_place<T>(
     disk: &MachineDisk,
     place: ByteRange,
     read_only: bool,
     name: &str,
     work: impl FnOnce(&Tree) -> Result<T, CustomizeError>,
 ) -> Result<T, CustomizeError> {
+    let device = LoopDevice::attach(&disk.path, place, read_only, disk.logical_sector_bytes)?;
+    let done = with_ntfs(device.path(), read_only, name, work)?;
+    device.detach()?;
+    Ok(done)
+}
+
+/// Mounts an NTFS for a moment.
+fn with_ntfs<T>(
+    device: &Path,
+    read_only: bool,
+    name: &str,
+    work: impl FnOnce(&Tree) -> Result<T, CustomizeError>,
+) -> Result<T, CustomizeError> {
     let at = tempfile::Builder::new().prefix("remint-ntfs-").tempdir();
     let at = at.map_err(Error::io("making a directory to mount NTFS at"))?;
-    let device = LoopDevice::attach(&disk.path, place, read_only, disk.logical_sector_bytes)?;
     let options = if read_only { "ro,nodev,nosuid,noexec" } else { "nodev,nosuid,noexec" };
-    let arguments = [OsStr::new("-o"), OsStr::new(options), device.path().as_os_str(), at.path().as_os_str()];
+    let arguments = [OsStr::new("-o"), OsStr::new(options), device.as_os_str(), at.path().as_os_str()];
     let outcome = program::run("ntfs-3g", &arguments, LIMIT)?;
     if outcome.code != Some(0) {
         let (outcome, output) = (outcome.ending, outcome.output);
@@ -85,7 +110,6 @@ fn with_ntfs<T>(
     let unmounted = mounted.unmount();
     let result = result?;
     unmounted?;
-    device.detach()?;
     Ok(result)
 }
 

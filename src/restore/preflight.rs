@@ -1,14 +1,15 @@
 //! Everything that can be known before the first write.
 
 use super::{Error, commit, groups};
+use crate::blockio::Overlay;
 use crate::customize::Customizer;
 use crate::filesystem::lvm;
-use crate::image::{ChunkId, ImageVersion, Index, Manifest, Store};
+use crate::image::{ChunkId, ImageVersion, Index, Manifest, Store, StoredContent};
 use crate::partition::{self, Piece};
-use crate::plan::{self, DeployPlan, DiskPlan, Resize, Stays, VolumeAction, VolumePlan};
+use crate::plan::{self, DeployPlan, DiskPlan, Resize, Stays, Step, VolumeAction, VolumePlan};
 use crate::resize::{Change, Resizer};
 use crate::schema::{self, FileSystemKind, Table};
-use crate::units::{ByteRange, RangeSet};
+use crate::units::{ByteRange, MIB, RangeSet};
 
 /// A plan that was found sound, with what is needed to carry it out.
 pub struct Prepared<'a> {
@@ -37,6 +38,8 @@ pub(super) struct VolumeData {
     pub used: RangeSet,
 }
 
+/// Room for what a kernel writes to a file system that it only looks at.
+const WRITTEN_BY_A_LOOK: u64 = 16 * MIB;
 /// How many chunks the store is asked about at once.
 const ASK_AT_ONCE: usize = 4096;
 
@@ -87,6 +90,7 @@ pub fn prepare<'a>(
             prepared.total_bytes = prepared.total_bytes.saturating_add(bytes);
         }
     }
+    prepared.judge_steps(customizer)?;
     Ok(prepared)
 }
 
@@ -167,6 +171,26 @@ impl Prepared<'_> {
         let index = self.manifest.load_index(self.store, &self.version, &volume.volume)?;
         let used = self.manifest.load_used(self.store, &self.version, &volume.volume)?;
         Ok(VolumeData { index, used })
+    }
+
+    /// Has the steps that need a certain system judge the captured one.
+    fn judge_steps(&self, customizer: &dyn Customizer) -> Result<(), Error> {
+        let of_disks = self.plan.disks.iter().flat_map(|disk| &disk.volumes);
+        for step in &self.plan.steps {
+            let Step::BootFiles(files) = step else { continue };
+            let Some(volume) = of_disks.clone().find(|volume| volume.volume == files.volume) else {
+                continue;
+            };
+            let data = self.load(volume)?;
+            let stored = StoredContent::new(self.store, &data.index, &data.used);
+            let captured = Overlay::new(stored, WRITTEN_BY_A_LOOK, None);
+            customizer.judge(step, self.plan, &captured).map_err(|source| Error::Customize {
+                volume: step.volume().into_owned(),
+                step: step.to_string(),
+                source: Box::new(source),
+            })?;
+        }
+        Ok(())
     }
 
     /// Checks the files of a volume and that every chunk it needs is there. Returns the bytes to write.

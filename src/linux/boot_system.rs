@@ -1,0 +1,191 @@
+//! A Linux that starts with GRUB, as it lies in a mounted file system: what it has, and whether it can be started.
+
+use super::Error;
+use super::tree::Tree;
+use crate::customize::{CustomizeError, fat, fstab, grub};
+use crate::plan::{BootFiles, Loader};
+use std::path::Path;
+
+/// Where distributions keep the root within their file system: btrfs has it in a subvolume as a rule.
+const ROOTS: [&str; 4] = ["", "@/", "@rootfs/", "root/"];
+/// GRUB's folders.
+const FOLDERS: [&str; 2] = ["boot/grub", "boot/grub2"];
+const SIGNED_SHIM: [&str; 2] = ["usr/lib/shim/shimx64.efi.signed", "usr/lib/shim/shimx64.efi.signed.latest"];
+const SIGNED_GRUB: &str = "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed";
+const KEY_MANAGERS: [&str; 2] = ["usr/lib/shim/mmx64.efi.signed", "usr/lib/shim/mmx64.efi"];
+/// GRUB's modules for a BIOS.
+const MODULES: &str = "usr/lib/grub/i386-pc";
+
+/// A system whose root file system is mounted.
+pub(super) struct System<'a> {
+    pub(super) files: &'a BootFiles,
+    pub(super) uuid: &'a str,
+    pub(super) tree: Tree,
+    /// The root within the file system: empty, or a subvolume with a slash behind it.
+    pub(super) root: &'static str,
+    /// GRUB's folder within the root.
+    pub(super) folder: &'static str,
+    menu: String,
+}
+
+/// What has to change in a system, so that it starts from its new place. Nothing is changed yet.
+pub(super) struct Changes {
+    /// The new text of GRUB's menu; `None` where it stays.
+    pub(super) menu: Option<String>,
+    /// The path of the file system table, its text, and what it is to be.
+    pub(super) fstab: (String, String, fstab::Followed),
+}
+
+impl<'a> System<'a> {
+    /// Finds the system below a folder.
+    ///
+    /// # Errors
+    /// Where there is none that this code can start.
+    pub(super) fn open(files: &'a BootFiles, at: &Path) -> Result<Self, CustomizeError> {
+        let volume = &files.volume;
+        let tree = Tree::open(at, volume)?;
+        let uuid = files.uuid.as_deref().ok_or_else(|| {
+            unsupported(format!(
+                "the file system of {volume} has no UUID by which GRUB could find it; use another layout"
+            ))
+        })?;
+        let mut found = None;
+        for root in ROOTS {
+            if found.is_none() && tree.read(&format!("{root}etc/fstab"))?.is_some() {
+                found = Some(root);
+            }
+        }
+        let root = found.ok_or_else(|| {
+            unsupported(format!(
+                "{volume} holds no Linux (it has no /etc/fstab); name the volume with the system with --volume"
+            ))
+        })?;
+        for folder in FOLDERS {
+            if let Some(menu) = tree.read_text(&format!("{root}{folder}/grub.cfg"))? {
+                return Ok(Self { files, uuid, tree, root, folder, menu });
+            }
+        }
+        Err(unsupported(format!(
+            "the Linux of {volume} has no /boot/grub/grub.cfg: its /boot is on a partition of its own, or it starts \
+             with something else than GRUB; use another layout"
+        )))
+    }
+
+    /// What has to change in it.
+    ///
+    /// # Errors
+    /// Where it cannot be started from its new place, whatever is changed.
+    pub(super) fn changes(&self) -> Result<Changes, CustomizeError> {
+        let failed = |fact: String| {
+            unsupported(format!("the Linux of {} cannot be started: {fact}", self.files.volume))
+        };
+        let menu = grub::follow_root(&self.menu, self.files).map_err(failed)?;
+        let path = format!("{}etc/fstab", self.root);
+        let before = self.tree.read_text(&path)?.unwrap_or_default();
+        let efi_uuid = match self.files.loader {
+            Loader::EfiSystem { serial, .. } => Some(fat::uuid(serial)),
+            Loader::Core { .. } | Loader::SystemPartition { .. } => None,
+        };
+        let after = fstab::follow(&before, self.files, efi_uuid.as_deref()).map_err(failed)?;
+        Ok(Changes { menu, fstab: (path, before, after) })
+    }
+
+    /// Everything that can be refused, before anything is written.
+    pub(super) fn judge(&self) -> Result<(), CustomizeError> {
+        self.changes()?;
+        match self.files.loader {
+            Loader::EfiSystem { .. } => self.loaders().map(|_| ()),
+            Loader::Core { .. } | Loader::SystemPartition { .. } => self.modules().map(|_| ()),
+        }
+    }
+
+    /// GRUB's folder as GRUB calls it.
+    pub(super) fn grub_folder(&self) -> String {
+        format!("/{}{}", self.root, self.folder)
+    }
+
+    /// The vendor's name in folders of an EFI system partition: Debian's `debian`.
+    pub(super) fn distribution(&self) -> Result<String, CustomizeError> {
+        let text = match self.tree.read_text(&format!("{}etc/os-release", self.root))? {
+            Some(text) => Some(text),
+            None => self.tree.read_text(&format!("{}usr/lib/os-release", self.root))?,
+        };
+        let text = text.unwrap_or_default();
+        let id = text.lines().find_map(|line| line.strip_prefix("ID=")).unwrap_or("linux");
+        let id: String =
+            id.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).take(32).collect();
+        Ok(if id.is_empty() { "linux".to_owned() } else { id })
+    }
+
+    /// Signed loaders for UEFI, and whether they are the system's own.
+    pub(super) fn loaders(&self) -> Result<(Loaders, bool), CustomizeError> {
+        if let Some(loaders) = Loaders::of(&self.tree, self.root)? {
+            return Ok((loaders, true));
+        }
+        let here = Tree::open(Path::new("/"), "this machine")?;
+        let loaders = Loaders::of(&here, "")?.ok_or_else(|| {
+            unsupported(format!(
+                "the Linux of {} has no GRUB for UEFI, and neither has this machine; install the packages \
+                 shim-signed and grub-efi-amd64-signed here or in the system, or deploy from the boot image",
+                self.files.volume
+            ))
+        })?;
+        Ok((loaders, false))
+    }
+
+    /// GRUB's modules and images for a BIOS.
+    pub(super) fn modules(&self) -> Result<Vec<(String, Vec<u8>)>, CustomizeError> {
+        let here = Tree::open(Path::new("/"), "this machine")?;
+        let places = [
+            (&here, MODULES.to_owned()),
+            (&self.tree, format!("{}{MODULES}", self.root)),
+            (&self.tree, format!("{}{}/i386-pc", self.root, self.folder)),
+        ];
+        for (tree, folder) in places {
+            let mut modules = Vec::new();
+            for (name, is_folder) in tree.list(&folder)? {
+                let wanted =
+                    [".mod", ".lst", ".img"].iter().any(|end| name.ends_with(end)) && name != "core.img";
+                if wanted && !is_folder {
+                    modules.extend(tree.read(&format!("{folder}/{name}"))?.map(|bytes| (name, bytes)));
+                }
+            }
+            let has = |name: &str| modules.iter().any(|(file, _)| file == name);
+            if has("boot.img") && has("kernel.img") && has("moddep.lst") {
+                return Ok(modules);
+            }
+        }
+        Err(unsupported(format!(
+            "the Linux of {} has no GRUB for a BIOS, and neither has this machine; install the package grub-pc-bin here \
+             or in the system, or deploy from the boot image",
+            self.files.volume
+        )))
+    }
+}
+
+/// What an EFI system partition needs.
+pub(super) struct Loaders {
+    pub(super) shim: Vec<u8>,
+    pub(super) grub: Vec<u8>,
+    pub(super) key_manager: Option<Vec<u8>>,
+}
+
+impl Loaders {
+    /// The signed ones of a system; `None` where it does not have them.
+    fn of(tree: &Tree, root: &str) -> Result<Option<Self>, Error> {
+        let first = |paths: &[&str]| {
+            paths
+                .iter()
+                .map(|path| tree.read(&format!("{root}{path}")))
+                .find_map(Result::transpose)
+                .transpose()
+        };
+        let (shim, grub) = (first(&SIGNED_SHIM)?, first(&[SIGNED_GRUB])?);
+        let key_manager = first(&KEY_MANAGERS)?;
+        Ok(shim.zip(grub).map(|(shim, grub)| Self { shim, grub, key_manager }))
+    }
+}
+
+pub(super) fn unsupported(fact: String) -> CustomizeError {
+    CustomizeError::Unsupported { fact }
+}
