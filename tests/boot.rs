@@ -63,8 +63,9 @@ fn remember(failure: &str) {
 fn main() {
     let _ = std::fs::remove_file(failures());
     let mut arguments = Arguments::from_args();
-    // Two emulated machines share the processors with each other and gain nothing.
-    arguments.test_threads.get_or_insert(1);
+    // An emulated machine that starts keeps one processor busy. More than four would want too much memory.
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    arguments.test_threads.get_or_insert(processors.min(4));
     let trials = scenarios().into_iter().map(|file| {
         let name = file.file_stem().unwrap().to_str().unwrap().to_owned();
         let impossible = machine::impossible(&file);
