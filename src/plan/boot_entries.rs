@@ -38,7 +38,7 @@ pub(super) fn plan(captured: Captured<'_>, plans: &[DiskPlan], options: &DeployO
     let mut entries = Vec::new();
     for (index, plan) in plans.iter().enumerate() {
         let is_copy = plans.iter().take(index).any(|other| other.source_number == plan.source_number);
-        let source = captured.disks.iter().find(|disk| disk.number == plan.source_number);
+        let source = captured.disks.iter().find(|disk| Some(disk.number) == plan.source_number);
         let Some(source) = source.filter(|_| !is_copy && stays_in_the_machine(&plan.target)) else {
             continue;
         };

@@ -1,6 +1,7 @@
 //! A logical volume restored into a group that stands on the targets: whatever fails, nothing outside of its extents
 //! changes, and it is whole or empty.
 
+use super::boot_entries::Untouched;
 use super::deploy::{assert_same, machine_disk};
 use super::disk::{Target, Tear};
 use super::group::{self, Nothing};
@@ -212,7 +213,13 @@ impl Into {
             restore::prepare(&self.plan, self.manifest, store, version("1"), &resizer, &customizer)
                 .map_err(Failure::from)?;
         let (workers, monitor) = (ONE_WORKER, &Silent);
-        let around = Surroundings { resizer: &resizer, customizer: &customizer, workers, monitor };
+        let around = Surroundings {
+            resizer: &resizer,
+            customizer: &customizer,
+            firmware: &Untouched,
+            workers,
+            monitor,
+        };
         let targets: Vec<&dyn WriteAt> = targets.iter().map(|target| -> &dyn WriteAt { target }).collect();
         restore::run(&prepared, &targets, &around).map(drop)
     }
