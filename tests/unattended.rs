@@ -295,13 +295,14 @@ fn a_server_that_is_away_for_a_while_does_not_stop_a_deploy_and_hears_of_it_late
     jobs.wait_until(is_writing);
     jobs.script().away = true;
     running.wait_for(|event| matches!(event, Event::Warning { subject, message } if subject == "server" && message.contains("the work goes on")));
-    running.wait_for(|event| matches!(event, Event::PhaseFinished { phase: Phase::Write }));
+    running.wait_for(|event| matches!(event, Event::Finished { .. }));
     jobs.script().away = false;
     let ended = running.end();
     assert_eq!(ended.code, Some(0), "{:?}", ended.events);
     let script = jobs.script();
     the_server_heard_all(&ended, &script);
     assert_eq!(script.finish.clone().unwrap()["outcome"], "done");
+    assert_eq!(script.events.last().unwrap()["event"], "finished", "nothing comes after the end");
     assert!(script.events.iter().any(|event| event["event"] == "warning" && event["subject"] == "server"));
     let pauses: Vec<Duration> = script.heard.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(pauses.len() > 2, "{pauses:?}");

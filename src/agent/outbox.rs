@@ -20,10 +20,19 @@ pub(super) struct Outbox {
     /// How many of the first were sent, and perhaps arrived.
     sent: usize,
     events: VecDeque<TimedEvent>,
+    closed: bool,
 }
 
 impl Outbox {
+    /// Nothing comes after the event that was pushed last.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+    }
+
     pub(super) fn push(&mut self, time: String, event: Event) {
+        if self.closed {
+            return;
+        }
         let progress = |event: &Event| matches!(event, Event::Advanced { .. });
         if progress(&event)
             && self.events.len() > self.sent
@@ -120,6 +129,8 @@ mod tests {
         // A server that was set back has lost what it had, and takes what is left.
         outbox.answered(3);
         assert_eq!(outbox.batch().first, 3);
+        outbox.close();
+        push(&mut outbox, note("c"));
         outbox.answered(4);
         assert!(outbox.is_empty());
     }

@@ -96,9 +96,30 @@ impl<'a> Reporter<'a> {
         lock(&self.log).text()
     }
 
-    /// The work is over: what is left is sent, and no more comes.
-    pub(super) fn work_is_over(&self) {
+    /// The work is over, with this event as its last: what is left is sent, and no more comes.
+    pub(super) fn end(&self, last: Event) {
+        self.take(last, true);
         self.over.store(true, Ordering::Relaxed);
+    }
+
+    fn take(&self, event: Event, is_last: bool) {
+        let time = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
+        if let Some(line) = event.line() {
+            lock(&self.log).push(&time, &line);
+        }
+        lock(&self.pulse).take(&event);
+        {
+            let mut outbox = lock(&self.outbox);
+            outbox.push(time, event.clone());
+            if is_last {
+                outbox.close();
+            }
+        }
+        self.console.event(event);
+    }
+
+    fn is_gone(&self) -> bool {
+        matches!(self.stopped(), Some(Stopped::Gone(_)))
     }
 
     fn stop_for(&self, reason: Stopped) {
@@ -161,13 +182,7 @@ impl<'a> Reporter<'a> {
 
 impl Monitor for Reporter<'_> {
     fn event(&self, event: Event) {
-        let time = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
-        if let Some(line) = event.line() {
-            lock(&self.log).push(&time, &line);
-        }
-        lock(&self.pulse).take(&event);
-        lock(&self.outbox).push(time, event.clone());
-        self.console.event(event);
+        self.take(event, false);
     }
 
     fn cancelled(&self) -> bool {
@@ -204,13 +219,13 @@ struct Sender<'a> {
 impl Sender<'_> {
     /// Sends one batch where it is time; false where the server does not have the job any more.
     fn send_if_due(&mut self) -> bool {
+        if self.reporter.is_gone() {
+            return false;
+        }
         let has_events = !lock(&self.reporter.outbox).is_empty();
         let sign_of_life = self.due.elapsed() >= SIGN_OF_LIFE.saturating_sub(SEND_EVERY);
         if Instant::now() < self.due || !(has_events || sign_of_life) {
-            return !matches!(self.reporter.stopped(), Some(Stopped::Gone(_)));
-        }
-        if matches!(self.reporter.stopped(), Some(Stopped::Gone(_))) {
-            return false;
+            return true;
         }
         let batch = lock(&self.reporter.outbox).batch();
         let begun = Instant::now();

@@ -194,8 +194,7 @@ fn carry_out(
     let end = std::thread::scope(|scope| {
         let sending = scope.spawn(|| reporter.keep_sending(&link));
         let end = End::of(guarded(|| work(summary, job, &request.server, access, &reporter)), &reporter);
-        reporter.event(end.event());
-        reporter.work_is_over();
+        reporter.end(end.event());
         let _ = sending.join();
         end
     });
