@@ -45,6 +45,9 @@ pub struct Scenario {
     /// Files that `make pxe` makes and this machine does not find.
     #[serde(default)]
     pub without: Vec<String>,
+    /// Commands of `remint` that an administrator types beside the server before this machine is started.
+    #[serde(default)]
+    pub administrator: Vec<String>,
     /// settings.cfg of the USB stick.
     pub settings: Option<String>,
 }

@@ -10,9 +10,12 @@ use std::time::Duration;
 
 /// How the emulated network calls this machine.
 const HOST: &str = "10.0.2.2";
+/// Of every administrator: `{folder}/password` holds it.
+const PASSWORD: &str = "correct horse battery\n";
 
 pub struct Site {
     server: Option<Child>,
+    folder: PathBuf,
     pub tftp: PathBuf,
     values: Vec<(&'static str, String)>,
 }
@@ -20,7 +23,9 @@ pub struct Site {
 impl Site {
     /// Starts the server and makes the boot folder.
     pub fn new(scenario: &Scenario, folder: &Path) -> Self {
-        let mut site = Self { server: None, tftp: folder.join("pxe"), values: Vec::new() };
+        let folder_of_site = folder.to_owned();
+        let mut site =
+            Self { server: None, folder: folder_of_site, tftp: folder.join("pxe"), values: Vec::new() };
         std::fs::create_dir(&site.tftp).unwrap();
         if scenario.server != Server::None {
             site.start_server(scenario, folder);
@@ -42,6 +47,26 @@ impl Site {
         for name in &scenario.without {
             std::fs::remove_file(self.tftp.join(name)).unwrap();
         }
+        std::fs::write(self.folder.join("password"), PASSWORD).unwrap();
+        scenario.administrator.iter().for_each(|command| self.administer(command));
+    }
+
+    /// Types a command at the server's side, with a home of its own for what it keeps.
+    fn administer(&self, command: &str) {
+        let words: Vec<String> = command.split_whitespace().map(|word| self.fill(word)).collect();
+        let mut remint = Command::new(env!("CARGO_BIN_EXE_remint"));
+        remint
+            .args(&words)
+            .env("HOME", &self.folder)
+            .env_remove("XDG_CONFIG_HOME")
+            .env_remove("XDG_STATE_HOME");
+        let output = remint.env("REMINT_SERVER", self.fill("{here}")).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "remint {command}: {said}{}",
+            String::from_utf8_lossy(&output.stdout)
+        );
     }
 
     fn start_server(&mut self, scenario: &Scenario, folder: &Path) {
@@ -74,6 +99,7 @@ impl Site {
         let line = said.recv_timeout(Duration::from_secs(20)).expect("the server starts");
         let port = line.rsplit(':').next().and_then(|rest| rest.split('/').next()).unwrap();
         self.values.push(("{server}", format!("{scheme}://{HOST}:{port}")));
+        self.values.push(("{here}", format!("{scheme}://127.0.0.1:{port}")));
     }
 
     fn make_boot_folder(&self, scenario: &Scenario) {
@@ -90,6 +116,7 @@ impl Site {
     /// A text with the values of this site put in.
     pub fn fill(&self, text: &str) -> String {
         let mut text = text.replace("{mac}", &mac(0).replace(':', "-"));
+        text = text.replace("{folder}", self.folder.to_str().unwrap());
         for (name, value) in &self.values {
             text = text.replace(name, value);
         }
