@@ -5,12 +5,15 @@
 #![allow(clippy::as_conversions)]
 
 mod lab;
+#[path = "unattended/office.rs"]
+mod office;
 #[path = "unattended/server.rs"]
 mod server;
 
 use lab::running::{Ended, Running, Server};
 use lab::{MIB, remint_ends, text};
 use nix::sys::signal::Signal;
+use office::Office;
 use remint::progress::{Event, Phase};
 use serde_json::{Value, json};
 use server::{JOB_TOKEN, Jobs, Script, granted, with_job};
@@ -347,4 +350,53 @@ fn a_capture_that_was_cut_off_goes_on() {
     let shown = remint_ends(0, &["images", &store.url, "show", &format!("lab@{version}")]);
     assert!(shown.contains("by a job"), "{shown}");
     remint_ends(0, &["verify", "lab", "--from", &store.url, "--deep"]);
+}
+
+/// The project's own server, from an administrator's word to the end, with the server killed in the middle.
+#[test]
+fn an_administrators_word_is_done_also_where_the_server_is_killed_meanwhile() {
+    let lab = Lab::new();
+    let (disk, target) = (lab.path("disk.img"), lab.path("target.img"));
+    lab::disk_of_noise(&disk, 12 * MIB);
+    lab::noisy_disk(&target, fs::metadata(&disk).unwrap().len());
+    let profile = json!({
+        "capture": {"disks": [text(&disk)], "compression": "19"},
+        "deploy": {"targets": [text(&target)]},
+        "completion": {"success": "poweroff"},
+    });
+    let mut office = Office::open(lab.folder.path(), &profile);
+    assert!(lab.run(&office.url, &[]).end().out.contains("pc-01: no job waits"));
+
+    office.admin(&["action", "pc-01", "capture"]);
+    let mut running = lab.run(&office.url, &[]);
+    running.wait_for(|event| matches!(event, Event::Advanced { transferred_bytes: 500_000.., .. }));
+    office.restart();
+    let ended = running.end();
+    assert_eq!((ended.code, lab.completion().as_str()), (Some(0), "poweroff"), "{:?}", ended.events);
+    let job = office.admin(&["jobs", "show", "1"]);
+    assert_eq!((&job["state"], &job["outcome"]), (&json!("ended"), &json!("done")), "{job}");
+    let events = office.admin(&["jobs", "events", "1"]);
+    assert_eq!(events.as_array().unwrap().last().unwrap()["event"]["event"], "finished", "{events}");
+
+    office.admin(&["action", "pc-01", "deploy"]);
+    let ended = lab.run(&office.url, &[]).end();
+    assert_eq!(ended.code, Some(0), "{:?}", ended.events);
+    for start in [0, 6 * MIB, 13 * MIB] {
+        assert!(lab::bytes(&target, start, MIB) == lab::bytes(&disk, start, MIB), "at {start}");
+    }
+    assert!(lab.run(&office.url, &[]).end().out.contains("pc-01: no job waits"), "the action clears itself");
+
+    office.admin(&["images", "set", "lab", "--protected", "false"]);
+    lab::disk_of_noise(&disk, 48 * MIB);
+    office.admin(&["action", "pc-01", "capture"]);
+    let mut running = lab.run(&office.url, &[]);
+    running.wait_for(|event| matches!(event, Event::Advanced { transferred_bytes: 500_000.., .. }));
+    let asked = Instant::now();
+    office.admin(&["jobs", "cancel", "3"]);
+    let ended = running.end();
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+    assert_eq!(ended.code, Some(1), "{:?}", ended.events);
+    let job = office.admin(&["jobs", "show", "3"]);
+    assert_eq!(job["outcome"], "cancelled", "{job}");
+    assert_eq!(lab::published(&lab.path("data/store")), 1);
 }

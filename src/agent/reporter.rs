@@ -41,7 +41,7 @@ impl Stopped {
     /// Why, as a sentence.
     pub(super) fn sentence(&self) -> String {
         match self {
-            Self::Cancelled(reason) => format!("cancelled at the server: {reason}"),
+            Self::Cancelled(reason) => format!("stopped by the server: {reason}"),
             Self::Gone(said) => format!("the server does not have this job any more: {said}"),
             Self::Here => "stopped at the machine".to_owned(),
         }
