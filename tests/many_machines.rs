@@ -33,7 +33,7 @@ use store_fixture::{Volume, capture};
 const MACHINES: usize = 200;
 const THREADS: usize = 24;
 const AT_ONCE: usize = 7;
-const EVENTS: u64 = 60;
+const EVENTS: u64 = 150;
 /// How long a machine tries one request.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -196,7 +196,7 @@ fn nothing_is_lost_or_done_twice_however_often_the_server_is_killed() {
         scope.spawn(|| {
             let mut noise = Noise::new(7);
             while !ended.load(Ordering::Relaxed) {
-                thread::sleep(Duration::from_millis(200 + noise.below(900)));
+                thread::sleep(Duration::from_millis(150 + noise.below(450)));
                 let mut server = server.lock().unwrap();
                 drop(server.take());
                 *server = Some(Server::start(data.path(), port));
@@ -226,7 +226,7 @@ fn nothing_is_lost_or_done_twice_however_often_the_server_is_killed() {
         assert!(done.iter().all(Result::is_ok), "a machine failed");
     });
     let (kills, most) = (kills.load(Ordering::Relaxed), most.load(Ordering::Relaxed));
-    assert!(kills >= 2 && (1..=AT_ONCE).contains(&most), "{kills} kills, {most} at once");
+    assert!(kills >= 4 && (1..=AT_ONCE).contains(&most), "{kills} kills, {most} at once");
     judge(&lab, &all);
     judge_store(&lab, &all);
 }
