@@ -84,8 +84,9 @@ impl<'a> Mounted<'a> {
         let try_it = || mount(Some(device), at, Some(file_system), flags, Some(options));
         let doing = format!("mounting the {file_system} on {}", device.display());
         match try_it() {
-            // Of two devices with one UUID the kernel keeps the one that it knows, if only from having looked at it.
-            Err(Errno::EEXIST) if file_system == "btrfs" => {
+            // Of two devices with one UUID the kernel keeps the one that it knows, if only from having looked at it. And it
+            // takes a device for what was on one of its number before, where another one with its UUID is mounted (EINVAL).
+            Err(Errno::EEXIST | Errno::EINVAL) if file_system == "btrfs" => {
                 program::run("btrfs", &["device", "scan", "--forget"], Duration::from_secs(60))?;
                 try_it().map_err(|errno| match errno {
                     Errno::EEXIST => Error::refused(format!(
