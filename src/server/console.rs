@@ -52,7 +52,7 @@ pub(super) async fn open_session(
         let session = database::open_session(c, inventory, now)?;
         let (token, expires) = database::give_token(c, Purpose::Session(session.id), now, SESSION_SECONDS)?;
         let machine = session.machine.as_ref();
-        let job = machine.map(|machine| database::open_job_of(c, machine.id)).transpose()?.flatten();
+        let job = machine.map(|machine| database::waiting_job_of(c, machine.id)).transpose()?.flatten();
         Ok(Json(protocol::Session {
             token,
             expires: expires.text(),

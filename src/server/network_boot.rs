@@ -88,7 +88,7 @@ pub(super) async fn script(
 fn start(c: &Connection, mac: &str) -> Result<Start, Problem> {
     let machine = database::machine_by_card(c, mac)?;
     if let Some(machine) = &machine
-        && let Some(job) = database::open_job_of(c, machine.id)?
+        && let Some(job) = database::waiting_job_of(c, machine.id)?
     {
         return Ok(Start::Job(Box::new(job)));
     }

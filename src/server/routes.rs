@@ -30,6 +30,7 @@ pub(super) fn router(site: Shared) -> Router {
         .route("/machines", post(console::register))
         .route("/images", get(console::images))
         .route("/jobs", post(console::make_job))
+        .route("/jobs/{id}", delete(work::withdraw))
         .route("/jobs/{id}/claim", post(work::claim))
         .route("/jobs/{id}/events", post(work::events))
         .route("/jobs/{id}/log", put(work::log))

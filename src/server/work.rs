@@ -35,6 +35,25 @@ pub(super) async fn claim(
     claimed.map(Json)
 }
 
+/// `DELETE jobs/ID`: a person at the machine gives a job up that it has not begun.
+pub(super) async fn withdraw(
+    State(site): State<Shared>,
+    At(id): At<u64>,
+    asker: Asker,
+) -> Result<StatusCode, Problem> {
+    site.write(move |_, c| {
+        let now = Moment::now();
+        let (session, _) = access::machine(c, &asker, now)?;
+        let job = access::claimable(c, &session, id)?;
+        if job.state == JobState::Running {
+            return Err(Problem::conflict(format!("job {id} runs; its machine ends it")));
+        }
+        database::withdraw(c, &job, "a person at the machine", now)?;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
+}
+
 /// `POST jobs/ID/events`.
 pub(super) async fn events(
     State(site): State<Shared>,

@@ -124,6 +124,13 @@ pub(in crate::server) fn open_job_of(c: &Connection, machine: i64) -> Result<Opt
     row(c, &format!("{COLUMNS} WHERE machine = ?1 AND state <> 'ended'"), [machine], JobRow::read)
 }
 
+/// The job that a machine does by itself when it starts. What a person chose at its console and did not begin is none:
+/// it must not happen to whoever starts the machine next.
+pub(in crate::server) fn waiting_job_of(c: &Connection, machine: i64) -> Result<Option<JobRow>, Problem> {
+    let open = open_job_of(c, machine)?;
+    Ok(open.filter(|job| job.session.is_none() || job.state == JobState::Running))
+}
+
 /// A job that has not ended and is about an image, or about one of its profiles.
 pub(in crate::server) fn open_job_for(
     c: &Connection,
