@@ -28,7 +28,7 @@ pub use outcome::{ExitCode, exit_code};
 pub use report::{InspectionJson, inspection_json, inspection_text, listing_text, manifest_text};
 pub use script::ScriptFile;
 pub use targets::{PlanTarget, SchemaFile, TargetRequest};
-pub use unattended::{NextStep, RunOutcome, RunRequest, run};
+pub use unattended::{Agrees, NextStep, RunOutcome, RunRequest, attend, run};
 
 use std::num::NonZeroUsize;
 use std::path::Path;

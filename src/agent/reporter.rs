@@ -122,6 +122,11 @@ impl<'a> Reporter<'a> {
         matches!(self.stopped(), Some(Stopped::Gone(_)))
     }
 
+    /// Somebody at the machine does not want the work.
+    pub(super) fn stop_here(&self) {
+        self.stop_for(Stopped::Here);
+    }
+
     fn stop_for(&self, reason: Stopped) {
         let first = {
             let mut stopped = lock(&self.stopped);

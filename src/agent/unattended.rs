@@ -101,7 +101,7 @@ pub fn run(request: &RunRequest, console: &dyn Monitor) -> Result<RunOutcome> {
         if let Some(summary) = session.job {
             note(console, format!("{name}: job {}, {} {}", summary.id, summary.operation, summary.image));
             if let Some(claimed) = claim(&mut client, &summary, console)? {
-                return carry_out(&client, &summary, claimed, request, console);
+                return carry_out(&client, &summary, claimed, request, console, &|_, _| true);
             }
         }
         let message = format!("{name}: no job waits");
@@ -115,6 +115,33 @@ pub fn run(request: &RunRequest, console: &dyn Monitor) -> Result<RunOutcome> {
                 wait(pause, console)?;
             }
         }
+    }
+}
+
+/// Whether a person agrees to a plan; the second argument says whether the job is to stop meanwhile.
+pub type Agrees<'a> = &'a dyn Fn(&str, &dyn Fn() -> bool) -> bool;
+
+/// Does one job that a person at this machine wished for. What would be overwritten is shown to `agrees` first.
+///
+/// # Errors
+/// Where the server does not give it, or it is not there any more. One that was not claimed is taken back.
+pub fn attend(
+    client: &mut Client,
+    summary: &JobSummary,
+    request: &RunRequest,
+    console: &dyn Monitor,
+    agrees: Agrees<'_>,
+) -> Result<RunOutcome> {
+    let claimed = claim(client, summary, console);
+    if claimed.is_err() {
+        // What a person gave up must not be done by whoever starts this machine next.
+        if let Err(error) = client.withdraw(summary.id) {
+            note(console, format!("job {} could not be taken back: {error}", summary.id));
+        }
+    }
+    match claimed? {
+        Some(claimed) => carry_out(client, summary, claimed, request, console, agrees),
+        None => bail!("job {} is not there any more; nothing was changed", summary.id),
     }
 }
 
@@ -178,6 +205,7 @@ fn carry_out(
     claimed: Claimed,
     request: &RunRequest,
     console: &dyn Monitor,
+    agrees: Agrees<'_>,
 ) -> Result<RunOutcome> {
     let (token, job) = match claimed {
         Claimed::Granted(job) => (Secret::new(&job.token), Ok(job)),
@@ -193,7 +221,8 @@ fn carry_out(
     let access = Access { token: Some(token), stop, ..request.access.clone() };
     let end = std::thread::scope(|scope| {
         let sending = scope.spawn(|| reporter.keep_sending(&link));
-        let end = End::of(guarded(|| work(summary, job, &request.server, access, &reporter)), &reporter);
+        let end =
+            End::of(guarded(|| work(summary, job, &request.server, access, &reporter, agrees)), &reporter);
         reporter.end(end.event());
         let _ = sending.join();
         end
@@ -221,6 +250,7 @@ fn work(
     server: &str,
     access: Access,
     reporter: &Reporter<'_>,
+    agrees: Agrees<'_>,
 ) -> Result<Done> {
     let job = job.map_err(|fact| anyhow!("{fact}; nothing was changed"))?;
     if job.id != summary.id || job.operation != summary.operation {
@@ -243,7 +273,12 @@ fn work(
                 DeployRequest::new(ImageReference { image, version }, store, &job.profile.deploy)?;
             choices::target_the_only_disk(&mut request, &job.profile.deploy)?;
             let prepared = prepare_deploy(&request)?;
+            prepared.refuse_unwritable()?;
             reporter.event(Event::Note { message: prepared.explain() });
+            if !agrees(&prepared.explain(), &|| reporter.cancelled()) {
+                reporter.stop_here();
+                bail!("nobody agreed to the plan; nothing was changed");
+            }
             let problems = prepared.carry_out(reading_workers(&request.store.location), reporter)?;
             Ok(Done { message: prepared.sentence(), version: prepared.plan.version.clone(), problems })
         }

@@ -6,6 +6,7 @@
 
 mod error;
 mod job;
+mod on_demand;
 
 pub use error::Error;
 pub use job::JobLink;
