@@ -36,8 +36,9 @@ pub mod client;
 pub mod store;
 // Ring 9
 pub mod agent;
-// Ring 10: being PID 1
+// Ring 10: being PID 1, and the console menu
 pub mod init;
+pub mod menu;
 // Named by nobody
 #[cfg(feature = "server")]
 pub mod server;

@@ -63,6 +63,10 @@ pub enum Command {
     ///
     /// Example: remint run --server http://server:8460
     Run(Run),
+    /// Show a menu on this terminal: deploy, capture, register, images and disks (docs/menu.md)
+    ///
+    /// Example: remint menu --server http://server:8460
+    Menu(Menu),
     /// Check that an image is still what was captured
     ///
     /// Example: remint verify lab-2026 --from /srv/images --deep
@@ -263,6 +267,28 @@ pub struct Run {
     /// [default: what this machine is and has]
     #[arg(long, value_name = "FILE")]
     pub inventory: Option<PathBuf>,
+    #[command(flatten)]
+    pub store: StoreArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct Menu {
+    /// The server's URL; without one this machine can still be looked at
+    #[arg(long, value_name = "URL", env = "REMINT_SERVER", hide_env_values = true)]
+    pub server: Option<String>,
+    /// A disk or disk file to show; may be given several times. All disks of this machine where none is named
+    #[arg(long = "disk", value_name = "DISK")]
+    pub disks: Vec<Destination>,
+    /// A file to be written with what was chosen at the end: reboot, poweroff, local, shell or network. With it the menu
+    /// offers these
+    #[arg(long, value_name = "FILE")]
+    pub completion: Option<PathBuf>,
+    /// A file with what is said of this machine (JSON, as in docs/protocol.md) [default: what this machine is and has]
+    #[arg(long, value_name = "FILE")]
+    pub inventory: Option<PathBuf>,
+    /// The log of this machine
+    #[arg(long, value_name = "FILE", env = "REMINT_LOG", hide_env_values = true)]
+    pub log: Option<PathBuf>,
     #[command(flatten)]
     pub store: StoreArguments,
 }

@@ -1,6 +1,6 @@
 //! The verbs: what the arguments say becomes a request to the agent, and its outcome becomes text.
 
-use super::arguments::{Capture, Command, Deploy, Images, ImagesAction, Inspect, Plan, Run, Verify};
+use super::arguments::{Capture, Command, Deploy, Images, ImagesAction, Inspect, Menu, Plan, Run, Verify};
 use super::listener::Listener;
 use super::print;
 use anyhow::{Context, Result, bail};
@@ -10,6 +10,7 @@ use remint::agent::{
 };
 use remint::image::{CollectOptions, ImageVersion, Store};
 use remint::linux;
+use remint::menu::{self, MenuRequest};
 use remint::plan::{DiskPlan, Stays};
 use remint::progress::{Event, Monitor, Phase};
 use remint::protocol::Inventory;
@@ -31,6 +32,7 @@ pub fn run(command: Command, listener: &Listener) -> Result<ExitCode> {
         Command::Plan(arguments) => plan(&arguments, listener),
         Command::Deploy(arguments) => deploy(&arguments, listener),
         Command::Run(arguments) => run_job(&arguments, listener),
+        Command::Menu(arguments) => menu(&arguments, listener),
         Command::Verify(arguments) => verify(&arguments, listener),
         Command::Images(arguments) => images(&arguments, listener),
         #[cfg(feature = "server")]
@@ -157,6 +159,25 @@ fn run_job(arguments: &Run, listener: &Listener) -> Result<ExitCode> {
             .with_context(|| format!("writing what is to be done now into {}", file.display()))?;
     }
     Ok(outcome.code)
+}
+
+fn menu(arguments: &Menu, listener: &Listener) -> Result<ExitCode> {
+    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+        return Err(Usage("the menu needs a terminal; a script uses \"remint run\"".to_owned()).into());
+    }
+    let end = menu::run(&MenuRequest {
+        server: arguments.server.clone(),
+        access: arguments.store.access(listener.stop())?,
+        inventory: arguments.inventory.as_deref().map_or_else(|| Ok(linux::inventory()), read_inventory)?,
+        disks: arguments.disks.clone(),
+        is_boot_environment: arguments.completion.is_some(),
+        log: arguments.log.clone(),
+    })?;
+    if let (Some(file), Some(name)) = (&arguments.completion, end.name()) {
+        std::fs::write(file, format!("{name}\n"))
+            .with_context(|| format!("writing what is to be done now into {}", file.display()))?;
+    }
+    Ok(ExitCode::Done)
 }
 
 fn read_inventory(file: &Path) -> Result<Inventory> {

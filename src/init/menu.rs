@@ -27,6 +27,11 @@ pub(super) fn run(session: &mut Session) -> Ended {
         let Some(answer) = session.consoles.read_line(ATTENDED) else { continue };
         match answer.text.to_lowercase().as_str() {
             "n" => network(session, ATTENDED),
+            "m" if session.server.is_some() => {
+                if let Some(chosen) = server_menu(session, &answer.console) {
+                    return Ended::Chosen(chosen);
+                }
+            }
             "i" => inspect(),
             "r" if has_job => match session.work() {
                 Ok(ended) => return ended,
@@ -71,6 +76,9 @@ fn overview(session: &Session) -> String {
     let server = session.server.as_ref().map_or("none", |server| server.url.as_str());
     text.push_str(&format!("  network: {network}   server: {server}\n\n"));
     let mut entry = |key: &str, meaning: &str| text.push_str(&format!("  {key}  {meaning}\n"));
+    if session.server.is_some() {
+        entry("m", "images: deploy, capture, register");
+    }
     entry("n", "network: the cards, choose one, give an address");
     entry("i", "inspect the disks");
     if session.parameters.mode != Mode::Run && !session.parameters.job.is_empty() {
@@ -176,6 +184,34 @@ fn inspect() {
 fn log() {
     let text = std::fs::read_to_string(paths::LOG).unwrap_or_default();
     show(&terminal::last_lines(&text, 18));
+}
+
+/// The menu of images, on the console where it was asked for. What the person chose at its end, where that ends this
+/// menu too.
+fn server_menu(session: &mut Session, console: &Path) -> Option<Chosen> {
+    let file = paths::run("chosen");
+    let _ = std::fs::remove_file(&file);
+    let ended = terminal::program(console, Path::new("/proc/self/exe")).and_then(|mut program| {
+        program.args(["menu", "--completion"]).arg(&file).envs(work::environment(session)).status()
+    });
+    if let Err(error) = ended {
+        say(&format!("error: starting the menu of images: {error}"));
+    }
+    let chosen = std::fs::read_to_string(file).unwrap_or_default();
+    match chosen.trim() {
+        "reboot" => Some(Chosen::Reboot),
+        "poweroff" => Some(Chosen::PowerOff),
+        "local" => Some(Chosen::Local),
+        "shell" => {
+            shell(session, Some(console));
+            None
+        }
+        "network" => {
+            network(session, ATTENDED);
+            None
+        }
+        _ => None,
+    }
 }
 
 /// A shell on a console, with what it needs to speak to the server.

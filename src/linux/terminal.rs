@@ -241,32 +241,41 @@ fn names(active: &str, preferred: Option<&str>) -> Vec<String> {
     names
 }
 
-/// A shell on a console, in a session of its own, so that Ctrl-C reaches what runs in it.
+/// A shell on a console.
 ///
 /// # Errors
 /// Where the console cannot be opened or there is no shell.
 pub fn shell(console: &Path) -> std::io::Result<Command> {
+    let Some(shell) = program::find("sh") else {
+        return Err(std::io::Error::other("this boot image has no shell"));
+    };
+    let mut command = program(console, &shell)?;
+    command.arg("-l").env("PS1", "remint:\\w# ");
+    Ok(command)
+}
+
+/// A program on a console, in a session of its own, so that Ctrl-C reaches what runs in it.
+///
+/// # Errors
+/// Where the console cannot be opened, or nothing can give it to a session.
+pub fn program(console: &Path, path: &Path) -> std::io::Result<Command> {
     let open = || {
         let flags = OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         OpenOptions::new().read(true).write(true).custom_flags(flags.bits()).open(console)
     };
-    let missing = || std::io::Error::other("this boot image has no shell");
-    let mut command = match (program::find("busybox"), program::find("setsid"), program::find("sh")) {
-        (Some(busybox), _, _) => {
+    let mut command = match (program::find("busybox"), program::find("setsid")) {
+        (Some(busybox), _) => {
             let mut command = Command::new(busybox);
-            command.args(["setsid", "-c", "sh", "-l"]);
+            command.arg("setsid");
             command
         }
-        (None, Some(setsid), Some(shell)) => {
-            let mut command = Command::new(setsid);
-            command.arg("-c").arg(shell).arg("-l");
-            command
-        }
-        _ => return Err(missing()),
+        (None, Some(setsid)) => Command::new(setsid),
+        _ => return Err(std::io::Error::other("this boot image has no setsid")),
     };
     let is_screen = console.file_name().is_some_and(|name| name.to_string_lossy().starts_with("tty1"));
+    command.arg("-c").arg(path);
     command.stdin(open()?).stdout(open()?).stderr(open()?).current_dir("/");
-    command.env("TERM", if is_screen { "linux" } else { "vt102" }).env("PS1", "remint:\\w# ");
+    command.env("TERM", if is_screen { "linux" } else { "vt102" });
     command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", "/root");
     Ok(command)
 }

@@ -1,0 +1,228 @@
+//! Carries out what the menu wants, on threads of their own: one speaks to the server, one looks at this machine.
+
+use super::MenuRequest;
+use super::disks;
+use super::state::{Command, Event, Reached, Wish};
+use crate::agent::{self, DiskSettings, ExitCode, RunRequest};
+use crate::client::{Client, Error};
+use crate::http::chain;
+use crate::progress::{self, Monitor};
+use crate::protocol::{OnDemandRequest, Operation, Session};
+use anyhow::{Result, anyhow, bail};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+/// Of a longer log the end is shown.
+const MOST_LOG_BYTES: u64 = 256 << 10;
+/// How often the end of a job is looked for while a person reads its plan.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// The threads.
+pub(super) struct Worker {
+    server: Sender<Command>,
+    here: Sender<Command>,
+    answers: Sender<bool>,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl Worker {
+    /// Starts them; what they find comes as events.
+    pub(super) fn start(request: &MenuRequest, events: Sender<Event>) -> Self {
+        let (server, for_server) = channel();
+        let (here, for_here) = channel();
+        let (answers, answered) = channel();
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let desk = Desk {
+            request: request.clone(),
+            events: events.clone(),
+            answered,
+            cancelled: Arc::clone(&cancelled),
+            client: None,
+        };
+        std::thread::spawn(move || desk.serve(&for_server));
+        let request = request.clone();
+        std::thread::spawn(move || look_here(&for_here, &request, &events));
+        Self { server, here, answers, cancelled }
+    }
+
+    /// Has a command carried out; its result comes as an event.
+    pub(super) fn carry_out(&self, command: Command) {
+        // A thread that is gone answers nothing; the keys still work.
+        let _ = match command {
+            Command::Answer(yes) => self.answers.send(yes).is_ok(),
+            Command::Cancel => {
+                self.cancelled.store(true, Ordering::Relaxed);
+                self.answers.send(false).is_ok()
+            }
+            Command::LoadDisks | Command::LoadLog => self.here.send(command).is_ok(),
+            command => self.server.send(command).is_ok(),
+        };
+    }
+}
+
+/// Looks at disks and the log, however long a sick disk takes.
+fn look_here(commands: &Receiver<Command>, request: &MenuRequest, events: &Sender<Event>) {
+    while let Ok(command) = commands.recv() {
+        let event = match command {
+            Command::LoadDisks => agent::inspect(&request.disks, DiskSettings::default())
+                .map(|found| Event::Disks(disks::views(&found)))
+                .unwrap_or_else(|error| Event::Refused(format!("{error:#}"))),
+            Command::LoadLog => request
+                .log
+                .as_deref()
+                .ok_or_else(|| anyhow!("this program keeps no log"))
+                .and_then(read_end)
+                .map_or_else(|error| Event::Refused(format!("{error:#}")), Event::Log),
+            _ => continue,
+        };
+        if events.send(event).is_err() {
+            return;
+        }
+    }
+}
+
+fn read_end(log: &Path) -> Result<String> {
+    let mut file = std::fs::File::open(log).map_err(|error| anyhow!("{}: {error}", log.display()))?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(MOST_LOG_BYTES)))?;
+    let mut bytes = Vec::new();
+    file.take(MOST_LOG_BYTES).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The thread that speaks to the server.
+struct Desk {
+    request: MenuRequest,
+    events: Sender<Event>,
+    answered: Receiver<bool>,
+    cancelled: Arc<AtomicBool>,
+    client: Option<Client>,
+}
+
+impl Desk {
+    fn serve(mut self, commands: &Receiver<Command>) {
+        while let Ok(command) = commands.recv() {
+            let event = self.carry_out(command).unwrap_or_else(|error| match error.downcast_ref::<Error>() {
+                Some(error) if error.may_pass() => Event::Lost(chain(error)),
+                _ => Event::Refused(format!("{error:#}")),
+            });
+            if self.events.send(event).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, command: Command) -> Result<Event> {
+        Ok(match command {
+            Command::Connect => {
+                self.client = None;
+                let session = self.connect()?;
+                let url = self.request.server.clone().unwrap_or_default();
+                let name = session.machine.map(|machine| machine.name);
+                Event::Reached(Reached { url, name, on_demand: session.on_demand })
+            }
+            Command::LoadImages => Event::Images(self.client()?.images()?.images),
+            Command::Register(name) => Event::Registered(self.client()?.register(&name)?.name),
+            Command::Login { user, password } => {
+                let on_demand = self.client()?.login(&user, &password)?.on_demand;
+                Event::LoggedIn { user, on_demand }
+            }
+            Command::Begin(wish) => self.fulfil(&wish)?,
+            Command::Answer(_) | Command::Cancel | Command::LoadDisks | Command::LoadLog => {
+                bail!("that is not for the server; please report this")
+            }
+        })
+    }
+
+    fn connect(&mut self) -> Result<Session> {
+        let Some(server) = self.request.server.as_deref() else {
+            bail!(
+                "no server is known; name one with --server, or with remint.server= on the kernel's command line"
+            );
+        };
+        let mut client = Client::connect(server, &self.request.access, self.request.inventory.clone())?;
+        let session = client.session()?;
+        self.client = Some(client);
+        Ok(session)
+    }
+
+    fn client(&mut self) -> Result<&mut Client> {
+        if self.client.is_none() {
+            self.connect()?;
+        }
+        self.client.as_mut().ok_or_else(|| anyhow!("the server was not reached"))
+    }
+
+    /// From a wish to its end.
+    fn fulfil(&mut self, wish: &Wish) -> Result<Event> {
+        self.cancelled.store(false, Ordering::Relaxed);
+        while self.answered.try_recv().is_ok() {}
+        // A capture is agreed to before there is a job: it only reads, and its job may end what stood there before.
+        let stopped = || self.cancelled.load(Ordering::Relaxed);
+        if wish.operation == Operation::Capture && !self.agrees(wish, &disks::describe(wish)?, &stopped) {
+            bail!("nothing was captured");
+        }
+        let asked = OnDemandRequest {
+            operation: wish.operation,
+            image: wish.image.clone(),
+            profile: wish.profile.clone(),
+            new_image: wish.new_image,
+            disks: vec![wish.stable_disk.clone()],
+        };
+        let job = self.client()?.wish(&asked)?;
+        let run = RunRequest {
+            server: self.request.server.clone().unwrap_or_default(),
+            access: self.request.access.clone(),
+            inventory: self.request.inventory.clone(),
+            wait: None,
+        };
+        let Some(mut client) = self.client.take() else { bail!("the server was not reached") };
+        let console = AtTheMenu { events: self.events.clone(), cancelled: Arc::clone(&self.cancelled) };
+        let agrees = |plan: &str, stopped: &dyn Fn() -> bool| self.agrees(wish, plan, stopped);
+        let outcome = agent::attend(&mut client, &job, &run, &console, &agrees);
+        self.client = Some(client);
+        let outcome = outcome?;
+        let message = outcome.message.unwrap_or_default();
+        Ok(Event::Ended { good: outcome.code == ExitCode::Done, message })
+    }
+
+    /// Shows a plan and waits for the answer of the person, for as long as nobody stops the job.
+    fn agrees(&self, wish: &Wish, plan: &str, stopped: &dyn Fn() -> bool) -> bool {
+        let event = Event::Planned { wish: wish.clone(), text: plan.to_owned() };
+        if self.events.send(event).is_err() {
+            return false;
+        }
+        loop {
+            match self.answered.recv_timeout(LOOK) {
+                Ok(answer) => return answer,
+                Err(RecvTimeoutError::Timeout) if !stopped() => {}
+                Err(_) => return false,
+            }
+        }
+    }
+}
+
+/// Who listens to the work.
+struct AtTheMenu {
+    events: Sender<Event>,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl Monitor for AtTheMenu {
+    fn event(&self, event: progress::Event) {
+        let event = match event {
+            progress::Event::Note { message } => Event::WaitsFor(message),
+            other => Event::Progress(other),
+        };
+        // Without a menu the work still goes on to its end.
+        let _ = self.events.send(event);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+}

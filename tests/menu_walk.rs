@@ -1,0 +1,183 @@
+//! A person at a terminal: logs in, registers the machine, captures a disk and deploys it to another one, with a real
+//! server and a real terminal (tmux) of 80 columns and 25 lines.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+mod lab;
+
+use lab::{Kind, MIB, text};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const EXT4: Kind = Kind { name: "ext4", family: "ext4", make: &["mkfs.ext4", "-q", "-F"] };
+const PASSWORD: &str = "correct horse";
+const PATIENCE: Duration = Duration::from_secs(120);
+
+struct Server {
+    process: Child,
+    url: String,
+}
+
+impl Server {
+    fn start(folder: &Path) -> Self {
+        let (data, password) = (folder.join("data"), folder.join("password"));
+        fs::write(&password, PASSWORD).unwrap();
+        let remint = env!("CARGO_BIN_EXE_remint");
+        lab::run(remint, &["admin", "init", "--data", text(&data), "--password-file", text(&password)]);
+        let mut process = Command::new(remint)
+            .args(["serve", "--listen", "127.0.0.1:0", "--data", text(&data)])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let line = lines.find_map(|line| line.ok().filter(|line| line.contains("http://"))).unwrap();
+        let port = line.rsplit(':').next().unwrap().split('/').next().unwrap().to_owned();
+        Self { process, url: format!("http://127.0.0.1:{port}") }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A terminal with a person before it.
+struct Person {
+    socket: PathBuf,
+}
+
+impl Person {
+    fn sits_down(folder: &Path, command: &str) -> Self {
+        let person = Self { socket: folder.join("terminal") };
+        person.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "25", command]);
+        person
+    }
+
+    fn tmux(&self, words: &[&str]) -> String {
+        lab::run("tmux", &[&["-S", text(&self.socket)], words].concat())
+    }
+
+    fn screen(&self) -> String {
+        self.tmux(&["capture-pane", "-p"])
+    }
+
+    /// Waits for a text on the screen.
+    fn sees(&self, wanted: &str) {
+        let begun = Instant::now();
+        while !self.screen().contains(wanted) {
+            assert!(begun.elapsed() < PATIENCE, "\"{wanted}\" was not shown:\n{}", self.screen());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn presses(&self, key: &str) {
+        self.tmux(&["send-keys", key]);
+    }
+
+    fn types(&self, what: &str) {
+        self.tmux(&["send-keys", "-l", what]);
+    }
+}
+
+impl Drop for Person {
+    fn drop(&mut self) {
+        let _ = Command::new("tmux").arg("-S").arg(&self.socket).arg("kill-server").output();
+    }
+}
+
+#[test]
+fn a_person_registers_captures_and_deploys_at_a_terminal() {
+    let folder = lab::folder();
+    let (source, target, tree) =
+        (folder.path().join("source"), folder.path().join("target"), folder.path().join("files"));
+    fs::create_dir_all(tree.join("deep")).unwrap();
+    for number in 0..20 {
+        fs::write(tree.join(format!("deep/file-{number}")), lab::Noise::new(number).bytes(30_000)).unwrap();
+    }
+    fs::write(tree.join("noise-65536"), lab::Noise::new(99).bytes(65536)).unwrap();
+    let place = lab::partitioned_disk(&source, 100 * MIB, 512, "label: gpt\nsize=64MiB\n")[0];
+    let part = folder.path().join("part");
+    EXT4.build(&part, place.length, &tree);
+    lab::put(&source, place.start, &part);
+    lab::noisy_disk(&target, 120 * MIB);
+    let inventory = folder.path().join("inventory");
+    fs::write(&inventory, r#"{"macs": ["52:54:00:00:00:17"], "vendor": "Lab", "model": "Walker 7"}"#)
+        .unwrap();
+
+    let server = Server::start(folder.path());
+    let command = format!(
+        "{} menu --server {} --inventory {} --disk {} --disk {}",
+        env!("CARGO_BIN_EXE_remint"),
+        server.url,
+        text(&inventory),
+        text(&source),
+        text(&target)
+    );
+    let person = Person::sits_down(folder.path(), &command);
+    person.sees("not registered   Lab Walker 7");
+    person.sees("l  log in");
+    person.presses("l");
+    person.types("admin");
+    person.presses("Tab");
+    person.types("wrong password");
+    person.presses("Enter");
+    person.sees(" ! ");
+    person.types("admin");
+    person.presses("Tab");
+    person.types(PASSWORD);
+    assert!(!person.screen().contains(PASSWORD));
+    person.presses("Enter");
+    person.sees("g  register this machine");
+    person.presses("g");
+    person.types("pc-17");
+    person.presses("Enter");
+    person.sees("now registered as pc-17");
+
+    person.sees("c  capture this machine");
+    person.presses("c");
+    person.presses("n");
+    person.sees("Name of the image");
+    person.types("lab");
+    person.presses("Enter");
+    person.sees("Which disk is captured into lab?");
+    person.presses("Enter");
+    person.sees("What capturing");
+    person.presses("Enter");
+    person.sees("Done.");
+    person.presses("Enter");
+
+    person.sees("d  deploy an image");
+    person.presses("d");
+    person.sees("profiles:");
+    person.presses("Enter");
+    person.sees("Onto which disk is lab deployed?");
+    person.presses("Down");
+    person.presses("Enter");
+    person.sees("What deploying lab onto");
+    person.presses("Enter");
+    person.sees("type the name of the disk");
+    let before = fs::read(&target).unwrap();
+    person.types(text(&source));
+    person.presses("Enter");
+    person.sees("nothing was changed");
+    assert!(before == fs::read(&target).unwrap(), "another disk's name began the work");
+    person.types(text(&target));
+    person.presses("Enter");
+    person.sees("Done.");
+    person.presses("Enter");
+    person.sees("q  leave the menu");
+    person.presses("q");
+
+    let deployed = lab::partitions(&target, 512)[0];
+    EXT4.check(&target, deployed.start, deployed.length);
+    let (was, is) = (
+        EXT4.files(&source, place.start, place.length),
+        EXT4.files(&target, deployed.start, deployed.length),
+    );
+    assert!(was.len() >= 20, "{was:?}");
+    assert_eq!(was, is);
+}
