@@ -83,6 +83,7 @@ pub enum Command {
     /// Administer a server: machines, images, profiles, jobs, users
     ///
     /// Example: remint admin action pc-01 deploy lab-2026
+    #[cfg(feature = "server")]
     Admin(Box<super::admin::arguments::Admin>),
 }
 

@@ -37,6 +37,7 @@ pub fn run(command: Command, listener: &Listener) -> Result<ExitCode> {
         Command::Images(arguments) => images(&arguments, listener),
         #[cfg(feature = "server")]
         Command::Serve(arguments) => serve(arguments, listener),
+        #[cfg(feature = "server")]
         Command::Admin(arguments) => super::admin::run(*arguments, listener),
     }
 }

@@ -1,5 +1,6 @@
 //! The command line: arguments in, text or JSON out.
 
+#[cfg(feature = "server")]
 mod admin;
 mod arguments;
 mod commands;

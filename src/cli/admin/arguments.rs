@@ -29,7 +29,6 @@ pub struct Admin {
 #[derive(Debug, Subcommand)]
 pub enum AdminAction {
     /// Make the first administrator, or a new password for one, in the folder of a server of this machine
-    #[cfg(feature = "server")]
     Init {
         /// Directory of the server
         #[arg(long, value_name = "DIR")]

@@ -28,7 +28,6 @@ use serde::de::DeserializeOwned;
 
 /// Carries out a command.
 pub fn run(arguments: Admin, listener: &Listener) -> Result<ExitCode> {
-    #[cfg(feature = "server")]
     if let AdminAction::Init { data, user, password } = &arguments.action {
         let password = new_password(password)?;
         remint::server::make_administrator(data, user, &password)?;
@@ -38,7 +37,6 @@ pub fn run(arguments: Admin, listener: &Listener) -> Result<ExitCode> {
     let client = Client::new(&arguments, listener.stop())?;
     let shown = Shown { client: &client, json: arguments.json };
     match arguments.action {
-        #[cfg(feature = "server")]
         AdminAction::Init { .. } => {}
         AdminAction::Login { user, password } => log_in(&client, user, &password)?,
         AdminAction::Logout => {
