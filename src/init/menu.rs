@@ -191,9 +191,11 @@ fn log() {
 fn server_menu(session: &mut Session, console: &Path) -> Option<Chosen> {
     let file = paths::run("chosen");
     let _ = std::fs::remove_file(&file);
-    let ended = terminal::program(console, Path::new("/proc/self/exe")).and_then(|mut program| {
-        program.args(["menu", "--completion"]).arg(&file).envs(work::environment(session)).status()
-    });
+    // Not by `/proc/self/exe`: what starts it in a session of its own is another program by then.
+    let ended =
+        std::env::current_exe().and_then(|this| terminal::program(console, &this)).and_then(|mut program| {
+            program.args(["menu", "--completion"]).arg(&file).envs(work::environment(session)).status()
+        });
     if let Err(error) = ended {
         say(&format!("error: starting the menu of images: {error}"));
     }
