@@ -7,9 +7,9 @@
 //! - A file is changed in its place, so that owner, mode, attributes and hard links stay, and its time is put back. Were
 //!   it cut short by a failure, the disk would have no table.
 
+use super::confined::{self, Within};
 use super::loop_device::control_device;
 use super::mounted::{Mounted, kernel_has};
-use super::tree::open_in_root;
 use super::{Error, is_root};
 use crate::customize::references::{FILES, MOST_BYTES, MOST_ENTRIES, rewrite, stands_for};
 use crate::plan::NewName;
@@ -131,7 +131,8 @@ fn matching(top: &File, folder: &Path, part: &str) -> Vec<PathBuf> {
 fn open_within(top: &File, path: &Path, flags: OFlag) -> Result<Option<File>, Error> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     // A pipe must not be waited for.
-    match open_in_root(top, path, flags | OFlag::O_NONBLOCK | OFlag::O_NOCTTY, Mode::empty()) {
+    match confined::open(top, path, Within::Root, flags | OFlag::O_NONBLOCK | OFlag::O_NOCTTY, Mode::empty())
+    {
         Ok(file) => Ok(Some(file)),
         Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EISDIR | Errno::ENXIO) => Ok(None),
         Err(error) => Err(reading(path)(error)),

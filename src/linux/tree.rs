@@ -1,8 +1,9 @@
 //! The files of a mounted system, which cannot lead out of it: its links are followed as that system would follow them.
 
 use super::Error;
+use super::confined::{self, Within};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -105,15 +106,8 @@ impl Tree {
     }
 
     fn resolve(&self, path: &str, flags: OFlag, mode: Mode) -> Result<File, Errno> {
-        open_in_root(&self.root, Path::new(path), flags, mode)
+        confined::open(&self.root, path, Within::Root, flags, mode)
     }
-}
-
-/// Opens what a path means to a system with this root: neither its links nor `..` lead out of it.
-pub(super) fn open_in_root(root: &File, path: &Path, flags: OFlag, mode: Mode) -> Result<File, Errno> {
-    let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).mode(mode).resolve(resolve);
-    openat2(root, path, how).map(File::from)
 }
 
 /// A path to an open folder that no link can change.

@@ -7,12 +7,13 @@
 
 use super::problem::Problem;
 use super::{Shared, files};
+use crate::linux::confined::{self, Within};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use std::fs::File;
 use std::io;
@@ -44,11 +45,10 @@ impl BootFolder {
         let folder = self
             .open()
             .map_err(|error| Problem::internal(format!("opening the folder of boot files: {error}")))?;
-        let how = OpenHow::new()
-            // Opening a pipe that nobody writes to must not wait.
-            .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
-            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        let file = openat2(&folder, path, how).map(File::from).map_err(|error| match error {
+        // Opening a pipe that nobody writes to must not wait.
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK;
+        let file = confined::open(&folder, path, Within::Folder, flags, Mode::empty());
+        let file = file.map_err(|error| match error {
             Errno::ENOENT
             | Errno::ENOTDIR
             | Errno::ENAMETOOLONG
