@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use remint::blockio::{ReadAt, WriteAt, read_vec};
-use remint::linux::{DiskReader, DiskWriter, Error, LoopDevice, disk, disks, reread_table};
+use remint::linux::{DiskReader, DiskWriter, Error, LoopDevice, disk, disks, kernel_log, reread_table};
 use remint::machine::{DiskKind, Holder};
 use remint::units::{ByteRange, MIB, SectorSize, u64_from};
 use std::fs::{self, File, OpenOptions};
@@ -413,4 +413,25 @@ fn a_sector_size_can_be_chosen_for_files_only() {
     assert!(disk(device.path(), Some(SectorSize::B512)).is_ok());
     assert!(matches!(disk(device.path(), Some(SectorSize::B4096)), Err(Error::Refused { .. })));
     device.detach().unwrap();
+}
+
+/// Whoever looks for the reason of a failed job the next morning is told what the kernel had to say.
+#[test]
+fn what_the_kernel_complains_about_is_heard_and_nothing_from_before() {
+    let bench = Bench::new();
+    let file = bench.noise("noise.img", MIB);
+    let device = attach(&file, SectorSize::B512);
+    let node = device.path().display().to_string();
+    let mount = || {
+        let mut command = Command::new("mount");
+        command.args(["-t", "ext4", "-o", "ro", &node]).arg(bench.directory.path());
+        assert!(!command.output().unwrap().status.success(), "noise is no file system");
+    };
+    let complaint = format!("EXT4-fs ({}):", node.trim_start_matches("/dev/"));
+    let before = kernel_log::Since::now().unwrap();
+    mount();
+    let after = kernel_log::Since::now().unwrap();
+    let complains = |heard: Vec<String>| heard.iter().any(|line| line.contains(&complaint));
+    assert!(complains(before.complaints().unwrap()));
+    assert!(!complains(after.complaints().unwrap()));
 }

@@ -122,7 +122,9 @@ fn a_machine_waits_its_turn_and_deploys() {
     }
     script.unauthorised = 1;
     let jobs = Jobs::start(script);
-    let ended = lab.run(&jobs.url, &[]).end();
+    let log = lab.path("machine.log");
+    fs::write(&log, "remint: boot 3 s: network eth0\n").unwrap();
+    let ended = lab.run(&jobs.url, &["--log", text(&log)]).end();
     assert_eq!(ended.code, Some(0), "{:?}", ended.events);
     assert!(ended.out.contains("deployed lab@"), "{}", ended.out);
     let notes = ended.events.iter().filter_map(|event| match event {
@@ -146,6 +148,7 @@ fn a_machine_waits_its_turn_and_deploys() {
     assert_eq!(keys.len(), script.keys.len() - 1, "every other request has a key of its own");
     let log = script.log.clone().unwrap();
     assert!(log.contains("writing d0-p1") && !log.contains(JOB_TOKEN), "{log}");
+    assert!(log.starts_with("remint: boot 3 s: network eth0\n"), "the machine's own log comes first: {log}");
     assert_eq!(lab.completion(), "poweroff");
     for start in [0, 6 * MIB, 13 * MIB] {
         assert!(

@@ -18,7 +18,11 @@ impl JobLog {
     }
 
     pub(super) fn push(&mut self, time: &str, text: &str) {
-        let line = format!("{time} {}\n", self.blanker.blank(text));
+        self.push_line(&format!("{time} {text}"));
+    }
+
+    pub(super) fn push_line(&mut self, text: &str) {
+        let line = format!("{}\n", self.blanker.blank(text));
         self.bytes = self.bytes.saturating_add(line.len());
         self.lines.push_back(line);
         while self.bytes > MAX_LOG_BYTES / 2

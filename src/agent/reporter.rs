@@ -96,6 +96,12 @@ impl<'a> Reporter<'a> {
         lock(&self.log).text()
     }
 
+    /// Adds what somebody else said to the log.
+    pub(super) fn add_to_log(&self, text: &str) {
+        let mut log = lock(&self.log);
+        text.lines().for_each(|line| log.push_line(line));
+    }
+
     /// The work is over, with this event as its last: what is left is sent, and no more comes.
     pub(super) fn end(&self, last: Event) {
         self.take(last, true);

@@ -9,23 +9,23 @@ use super::capture::capture;
 use super::choices;
 use super::deploy::prepare_deploy;
 use super::images::StoreSettings;
-use super::outcome::{ExitCode, exit_code};
-use super::reporter::{Reporter, Stopped};
+use super::job_end::{Done, End};
+use super::machine_log::MachineLog;
+use super::outcome::ExitCode;
+use super::reporter::Reporter;
 use super::{CaptureRequest, DeployRequest, ImageReference, reading_workers};
-use crate::client::{Claimed, Client, Error, JobLink};
+use crate::client::{Claimed, Client, Error};
 use crate::http::{Access, Blanker, Secret};
 use crate::progress::{Event, Monitor};
-use crate::protocol::{Finish, Inventory, Job, JobSummary, OnDemand, Operation, Outcome, Place};
-use crate::schema::{Completion, MachineEnd};
+use crate::protocol::{Inventory, Job, JobSummary, OnDemand, Operation, Place};
+use crate::schema::MachineEnd;
 use anyhow::{Context, Result, anyhow, bail};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-/// How long the log, and how long the end of a job are tried to be sent.
-const LOG_PATIENCE: Duration = Duration::from_secs(30);
-const FINISH_PATIENCE: Duration = Duration::from_secs(120);
 /// However seldom a server wants to be asked, a place in its queue is asked for so often.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_millis(100);
@@ -41,6 +41,9 @@ pub struct RunRequest {
     pub inventory: Inventory,
     /// Without a job: asks again after so long. `None`: once.
     pub wait: Option<Duration>,
+    /// The log of this machine, where it keeps one: it is sent in front of the job's, and behind that of a job that
+    /// failed, what the kernel complained about.
+    pub log: Option<PathBuf>,
 }
 
 /// How it ended.
@@ -218,6 +221,8 @@ fn carry_out(
     let blanker = Blanker::new(secrets.into_iter().flatten().cloned());
     let stop = Arc::new(AtomicBool::new(false));
     let reporter = Reporter::new(console, Arc::clone(&stop), blanker);
+    let machine = MachineLog::begin(request.log.as_deref());
+    reporter.add_to_log(machine.before());
     let access = Access { token: Some(token), stop, ..request.access.clone() };
     let end = std::thread::scope(|scope| {
         let sending = scope.spawn(|| reporter.keep_sending(&link));
@@ -227,7 +232,10 @@ fn carry_out(
         let _ = sending.join();
         end
     });
-    Ok(tell_the_end(end, completion, &link, &reporter, console))
+    if !end.is_good() {
+        reporter.add_to_log(&machine.complaints());
+    }
+    Ok(end.tell(completion, &link, &reporter, console))
 }
 
 /// A defect in the work is a failure of the job, not the end of who reports it.
@@ -235,13 +243,6 @@ fn guarded(work: impl FnOnce() -> Result<Done>) -> Result<Done> {
     let result = catch_unwind(AssertUnwindSafe(work));
     result
         .unwrap_or_else(|_| Err(anyhow!("the agent panicked; this is a defect of remint, please report it")))
-}
-
-/// What was made.
-struct Done {
-    message: String,
-    version: String,
-    problems: Vec<String>,
 }
 
 fn work(
@@ -294,85 +295,6 @@ fn store_url(server: &str, store: &str) -> Result<String> {
         Some(("http" | "https", _)) => Ok(store.to_owned()),
         _ => bail!("the job's store \"{store}\" is neither a path of the server nor a URL of http or https"),
     }
-}
-
-/// The end of a job.
-struct End {
-    code: ExitCode,
-    finish: Finish,
-}
-
-impl End {
-    fn of(result: Result<Done>, reporter: &Reporter<'_>) -> Self {
-        let error = match result {
-            Ok(Done { message, version, problems }) => {
-                let good = problems.is_empty();
-                let code = if good { ExitCode::Done } else { ExitCode::Problems };
-                let outcome = if good { Outcome::Done } else { Outcome::Problems };
-                let version = Some(version);
-                let finish =
-                    Finish { outcome, message, target_changed: reporter.changed_target(), version, problems };
-                return Self { code, finish };
-            }
-            Err(error) => error,
-        };
-        let code = match exit_code(&error) {
-            // What panicked did not say how far it came.
-            ExitCode::Failed if reporter.changed_target() => ExitCode::TargetChanged,
-            code => code,
-        };
-        let (outcome, message) = match reporter.stopped() {
-            Some(stopped @ Stopped::Gone(_)) => {
-                (Outcome::Failed, format!("{}: {error:#}", stopped.sentence()))
-            }
-            Some(stopped) => (Outcome::Cancelled, format!("{}: {error:#}", stopped.sentence())),
-            None => (Outcome::Failed, format!("{error:#}")),
-        };
-        let target_changed = code == ExitCode::TargetChanged;
-        Self {
-            code,
-            finish: Finish { outcome, message, target_changed, version: None, problems: Vec::new() },
-        }
-    }
-
-    /// The job's last event.
-    fn event(&self) -> Event {
-        let Finish { message, problems, target_changed, .. } = self.finish.clone();
-        match self.code {
-            ExitCode::Done | ExitCode::Problems => {
-                let message = [vec![message], problems.clone()].concat().join("\n");
-                Event::Finished { message, problems: !problems.is_empty() }
-            }
-            _ => Event::Failed { message, target_changed },
-        }
-    }
-}
-
-/// Sends log and end, as far as there is somebody to send them to.
-fn tell_the_end(
-    end: End,
-    completion: Completion,
-    link: &JobLink,
-    reporter: &Reporter<'_>,
-    console: &dyn Monitor,
-) -> RunOutcome {
-    let End { mut code, finish } = end;
-    let warn = |message: String| console.event(Event::Warning { subject: "server".to_owned(), message });
-    if !matches!(reporter.stopped(), Some(Stopped::Gone(_))) {
-        if let Err(error) = link.log(&reporter.log_text(), LOG_PATIENCE) {
-            warn(format!("{:#}", anyhow!(error)));
-        }
-        if let Err(error) = link.finish(&finish, FINISH_PATIENCE) {
-            warn(format!("{:#}; the server does not know how the job ended", anyhow!(error)));
-            if code == ExitCode::Done {
-                code = ExitCode::Problems;
-            }
-        }
-    }
-    let made = matches!(finish.outcome, Outcome::Done | Outcome::Problems);
-    let message = made.then(|| [vec![finish.message], finish.problems].concat().join("\n"));
-    let next = if code == ExitCode::Done { completion.success } else { completion.failure };
-    RunOutcome { code, message, next: next.map(NextStep::End) }
 }
 
 #[cfg(test)]

@@ -268,6 +268,9 @@ pub struct Run {
     /// [default: what this machine is and has]
     #[arg(long, value_name = "FILE")]
     pub inventory: Option<PathBuf>,
+    /// The log of this machine: it is sent with that of the job, and where that fails, with what the kernel warned of
+    #[arg(long, value_name = "FILE", env = "REMINT_LOG", hide_env_values = true)]
+    pub log: Option<PathBuf>,
     #[command(flatten)]
     pub store: StoreArguments,
 }

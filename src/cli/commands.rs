@@ -149,6 +149,7 @@ fn run_job(arguments: &Run, listener: &Listener) -> Result<ExitCode> {
         access: arguments.store.access(listener.stop())?,
         inventory: arguments.inventory.as_deref().map_or_else(|| Ok(linux::inventory()), read_inventory)?,
         wait: arguments.wait.map(|seconds| Duration::from_secs(seconds.into())),
+        log: arguments.log.clone(),
     };
     listener.work_begins();
     let outcome = agent::run(&request, listener)?;

@@ -6,7 +6,7 @@
 use super::{Error, ioctl};
 use nix::fcntl::OFlag;
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 
 const DEVICE: &str = "/dev/kmsg";
@@ -24,15 +24,27 @@ const MOST_TURNS: usize = 2500;
 /// `LOG_USER`: what a program wrote.
 const FACILITY: u8 = 1 << 3;
 
+/// `LOG_WARNING`.
+const WARNING: u8 = 4;
+
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Message {
     /// 0 (emergency) to 7 (debug).
     level: u8,
+    /// False for what a program wrote there.
+    is_kernel: bool,
     sequence: u64,
     /// Since the kernel started.
     microseconds: u64,
     text: String,
+}
+
+impl Message {
+    /// When, as the kernel writes it itself.
+    fn moment(&self) -> String {
+        format!("[{:5}.{:06}]", self.microseconds / 1_000_000, self.microseconds % 1_000_000)
+    }
 }
 
 /// Has every message that there is read as `shown` gives it, in `dmesg` and in `/dev/kmsg`.
@@ -56,6 +68,32 @@ pub fn rewrite(shown: impl Fn(&str) -> String) -> Result<(), Error> {
     });
     let _ = std::fs::write(SETTING, setting);
     result
+}
+
+/// What the kernel says from a moment on.
+#[derive(Debug)]
+pub struct Since(File);
+
+impl Since {
+    /// From now on.
+    ///
+    /// # Errors
+    /// Where the log cannot be read, as by others than root.
+    pub fn now() -> Result<Self, Error> {
+        let mut reader = open()?;
+        reader.seek(SeekFrom::End(0)).map_err(Error::io(format!("reading {DEVICE}")))?;
+        Ok(Self(reader))
+    }
+
+    /// Its warnings and errors since, a line each, with the seconds since its start.
+    ///
+    /// # Errors
+    /// Where the log cannot be read.
+    pub fn complaints(mut self) -> Result<Vec<String>, Error> {
+        let messages = read_all(&mut self.0)?.into_iter();
+        let complaints = messages.filter(|message| message.is_kernel && message.level <= WARNING);
+        Ok(complaints.map(|message| format!("{} {}", message.moment(), message.text)).collect())
+    }
 }
 
 fn open() -> Result<File, Error> {
@@ -100,6 +138,7 @@ fn parse(text: &str) -> Option<Message> {
     let level: u32 = fields.next()?.parse().ok()?;
     Some(Message {
         level: u8::try_from(level & 7).ok()?,
+        is_kernel: level < 8,
         sequence: fields.next()?.parse().ok()?,
         microseconds: fields.next()?.parse().ok()?,
         text: body.lines().next().unwrap_or_default().to_owned(),
@@ -121,8 +160,7 @@ fn turn(last: u64) -> Result<(), Error> {
 fn write(message: &Message, shown: &str) -> Result<(), Error> {
     // An emergency of the past is shown on no console again.
     let level = message.level.clamp(1, 7);
-    let (seconds, rest) = (message.microseconds / 1_000_000, message.microseconds % 1_000_000);
-    let line: Vec<char> = format!("[{seconds:5}.{rest:06}] {shown}").chars().collect();
+    let line: Vec<char> = format!("{} {shown}", message.moment()).chars().collect();
     // A quarter of it, because a character may have four bytes.
     line.chunks(LONGEST_LINE / 4).try_for_each(|part| write_line(level, &part.iter().collect::<String>()))
 }

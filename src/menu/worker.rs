@@ -179,6 +179,7 @@ impl Desk {
             access: self.request.access.clone(),
             inventory: self.request.inventory.clone(),
             wait: None,
+            log: self.request.log.clone(),
         };
         let Some(mut client) = self.client.take() else { bail!("the server was not reached") };
         let console = AtTheMenu { events: self.events.clone(), cancelled: Arc::clone(&self.cancelled) };
