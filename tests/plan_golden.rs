@@ -6,14 +6,15 @@ mod plan_images;
 use FileSystemKind::{Ext4, Fat16, Fat32, Ntfs, Swap, Xfs};
 use plan_images::*;
 use remint::machine::{Holder, MachineDisk};
-use remint::plan::{self, DeployOptions, DeployPlan, Made, Refusal, Target};
-use remint::schema::{Content, Disk, FileSystemKind, FreeSpace, Layout, Table};
+use remint::plan::{self, DeployOptions, DeployPlan, Made, Refusal, Resize, Shrinking, Target};
+use remint::schema::{Content, Disk, FileSystemKind, Firmware, FreeSpace, Layout, StandardChoice, Table};
 use remint::units::{GIB, Hex, KIB, Lba, MIB, SectorSize, TIB};
 
 const SMALL: SectorSize = SectorSize::B512;
 const LARGE: SectorSize = SectorSize::B4096;
-/// What is sold as 500 GB and 1 TB.
+/// What is sold as 500 GB, 256 GB and 1 TB.
 const DISK_500_GB: u64 = 500_107_862_016;
+const DISK_256_GB: u64 = 256_060_514_304;
 const DISK_1_TB: u64 = 1_000_204_886_016;
 
 const DYNAMIC: DeployOptions = DeployOptions::of(Layout::Dynamic);
@@ -358,6 +359,28 @@ fn file_systems_stay_at_their_size_when_asked() {
     let plan = deploy(&[linux()], &[target("/dev/sda", 160 * GIB, SMALL)], options).unwrap();
     assert!(plan.disks[0].volumes.iter().all(|volume| volume.resize.is_none()));
     insta::assert_snapshot!(plan::explain(&plan, &[linux()]));
+}
+
+#[test]
+fn nothing_becomes_smaller_when_that_is_not_wanted() {
+    let (small, large) = (target("/dev/sda", DISK_256_GB, SMALL), target("/dev/sda", DISK_500_GB, SMALL));
+    let options = DeployOptions { shrinking: Shrinking::None, ..DYNAMIC };
+    deploy(&[windows()], std::slice::from_ref(&small), DYNAMIC).unwrap();
+    insta::assert_snapshot!(refusal(windows(), small, options.clone()).to_string());
+    insta::assert_snapshot!(text(&[windows()], &[large], options.clone()));
+    // Half a disk is less than what the file system had, and a standard layout has a system that could shrink.
+    let wishes = vec!["d0-p3=50%".parse().unwrap(), "d0-p4=share".parse().unwrap()];
+    let half = DeployOptions { layout: Layout::Custom, wishes, ..options.clone() };
+    let plan = deploy(&[windows()], &[target("/dev/sda", DISK_1_TB, SMALL)], half).unwrap();
+    assert!(plan.disks[0].volumes.iter().all(|v| !matches!(v.resize, Some(Resize::Shrink { .. }))));
+    let standard = DeployOptions {
+        layout: Layout::Standard,
+        standard: StandardChoice { volume: Some("d0-p3".into()), firmware: Some(Firmware::Uefi) },
+        seed: Some("000102030405060708090a0b0c0d0e0f".parse().unwrap()),
+        ..options
+    };
+    let said = refusal(windows(), target("/dev/sda", DISK_256_GB, SMALL), standard).to_string();
+    assert!(said.contains("because volumes are not to become smaller"), "{said}");
 }
 
 #[test]

@@ -5,9 +5,9 @@ mod plan_images;
 
 use plan_images::{machine_with_groups as machine, target};
 use remint::machine::MachineDisk;
-use remint::plan::{self, Captured, DeployOptions, DeployPlan, Fault, Refusal, Target};
+use remint::plan::{self, Captured, DeployOptions, DeployPlan, Fault, Refusal, Shrinking, Target};
 use remint::schema::{Layout, VolumeGroup};
-use remint::units::SectorSize;
+use remint::units::{ByteRange, SectorSize};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -42,6 +42,33 @@ fn groups_grow_with_their_disks_and_swap_keeps_its_size() {
     let captured = Captured { disks: &disks, groups: &groups };
     let plan = deploy(captured, &nvme([400 * GIB, 80 * GIB]), &options(Layout::Dynamic, &[])).unwrap();
     insta::assert_snapshot!(plan::explain(&plan, captured));
+}
+
+#[test]
+fn logical_volumes_keep_their_sizes_when_that_is_wanted_and_free_extents_go() {
+    let (disks, groups) = machine();
+    let captured = Captured { disks: &disks, groups: &groups };
+    for shrinking in [Shrinking::NotLogical, Shrinking::None] {
+        let options = DeployOptions { shrinking, ..options(Layout::Dynamic, &[]) };
+        let minimums = deploy(captured, &nvme([4 << 40, 4 << 40]), &options).unwrap();
+        let minimums: Vec<u64> = minimums.disks.iter().map(|disk| disk.minimum_disk_bytes).collect();
+        let plan = deploy(captured, &nvme([minimums[0], minimums[1]]), &options).unwrap();
+        let sizes = |groups: &[VolumeGroup]| -> Vec<u64> {
+            groups.iter().flat_map(VolumeGroup::volumes).map(|volume| volume.size_bytes).collect()
+        };
+        let planned: Vec<VolumeGroup> = plan.groups.iter().map(|group| group.group.clone()).collect();
+        assert!(sizes(&planned).iter().zip(sizes(&groups)).all(|(now, was)| *now >= was));
+        let said =
+            deploy(captured, &nvme([minimums[0] - 512, minimums[1]]), &options).unwrap_err().to_string();
+        assert!(said.contains("volumes are not to become smaller"), "{said}");
+        if shrinking == Shrinking::NotLogical {
+            insta::assert_snapshot!(plan::explain(&plan, captured));
+        }
+        let mut shrunk = plan;
+        shrunk.groups[0].volumes[0].place = ByteRange::new(0, 4096);
+        let faults = plan::check(&shrunk, captured).unwrap_err();
+        assert!(faults.iter().any(|fault| matches!(fault, Fault::Shrunk { .. })), "{faults:?}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use FileSystemKind::{Ext4, Fat32, Ntfs, Xfs};
 use lab::json_schema::judge;
 use lab::{remint_ends, text};
 use plan_images::*;
-use remint::plan::{self, DeployOptions, Target};
+use remint::plan::{self, DeployOptions, Shrinking, Target};
 use remint::schema::{Disk, FileSystemKind, FreeSpace, Layout};
 use remint::units::{GIB, MIB, SectorSize};
 use serde_json::Value;
@@ -114,6 +114,18 @@ fn boot_entries_that_are_to_stay_are_exported_and_read_again() {
         judge(&serde_json::from_str(&text).unwrap(), &schema, &schema, &mut BTreeSet::new()).unwrap();
         let read = plan::read_choices(&text, "lab", &disks()).unwrap().options;
         assert_eq!((read.keep_boot_entries, read.started_by), (keep_boot_entries, None));
+    }
+}
+
+#[test]
+fn volumes_that_may_not_shrink_are_exported_and_read_again() {
+    let schema: Value = serde_json::from_str(include_str!("../docs/schema/deploy.schema.json")).unwrap();
+    for shrinking in [Shrinking::All, Shrinking::NotLogical, Shrinking::None] {
+        let text = exported(&DeployOptions { shrinking, ..options(Layout::Dynamic) });
+        assert_eq!(text.contains("\"shrink\": false"), shrinking == Shrinking::None, "{text}");
+        assert_eq!(text.contains("\"shrink_lvm\": false"), shrinking == Shrinking::NotLogical, "{text}");
+        judge(&serde_json::from_str(&text).unwrap(), &schema, &schema, &mut BTreeSet::new()).unwrap();
+        assert_eq!(plan::read_choices(&text, "lab", &disks()).unwrap().options.shrinking, shrinking);
     }
 }
 

@@ -10,7 +10,7 @@ use super::script::ScriptFile;
 use super::targets::{PlanTarget, SchemaFile, TargetRequest};
 use crate::image::ImageName;
 use crate::partition::Trust;
-use crate::plan::{CaptureOptions, DeployOptions};
+use crate::plan::{CaptureOptions, DeployOptions, Shrinking};
 use crate::schema::{
     CaptureChoices, DeployChoices, Destination, Keep, NamedTarget, StandardChoice, TrustedTable,
 };
@@ -107,6 +107,7 @@ fn deploy_options(choices: &DeployChoices) -> DeployOptions {
         layout: choices.layout,
         free_space: choices.free_space,
         expand: choices.expand,
+        shrinking: Shrinking::of(choices.shrink, choices.shrink_lvm),
         wishes: choices.partitions.clone(),
         keep: choices.keep.clone(),
         without: choices.without.clone(),
@@ -130,6 +131,8 @@ fn contradiction(choices: &DeployChoices) -> Option<String> {
         (standard, "volume or firmware"),
         (choices.free_space != usual.free_space, "free_space"),
         (!choices.expand, "expand"),
+        (!choices.shrink, "shrink"),
+        (!choices.shrink_lvm, "shrink_lvm"),
         (sizes, "partitions"),
         (without, "without"),
         (choices.keep != usual.keep, "keep"),
@@ -187,6 +190,7 @@ mod tests {
         let table = DeployChoices { keep: Keep::Table(Vec::new()), ..DeployChoices::default() };
         for (choices, name) in [
             (DeployChoices { expand: false, ..schema.clone() }, "expand"),
+            (DeployChoices { shrink_lvm: false, ..schema.clone() }, "shrink_lvm"),
             (DeployChoices { keep: Keep::Partitions(vec![kept]), ..schema.clone() }, "keep"),
             (DeployChoices { free_space: FreeSpace::Zero, ..schema }, "free_space"),
             (DeployChoices { new_ids: true, ..table.clone() }, "new_ids"),

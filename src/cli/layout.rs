@@ -21,8 +21,8 @@ pub struct LayoutArguments {
     /// A file that says what is deployed, where to and how large, made by `plan --export` and edited
     /// (docs/schema/deploy.schema.json)
     #[arg(long, value_name = "FILE", conflicts_with_all = [
-        "layout", "volume", "firmware", "free_space", "no_expand", "wishes", "without", "keep", "keep_table", "new_ids",
-        "keep_boot_entries",
+        "layout", "volume", "firmware", "free_space", "no_expand", "no_shrink", "no_shrink_lvm", "wishes", "without",
+        "keep", "keep_table", "new_ids", "keep_boot_entries",
     ])]
     pub schema: Option<PathBuf>,
     /// How partitions are laid out
@@ -50,6 +50,12 @@ pub struct LayoutArguments {
     /// Leave file systems at their captured size
     #[arg(long)]
     pub no_expand: bool,
+    /// Let no volume become smaller than it was captured; a disk that is too small for that is refused
+    #[arg(long)]
+    pub no_shrink: bool,
+    /// The same for logical volumes alone
+    #[arg(long)]
+    pub no_shrink_lvm: bool,
     /// Size of one partition with --layout custom: keep, share, a size such as 40GiB, or 25% of the disk; may be
     /// given several times (the names are those of `images STORE show`)
     #[arg(long = "partition", value_name = "VOLUME=SIZE")]
@@ -130,6 +136,8 @@ impl LayoutArguments {
             script_limit_seconds: self.script_limit,
             free_space: self.free_space.into(),
             expand: !self.no_expand,
+            shrink: !self.no_shrink,
+            shrink_lvm: !self.no_shrink_lvm,
             partitions: self.wishes.clone(),
             without: self.without.clone(),
             keep: if self.keep_table {

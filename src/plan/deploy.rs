@@ -10,6 +10,7 @@ use super::layout::{Ground, Laid};
 use super::refusal::Refusal;
 use super::sectors::{self, Verdict};
 use super::seed::Seed;
+use super::shrinking::{self, Shrinking};
 use super::standing::Targets;
 use super::step::Step;
 use super::{boot_entries, choice, existing, identity, place, scripted, standard};
@@ -32,6 +33,8 @@ pub struct DeployOptions {
     pub free_space: FreeSpace,
     /// False: file systems stay at their captured size ("don't expand volumes").
     pub expand: bool,
+    /// Which volumes may become smaller than they were captured.
+    pub shrinking: Shrinking,
     /// Sizes of single partitions, for [`Layout::Custom`].
     pub wishes: Vec<PartitionWish>,
     /// What of the targets stays.
@@ -58,6 +61,7 @@ impl DeployOptions {
             layout,
             free_space: FreeSpace::Discard,
             expand: true,
+            shrinking: Shrinking::All,
             wishes: Vec::new(),
             keep: Keep::Nothing,
             without: Vec::new(),
@@ -77,6 +81,9 @@ pub struct DeployPlan {
     pub image: String,
     /// Its version.
     pub version: String,
+    /// Which volumes might have become smaller than they were captured.
+    #[serde(skip_serializing_if = "Shrinking::is_usual")]
+    pub shrinking: Shrinking,
     /// One plan for each target disk.
     pub disks: Vec<DiskPlan>,
     /// One plan for each volume group.
@@ -271,6 +278,21 @@ pub fn deploy<'a>(
 ) -> Result<DeployPlan, Refusal> {
     let (captured, targets): (Captured<'_>, Targets<'_>) = (captured.into(), targets.into());
     choice::refuse_contradictions(captured, targets.disks, options)?;
+    let unshrunk = shrinking::unshrunk(captured, options.shrinking);
+    let mut plan = deploy_captured(image, version, unshrunk.as_captured(), targets, options)
+        .map_err(|refusal| shrinking::with_reason(refusal, captured, options))?;
+    shrinking::describe_as_captured(&mut plan, captured);
+    Ok(plan)
+}
+
+/// The same for an image of which every volume says the least size that it may have.
+fn deploy_captured(
+    image: &str,
+    version: &str,
+    captured: Captured<'_>,
+    targets: Targets<'_>,
+    options: &DeployOptions,
+) -> Result<DeployPlan, Refusal> {
     let groups: Vec<VolumeGroup> =
         captured.groups.iter().map(|found| group::without(found, &options.without)).collect();
     let disks = group::with_minimums(Captured { groups: &groups, ..captured }, options)?;
@@ -286,6 +308,7 @@ pub fn deploy<'a>(
     let mut plan = DeployPlan {
         image,
         version,
+        shrinking: options.shrinking,
         disks: plans,
         groups,
         existing_groups,

@@ -31,6 +31,9 @@ pub fn explain<'a>(plan: &DeployPlan, captured: impl Into<Captured<'a>>) -> Stri
     let captured: Captured<'_> = captured.into();
     let disks = captured.disks;
     let mut text = format!("Image {}, version {}\n", plan.image, plan.version);
+    if let Some(sentence) = plan.shrinking.sentence() {
+        wrap(&mut text, "", sentence);
+    }
     for disk_plan in &plan.disks {
         let source = disks.iter().find(|disk| Some(disk.number) == disk_plan.source_number);
         text.push('\n');

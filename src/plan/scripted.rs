@@ -8,7 +8,7 @@ use super::keep::{self, Made, Stays, Target, places};
 use super::layout::{self, Piece};
 use super::refusal::Refusal;
 use super::sizing::{self, Sizing};
-use super::{choice, existing, place};
+use super::{choice, existing, place, shrinking};
 use crate::schema::{ChosenVolume, Content, Disk, Layout, Role, Table, Volume};
 use crate::units::{ByteRange, Guid, Hex, RangeSet, SectorSize, format_size};
 
@@ -253,6 +253,8 @@ fn empty_partitions(there: &[(u32, ByteRange)], volumes: &[VolumePlan]) -> Vec<S
 /// # Errors
 /// [`Refusal::Unsound`] where the image contradicts itself, and those of what is left out.
 pub fn partitions_for_a_script(disk: &Disk, options: &DeployOptions) -> Result<(Disk, String), Refusal> {
+    let unshrunk = shrinking::unshrunk(std::slice::from_ref(disk).into(), options.shrinking);
+    let disk = unshrunk.as_captured().disks.first().unwrap_or(disk);
     let disk = keep::without(disk, &choice::partitions_left_out(disk, options)?);
     let mut lines = String::new();
     for piece in layout::pieces_of(&disk)? {

@@ -34,6 +34,12 @@ pub struct DeploySchema {
     /// False: file systems stay at their captured size.
     #[serde(default = "yes")]
     pub expand: bool,
+    /// False: no volume becomes smaller than it was captured.
+    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+    pub shrink: bool,
+    /// False: no logical volume becomes smaller than it was captured.
+    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+    pub shrink_lvm: bool,
     /// True: disks and partitions get new identifiers.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub new_ids: bool,

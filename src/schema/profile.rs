@@ -98,6 +98,12 @@ pub struct DeployChoices {
     /// False: file systems stay at their captured size ("don't expand volumes").
     #[serde(skip_serializing_if = "is_true")]
     pub expand: bool,
+    /// False: no volume becomes smaller than it was captured ("don't shrink volumes").
+    #[serde(skip_serializing_if = "is_true")]
+    pub shrink: bool,
+    /// False: no logical volume becomes smaller ("don't shrink LVM volumes").
+    #[serde(skip_serializing_if = "is_true")]
+    pub shrink_lvm: bool,
     /// Sizes of partitions, for the layout custom.
     #[serde(skip_serializing_if = "is_default")]
     pub partitions: Vec<PartitionWish>,
@@ -127,6 +133,8 @@ impl Default for DeployChoices {
             script_limit_seconds: 60,
             free_space: FreeSpace::default(),
             expand: true,
+            shrink: true,
+            shrink_lvm: true,
             partitions: Vec::new(),
             without: Vec::new(),
             keep: Keep::default(),
@@ -199,7 +207,7 @@ mod tests {
         let empty: Profile = serde_json::from_str("{}").unwrap();
         assert_eq!(empty, Profile::default());
         assert_eq!(serde_json::to_string(&empty).unwrap(), "{}");
-        assert!(empty.deploy.expand);
+        assert!(empty.deploy.expand && empty.deploy.shrink && empty.deploy.shrink_lvm);
         for text in [
             r#"{"deplyo":{}}"#,
             r#"{"deploy":{"randomise":true}}"#,

@@ -3,7 +3,7 @@
 use super::plan_images::*;
 use FileSystemKind::{Ext4, Fat32, Luks2, Ntfs, Swap, Xfs};
 use proptest::prelude::*;
-use remint::plan::DeployOptions;
+use remint::plan::{DeployOptions, Shrinking};
 use remint::schema::{Content, Disk, FileSystemKind, FreeSpace, Layout, WantedSize};
 use remint::units::{GIB, MIB, SectorSize};
 
@@ -107,10 +107,9 @@ fn image_of(portable: bool) -> impl Strategy<Value = Disk> {
 pub fn options() -> impl Strategy<Value = DeployOptions> {
     let layout = prop_oneof![3 => Just(Layout::Dynamic), 1 => Just(Layout::Original)];
     let free_space = prop_oneof![Just(FreeSpace::Discard), Just(FreeSpace::Keep), Just(FreeSpace::Zero)];
-    (layout, free_space, any::<bool>()).prop_map(|(layout, free_space, expand)| DeployOptions {
-        free_space,
-        expand,
-        ..plainly(layout)
+    let shrinking = prop_oneof![3 => Just(Shrinking::All), 1 => Just(Shrinking::None)];
+    (layout, free_space, any::<bool>(), shrinking).prop_map(|(layout, free_space, expand, shrinking)| {
+        DeployOptions { free_space, expand, shrinking, ..plainly(layout) }
     })
 }
 

@@ -4,7 +4,7 @@ use super::generated::*;
 use super::plan_images::*;
 use super::*;
 use FileSystemKind::{Ext4, Ntfs, Xfs};
-use remint::plan::Resize;
+use remint::plan::{Resize, Shrinking};
 use remint::schema::{Content, FileSystemKind, PartitionWish, Role, WantedSize};
 use remint::units::Guid;
 
@@ -68,7 +68,8 @@ proptest! {
                 prop_assert!(as_it_was, "partition {} starts at {}", number, start);
             }
             prop_assert!(start.is_multiple_of(to.bytes()) && place.end().is_multiple_of(to.bytes()));
-            let least = if shares(&disk, *number) { least(&disk, *number) } else { captured };
+            let may_shrink = shares(&disk, *number) && options.shrinking == Shrinking::All;
+            let least = if may_shrink { least(&disk, *number) } else { old[number].length() };
             prop_assert!(place.length() >= least, "partition {} is below its minimum", number);
         }
         for volume in &of.volumes {
@@ -80,6 +81,7 @@ proptest! {
                 Some(Resize::Shrink { to_bytes, from_bytes, .. }) => {
                     prop_assert_eq!((from_bytes, to_bytes), (captured, volume.place.length()));
                     prop_assert!(to_bytes < from_bytes && of.layout == Layout::Dynamic);
+                    prop_assert_eq!(options.shrinking, Shrinking::All);
                     prop_assert!(size_bytes < disk.size_bytes + 64 * MIB, "nobody shrinks on a disk as large");
                 }
                 None => prop_assert!(volume.partition.is_none() || volume.place.length() >= captured),

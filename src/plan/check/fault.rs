@@ -69,6 +69,9 @@ pub enum Fault {
     /// A file system is shrunk that cannot be, or below what it needs, or to another size than its volume's.
     #[error("the shrinking of volume {volume} does not match its file system and its place")]
     Shrinking { volume: String },
+    /// A volume became smaller that was not to.
+    #[error("volume {volume} has {has_bytes} bytes, and is not to be smaller than its {captured_bytes}")]
+    Shrunk { volume: String, has_bytes: u64, captured_bytes: u64 },
     /// Something of a volume group is wrong.
     #[error("the volume group g{group}: {what}")]
     Group { group: u32, what: &'static str },

@@ -12,6 +12,7 @@ mod group;
 mod identifiers;
 mod mbr;
 mod scripted;
+mod shrinking;
 mod standard;
 mod stays;
 mod volumes;
@@ -75,6 +76,7 @@ pub fn check<'a>(plan: &DeployPlan, captured: impl Into<Captured<'a>>) -> Result
     for step in plan.steps.iter().filter(|step| !step.is_in(plan)) {
         faults.push(Fault::Step { step: step.to_string(), volume: step.volume().into_owned() });
     }
+    shrinking::check(plan, captured, &mut faults);
     group::check(plan, captured, &mut faults);
     boot_entries::check(plan, &mut faults);
     existing_group::check(plan, captured, &mut faults);

@@ -7,6 +7,7 @@ use crate::plan::group;
 use crate::plan::keep::Target;
 use crate::plan::layout;
 use crate::plan::refusal::Refusal;
+use crate::plan::shrinking::{self, Shrinking};
 use crate::plan::sizing::Sizing;
 use crate::plan::{capture, choice};
 use crate::schema::{
@@ -29,7 +30,8 @@ pub fn export<'a>(
     targets: &[Target],
     options: &DeployOptions,
 ) -> Result<DeploySchema, Refusal> {
-    let captured: Captured<'_> = captured.into();
+    let unshrunk = shrinking::unshrunk(captured.into(), options.shrinking);
+    let captured = unshrunk.as_captured();
     let groups: Vec<VolumeGroup> =
         captured.groups.iter().map(|found| group::without(found, &options.without)).collect();
     let disks = group::with_minimums(Captured { groups: &groups, ..captured }, options)?;
@@ -60,6 +62,8 @@ pub fn export<'a>(
         firmware: options.standard.firmware,
         free_space: options.free_space,
         expand: options.expand,
+        shrink: options.shrinking != Shrinking::None,
+        shrink_lvm: options.shrinking != Shrinking::NotLogical,
         new_ids: options.new_ids,
         keep_boot_entries: options.keep_boot_entries,
         disks: disks.iter().map(disk_choice).collect::<Result<_, Refusal>>()?,

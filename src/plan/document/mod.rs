@@ -7,6 +7,7 @@ pub use export::export;
 
 use super::captured::Captured;
 use super::deploy::DeployOptions;
+use super::shrinking::Shrinking;
 use crate::schema::{
     DEPLOY_SCHEMA_FORMAT, DeploySchema, Destination, Disk, DiskChoice, Keep, LogicalChoice, ParseWishError,
     PartitionChoice, PartitionWish, Role, StandardChoice, VolumeGroup,
@@ -185,6 +186,7 @@ fn choices(schema: DeploySchema) -> Result<Choices, Misplaced> {
         layout: schema.layout,
         free_space: schema.free_space,
         expand: schema.expand,
+        shrinking: Shrinking::of(schema.shrink, schema.shrink_lvm),
         wishes: Vec::new(),
         keep: Keep::Nothing,
         without: Vec::new(),
