@@ -108,12 +108,21 @@ fn what_is_exported_and_read_again_gives_the_same_plan() {
 fn boot_entries_that_are_to_stay_are_exported_and_read_again() {
     let schema: Value = serde_json::from_str(include_str!("../docs/schema/deploy.schema.json")).unwrap();
     for keep_boot_entries in [false, true] {
-        let options = DeployOptions { keep_boot_entries, ..options(Layout::Dynamic) };
+        let boot_first = !keep_boot_entries;
+        let options = DeployOptions { keep_boot_entries, boot_first, ..options(Layout::Dynamic) };
         let text = exported(&options);
+        assert_eq!(text.contains("\"boot_first\": true"), boot_first, "{text}");
         assert_eq!(text.contains("\"keep_boot_entries\": true"), keep_boot_entries, "{text}");
         judge(&serde_json::from_str(&text).unwrap(), &schema, &schema, &mut BTreeSet::new()).unwrap();
         let read = plan::read_choices(&text, "lab", &disks()).unwrap().options;
         assert_eq!((read.keep_boot_entries, read.started_by), (keep_boot_entries, None));
+        assert_eq!(read.boot_first, boot_first);
+        // Both together are refused at their place.
+        let mut both: Value = serde_json::from_str(&text).unwrap();
+        (both["boot_first"], both["keep_boot_entries"]) = (true.into(), true.into());
+        let both = serde_json::to_string_pretty(&both).unwrap();
+        let fault = plan::read_choices(&both, "lab", &disks()).unwrap_err();
+        assert!(fault.line > 1 && fault.what.contains("leave one of them out"), "{fault}");
     }
 }
 

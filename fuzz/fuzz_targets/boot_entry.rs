@@ -41,8 +41,9 @@ fuzz_target!(|input: &[u8]| {
     let is = drive(2, 4096);
     let deployed = [Followed { was: Some(drive(1, 0).id), is }];
     let efi_systems = [EfiSystem { partition: is, files: vec![FILE.to_owned()] }];
+    let first = bytes.get(1).is_some_and(|byte| byte % 2 == 1);
     let situation = |now: &Variables| {
-        changes(Situation { now, deployed: &deployed, efi_systems: &efi_systems, elsewhere: &[] })
+        changes(Situation { now, deployed: &deployed, efi_systems: &efi_systems, elsewhere: &[], first })
     };
     for change in situation(&now) {
         let _ = change.to_string();

@@ -114,6 +114,7 @@ fn deploy_options(choices: &DeployChoices) -> DeployOptions {
         standard: StandardChoice { volume: choices.volume.clone(), firmware: choices.firmware },
         new_ids: choices.new_ids,
         keep_boot_entries: choices.keep_boot_entries,
+        boot_first: choices.boot_first,
         started_by: None,
         seed: None,
     }
@@ -138,6 +139,7 @@ fn contradiction(choices: &DeployChoices) -> Option<String> {
         (choices.keep != usual.keep, "keep"),
         (choices.new_ids, "new_ids"),
         (choices.keep_boot_entries, "keep_boot_entries"),
+        (choices.boot_first, "boot_first"),
     ];
     let beside_table = [
         (layout, "layout"),
@@ -145,6 +147,7 @@ fn contradiction(choices: &DeployChoices) -> Option<String> {
         (sizes, "partitions"),
         (without, "without"),
         (choices.new_ids, "new_ids"),
+        (choices.boot_first, "boot_first"),
     ];
     let said = |fields: &[(bool, &'static str)]| fields.iter().find(|(said, _)| *said).map(|(_, name)| *name);
     if choices.schema.is_some()
@@ -153,6 +156,13 @@ fn contradiction(choices: &DeployChoices) -> Option<String> {
         return Some(format!(
             "a schema says everything about the layout, and {name} beside it would not count; leave one of them out"
         ));
+    }
+    if choices.keep_boot_entries && choices.boot_first {
+        return Some(
+            "the boot entries stay as they are (keep_boot_entries), and boot_first beside that would not count; leave one \
+             of them out"
+                .to_owned(),
+        );
     }
     if matches!(choices.keep, Keep::Table(_))
         && let Some(name) = said(&beside_table)
@@ -194,6 +204,11 @@ mod tests {
             (DeployChoices { keep: Keep::Partitions(vec![kept]), ..schema.clone() }, "keep"),
             (DeployChoices { free_space: FreeSpace::Zero, ..schema }, "free_space"),
             (DeployChoices { new_ids: true, ..table.clone() }, "new_ids"),
+            (DeployChoices { boot_first: true, ..table.clone() }, "boot_first"),
+            (
+                DeployChoices { boot_first: true, keep_boot_entries: true, ..DeployChoices::default() },
+                "keep_boot_entries",
+            ),
             (DeployChoices { firmware: Some(Firmware::Uefi), ..table }, "firmware"),
         ] {
             let said = request(&choices).unwrap_err();

@@ -22,7 +22,7 @@ pub struct LayoutArguments {
     /// (docs/schema/deploy.schema.json)
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "layout", "volume", "firmware", "free_space", "no_expand", "no_shrink", "no_shrink_lvm", "wishes", "without",
-        "keep", "keep_table", "new_ids", "keep_boot_entries",
+        "keep", "keep_table", "new_ids", "keep_boot_entries", "boot_first",
     ])]
     pub schema: Option<PathBuf>,
     /// How partitions are laid out
@@ -79,6 +79,10 @@ pub struct LayoutArguments {
     /// and one is made where none starts what was deployed
     #[arg(long)]
     pub keep_boot_entries: bool,
+    /// Have this machine's UEFI firmware start what is deployed first, before the network too. Otherwise the network stays
+    /// first where it was
+    #[arg(long, conflicts_with_all = ["keep_boot_entries", "keep_table"])]
+    pub boot_first: bool,
     /// A volume to restore with --keep-table, such as d0-p2, d0-p2=3 to name the target's partition, or g0-l1=GROUP/NAME to
     /// name its logical volume; all where none is named. May be given several times
     #[arg(long, value_name = "VOLUME", value_delimiter = ',', requires = "keep_table")]
@@ -149,6 +153,7 @@ impl LayoutArguments {
             },
             new_ids: self.new_ids,
             keep_boot_entries: self.keep_boot_entries,
+            boot_first: self.boot_first,
         })
     }
 

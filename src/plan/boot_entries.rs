@@ -27,6 +27,9 @@ pub struct BootEntries {
     pub efi_system: HardDrive,
     /// The partitions that were deployed.
     pub followed: Vec<Followed>,
+    /// True: what starts from there comes first in the order, before the network too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub first: bool,
 }
 
 /// The targets whose boot entries follow: each disk of the image once, where this machine was started with UEFI, and
@@ -42,7 +45,8 @@ pub(super) fn plan(captured: Captured<'_>, plans: &[DiskPlan], options: &DeployO
         let Some(source) = source.filter(|_| !is_copy && stays_in_the_machine(&plan.target)) else {
             continue;
         };
-        entries.extend(of_disk(source, plan));
+        let of_disk = of_disk(source, plan);
+        entries.extend(of_disk.map(|of_disk| BootEntries { first: options.boot_first, ..of_disk }));
     }
     entries
 }
@@ -86,7 +90,14 @@ fn of_disk(source: &Disk, plan: &DiskPlan) -> Option<BootEntries> {
     let old = hard_drives(&source.table);
     let was = |drive: &HardDrive| captured_as(source, plan, &old, drive.partition_number);
     let followed = drives.iter().map(|drive| Followed { was: was(drive), is: *drive }).collect();
-    Some(BootEntries { target: plan.target.path.clone(), partition, place, efi_system, followed })
+    Some(BootEntries {
+        target: plan.target.path.clone(),
+        partition,
+        place,
+        efi_system,
+        followed,
+        first: false,
+    })
 }
 
 /// What a partition was called on the captured disk. A new EFI system partition stands for the captured one.

@@ -47,6 +47,8 @@ pub struct DeployOptions {
     pub new_ids: bool,
     /// True: the boot entries of this machine's firmware stay as they are ("don't update NVRAM").
     pub keep_boot_entries: bool,
+    /// True: where boot entries follow, what is deployed comes first in their order, before the network too.
+    pub boot_first: bool,
     /// What started this machine, where the targets are disks of its own.
     pub started_by: Option<Firmware>,
     /// What new GUIDs and signatures are derived from; needed where the layout has new partitions.
@@ -68,6 +70,7 @@ impl DeployOptions {
             standard: StandardChoice { volume: None, firmware: None },
             new_ids: false,
             keep_boot_entries: false,
+            boot_first: false,
             started_by: None,
             seed: None,
         }

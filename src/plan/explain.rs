@@ -25,6 +25,9 @@ const MOST_CONTENT_COLUMNS: usize = 10;
 const BOOT_ENTRIES: &str = "Boot entries of the firmware: those of captured partitions follow, and one is made where \
                             none starts what is deployed here.";
 
+/// And where that comes first.
+const FIRST: &str = " What starts this disk comes first in their order, before the network too.";
+
 /// Prints a plan for the disks of its image.
 #[must_use]
 pub fn explain<'a>(plan: &DeployPlan, captured: impl Into<Captured<'a>>) -> String {
@@ -38,8 +41,11 @@ pub fn explain<'a>(plan: &DeployPlan, captured: impl Into<Captured<'a>>) -> Stri
         let source = disks.iter().find(|disk| Some(disk.number) == disk_plan.source_number);
         text.push('\n');
         explain_disk(disk_plan, source, &mut text);
-        if plan.boot_entries.iter().any(|entries| entries.target == disk_plan.target.path) {
-            wrap(&mut text, "  ", BOOT_ENTRIES);
+        if let Some(entries) =
+            plan.boot_entries.iter().find(|entries| entries.target == disk_plan.target.path)
+        {
+            let order = if entries.first { FIRST } else { "" };
+            wrap(&mut text, "  ", &format!("{BOOT_ENTRIES}{order}"));
         }
     }
     for group in &plan.groups {

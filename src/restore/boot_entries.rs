@@ -69,7 +69,8 @@ fn write(
     let deployed: Vec<Followed> =
         plan.boot_entries.iter().flat_map(|entries| entries.followed.iter().copied()).collect();
     let now = around.firmware.read()?;
-    let situation = Situation { now: &now, deployed: &deployed, efi_systems, elsewhere: &elsewhere };
+    let first = plan.boot_entries.iter().any(|entries| entries.first);
+    let situation = Situation { now: &now, deployed: &deployed, efi_systems, elsewhere: &elsewhere, first };
     let changes = uefi::changes(situation);
     if changes.is_empty() {
         return Ok(());

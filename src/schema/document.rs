@@ -46,6 +46,9 @@ pub struct DeploySchema {
     /// True: the boot entries of the machine's firmware stay as they are.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keep_boot_entries: bool,
+    /// True: the machine's firmware starts what is deployed first, before the network too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub boot_first: bool,
     /// Every disk of the image.
     pub disks: Vec<DiskChoice>,
     /// Volume groups of the image; those of which nothing is said follow the rules.

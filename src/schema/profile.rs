@@ -119,6 +119,9 @@ pub struct DeployChoices {
     /// True: the boot entries of the machine's firmware stay as they are ("don't update NVRAM").
     #[serde(skip_serializing_if = "is_default")]
     pub keep_boot_entries: bool,
+    /// True: the firmware starts what was deployed first, before the network too ("set boot manager first").
+    #[serde(skip_serializing_if = "is_default")]
+    pub boot_first: bool,
 }
 
 impl Default for DeployChoices {
@@ -140,6 +143,7 @@ impl Default for DeployChoices {
             keep: Keep::default(),
             new_ids: false,
             keep_boot_entries: false,
+            boot_first: false,
         }
     }
 }

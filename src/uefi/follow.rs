@@ -52,6 +52,8 @@ pub struct Situation<'a> {
     pub efi_systems: &'a [EfiSystem],
     /// The partitions of the machine's other disks.
     pub elsewhere: &'a [PartitionId],
+    /// True: what was deployed is to be started first, before the network too.
+    pub first: bool,
 }
 
 /// One variable to be written.
@@ -106,10 +108,14 @@ pub fn changes(situation: Situation<'_>) -> Vec<Change> {
     } else if !starting.iter().any(|number| now.order.contains(number)) {
         // They are there, and nobody tries them.
         first = starting;
+    } else if situation.first && !now.order.first().is_some_and(|number| starting.contains(number)) {
+        // The one that is tried before the others of them.
+        first.extend(now.order.iter().copied().find(|number| starting.contains(number)));
     }
     if !first.is_empty() {
         let mut order = now.order.clone();
-        let at = behind_network(&order, &entries);
+        order.retain(|number| !first.contains(number));
+        let at = if situation.first { 0 } else { behind_network(&order, &entries) };
         order.splice(at..at, first);
         changes.push(Change::Order { was: now.order.clone(), is: order });
     }

@@ -37,10 +37,16 @@ fn variables(entries: &[(u16, LoadOption)], order: &[u16]) -> Variables {
 
 /// The changes for one ESP at sector 0x800 that was captured as [`OLD`] and is [`NEW`] now.
 fn decided(now: &Variables, files: &[&str], elsewhere: &[u128]) -> Vec<String> {
-    decided_for(drive(NEW, 0x800), now, files, elsewhere)
+    decided_for(drive(NEW, 0x800), now, files, elsewhere, false)
 }
 
-fn decided_for(is: HardDrive, now: &Variables, files: &[&str], elsewhere: &[u128]) -> Vec<String> {
+fn decided_for(
+    is: HardDrive,
+    now: &Variables,
+    files: &[&str],
+    elsewhere: &[u128],
+    first: bool,
+) -> Vec<String> {
     let files = files.iter().map(|file| (*file).to_owned()).collect();
     let elsewhere: Vec<PartitionId> = elsewhere.iter().map(|guid| id(*guid)).collect();
     let situation = Situation {
@@ -48,6 +54,7 @@ fn decided_for(is: HardDrive, now: &Variables, files: &[&str], elsewhere: &[u128
         deployed: &[Followed { was: Some(id(OLD)), is }],
         efi_systems: &[EfiSystem { partition: is, files }],
         elsewhere: &elsewhere,
+        first,
     };
     let decided = changes(situation);
     // Done, it is done: nothing is written a second time.
@@ -96,6 +103,7 @@ fn an_entry_of_a_partition_that_moved_within_the_disk_follows() {
         deployed: &[Followed { was: Some(id(NEW)), is: drive(NEW, 0x900) }],
         efi_systems: &[],
         elsewhere: &[],
+        first: false,
     };
     let is = LoadOption { path: windows.path.moved_to(drive(NEW, 0x900)), ..windows.clone() };
     assert_eq!(is.optional_data, b"WINDOWS\0");
@@ -126,6 +134,23 @@ fn a_new_entry_stands_behind_the_network_where_that_stood_first() {
     assert_eq!(made(&[3, 1, 2]), "BootOrder is 0004,0003,0001,0002 instead of 0003,0001,0002");
     assert_eq!(made(&[0, 3]), "BootOrder is 0004,0000,0003 instead of 0000,0003");
     assert_eq!(made(&[]), "BootOrder is 0004 instead of nothing");
+}
+
+#[test]
+fn what_was_deployed_comes_first_where_that_is_wanted() {
+    let debian = LoadOption::of_file("debian", drive(NEW, 0x800), SHIM);
+    let other = || LoadOption::of_file("x", drive(OTHER, 0x800), SHIM);
+    let first = |entries: &[(u16, LoadOption)], order: &[u16]| {
+        decided_for(drive(NEW, 0x800), &variables(entries, order), &[SHIM], &[OTHER], true)
+    };
+    // Made, before the network and whatever the firmware has.
+    let said = first(&[(0, settings()), (1, network()), (3, other())], &[0, 1, 3]);
+    assert_eq!(said.last().unwrap(), "BootOrder is 0002,0000,0001,0003 instead of 0000,0001,0003");
+    // There, behind the network; of two the one that was tried before the other.
+    let entries = [(1, network()), (4, debian.clone()), (5, debian)];
+    assert_eq!(first(&entries, &[1, 5, 4]), ["BootOrder is 0005,0001,0004 instead of 0001,0005,0004"]);
+    assert_eq!(first(&entries, &[1]), ["BootOrder is 0004,0005,0001 instead of 0001"]);
+    assert_eq!(first(&entries, &[4, 1, 5]), [""; 0]);
 }
 
 #[test]
@@ -174,6 +199,7 @@ fn a_partition_of_an_mbr_follows_by_signature_and_number() {
         deployed: &[Followed { was: Some(mbr(7, 63).id), is }],
         efi_systems: &[],
         elsewhere: &[],
+        first: false,
     };
     let said: Vec<String> = changes(situation).iter().map(ToString::to_string).collect();
     assert_eq!(

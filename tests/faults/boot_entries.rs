@@ -203,6 +203,28 @@ fn an_entry_of_a_captured_disk_that_is_still_there_stays_and_another_is_made() {
 }
 
 #[test]
+fn what_was_deployed_comes_first_where_that_was_asked_for() {
+    let other = HardDrive {
+        id: PartitionId::Gpt { guid: Guid::from_u128(7) },
+        ..efi_system(&planned().disks[0].table)
+    };
+    for (first, order) in [(false, vec![3, 4]), (true, vec![4, 3])] {
+        let firmware = firmware(Mood::Good);
+        {
+            let mut variables = firmware.variables.lock().unwrap();
+            variables.entries.insert(3, LoadOption::of_file("other", other, SHIM));
+            variables.order = vec![3, 4];
+        }
+        let disk = MachineDisk::new("/dev/sda", TARGET_BYTES as u64, SectorSize::B512);
+        let mut plan = planned_on(disk, &options(|options| options.boot_first = first));
+        plan.steps.retain(|step| matches!(step, Step::FallbackLoader { .. }));
+        let (result, _) = run(&plan, &target(Trigger::never()), &firmware);
+        assert_eq!(result.unwrap(), [""; 0]);
+        assert_eq!(firmware.read().unwrap().order, order);
+    }
+}
+
+#[test]
 fn a_firmware_that_refuses_or_forgets_is_a_problem_of_a_deploy_that_is_done() {
     let plan = planned();
     let now = efi_system(&plan.disks[0].table);
@@ -248,10 +270,13 @@ fn entries_follow_only_where_a_machine_with_uefi_keeps_the_disk_and_the_table_is
         assert_eq!(check(&plan, &image().manifest), Ok(()));
         let text = plan::explain(&plan, &image().manifest);
         assert_eq!(text.contains("Boot entries of the firmware"), steps > 0, "{text}");
+        let is_first = plan.boot_entries.iter().any(|entries| entries.first);
+        assert_eq!(text.contains("before the network too"), is_first, "{text}");
         steps > 0
     };
     assert!(follow(disk(), &|_| ()));
     assert!(follow(disk(), &|options| options.layout = Layout::Custom));
+    assert!(follow(disk(), &|options| options.boot_first = true));
     assert!(!follow(disk(), &|options| options.keep_boot_entries = true));
     assert!(!follow(disk(), &|options| options.started_by = Some(schema::Firmware::Bios)));
     assert!(!follow(disk(), &|options| options.started_by = None));

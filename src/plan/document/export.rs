@@ -66,6 +66,7 @@ pub fn export<'a>(
         shrink_lvm: options.shrinking != Shrinking::NotLogical,
         new_ids: options.new_ids,
         keep_boot_entries: options.keep_boot_entries,
+        boot_first: options.boot_first,
         disks: disks.iter().map(disk_choice).collect::<Result<_, Refusal>>()?,
         volume_groups: captured
             .groups

@@ -118,6 +118,11 @@ fn judge(schema: &DeploySchema, image: &str, captured: Captured<'_>) -> Result<(
         judge_partitions(choice, disk, index)?;
     }
     judge_groups(schema, captured.groups)?;
+    if schema.keep_boot_entries && schema.boot_first {
+        let what = "the boot entries stay as they are (keep_boot_entries), and boot_first beside that would not count; \
+                    leave one of them out";
+        return Err((vec![Step::Key("boot_first")], what.to_owned()));
+    }
     match disks.iter().find(|disk| !seen.contains(&disk.number)) {
         None => Ok(()),
         Some(disk) => {
@@ -193,6 +198,7 @@ fn choices(schema: DeploySchema) -> Result<Choices, Misplaced> {
         standard: StandardChoice { volume: schema.volume, firmware: schema.firmware },
         new_ids: schema.new_ids,
         keep_boot_entries: schema.keep_boot_entries,
+        boot_first: schema.boot_first,
         started_by: None,
         seed: None,
     };
