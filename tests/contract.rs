@@ -445,6 +445,37 @@ fn what_a_job_was_made_from_does_not_change_under_it() {
 }
 
 #[test]
+fn a_schema_without_data_is_shown_as_one_and_is_no_image_to_deploy() {
+    let lab = Lab::new();
+    lab.settings(json!({"open_menu": true}));
+    let (machine, image) = (lab.machine(), name("schema"));
+    let version = |number: u32| format!("{image}@{number}").parse().unwrap();
+    store_fixture::schema(&*lab.open_store(&lab.admin), &version(1));
+    lab.admin(PUT, &format!("images/{image}"), json!({"on_demand": true})).is(200);
+    assert_eq!(lab.get(&format!("images/{image}"))["schema_only"], true);
+    let act = || {
+        let body = json!({"action": "deploy", "profile": image});
+        lab.admin(PUT, &format!("machines/{}/action", machine.name), body)
+    };
+    act().refuses(409, "holds a schema and no data");
+    let offered = || {
+        let images = lab.send(GET, "images", &machine.token(&lab), None).is(200).body;
+        let images = images["images"].as_array().unwrap();
+        images.iter().find(|offered| offered["name"] == image).unwrap().clone()
+    };
+    assert_eq!((&offered()["version"], &offered()["schema_only"]), (&Value::Null, &json!(true)));
+    // With data, a newer schema behind them is not what is deployed.
+    let volume = store_fixture::Volume::new(1);
+    store_fixture::capture(&*lab.open_store(&lab.admin), &version(2), &volume);
+    store_fixture::schema(&*lab.open_store(&lab.admin), &version(3));
+    assert_eq!(lab.get(&format!("images/{image}"))["schema_only"], false);
+    assert_eq!((&offered()["version"], &offered()["schema_only"]), (&json!("2"), &json!(false)));
+    let job = act().is(200).body["action"]["job"].as_u64().unwrap();
+    assert_eq!(lab.get(&format!("jobs/{job}"))["version"], "2");
+    lab.settings(json!({"open_menu": false}));
+}
+
+#[test]
 fn a_job_for_many_is_made_for_each_or_for_none() {
     let lab = Lab::new();
     let (a, b, image, group) = (lab.machine(), lab.machine(), lab.image(), name("room"));

@@ -327,12 +327,29 @@ fn a_manifest_of_another_version_is_refused_politely() {
     let error = Manifest::decode(newer.as_bytes()).unwrap_err();
     assert!(matches!(error, ManifestError::Unsupported { found: 7 }));
     assert!(
-        error.to_string().contains("version 7") && error.to_string().contains("versions up to 2"),
+        error.to_string().contains("version 7") && error.to_string().contains("versions up to 3"),
         "{error}"
     );
     let plain = serde_json::to_string_pretty(&manifest()).unwrap();
     let unknown = seal(plain.replace("\"digest\"", "\"novelty\": 1, \"digest\"").as_bytes());
     assert!(Manifest::decode(&unknown).unwrap_err().to_string().contains("novelty"));
+}
+
+#[test]
+fn a_schema_without_data_says_so_and_has_a_version_of_its_own() {
+    let mut schema = manifest();
+    (schema.schema_only, schema.format_version) = (true, 3);
+    assert!(schema.encode().unwrap_err().to_string().contains("that has data"));
+    schema.stored.clear();
+    let bytes = schema.encode().unwrap();
+    assert_eq!(Manifest::decode(&bytes).unwrap(), schema);
+    // Older programs must not take it for an image of which the data are lost.
+    for version in [1, 2] {
+        schema.format_version = version;
+        assert!(schema.encode().is_err());
+    }
+    (schema.schema_only, schema.format_version) = (false, 3);
+    assert!(schema.encode().is_err());
 }
 
 #[test]

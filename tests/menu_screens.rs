@@ -42,6 +42,7 @@ fn image(name: &str, version: Option<&str>, protected: bool, profiles: &[&str]) 
         name: name.to_owned(),
         description: format!("What {name} is for"),
         version: version.map(str::to_owned),
+        schema_only: false,
         captured: version.map(|_| "2026-11-20T21:15:00Z".to_owned()),
         disk_bytes: 500_107_862_016,
         used_bytes: 21_474_836_480,

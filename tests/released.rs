@@ -56,3 +56,21 @@ fn an_image_of_format_2_is_verified_and_deployed_with_its_group() {
     assert!(seen.contains("11111111-2222-3333-4444-000000000003"), "{seen}");
     assert_eq!(lab::tree(&store), before, "reading a store does not change it");
 }
+
+#[test]
+fn a_schema_of_format_3_is_planned_with_and_refused() {
+    let store = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/released/format-3");
+    let before = lab::tree(&store);
+    let said = remint_ends(0, &["verify", "released", "--from", text(&store), "--deep"]);
+    assert!(said.contains("is a schema without data"), "{said}");
+    let said = remint_ends(0, &["plan", "released", "--from", text(&store), "--size", "10MB"]);
+    assert!(said.contains("\"EFI\"") && said.contains("\"swap\""), "{said}");
+    let folder = lab::folder();
+    let target = folder.path().join("target.img");
+    lab::noisy_disk(&target, 10 << 20);
+    let noise = lab::hash_of(&target);
+    let deploy = ["deploy", "released", "--from", text(&store), "--disk", text(&target), "--yes"];
+    assert!(remint_ends(1, &deploy).contains("a schema and no data"));
+    assert_eq!(lab::hash_of(&target), noise);
+    assert_eq!(lab::tree(&store), before, "reading a store does not change it");
+}

@@ -1,7 +1,7 @@
 //! `remint capture`.
 
 use super::disks::{self, DiskSettings, InspectedDisk};
-use super::images::{StoreSettings, load_manifest, open_store};
+use super::images::{StoreSettings, open_store};
 use super::replay::{self, LogicalSources};
 use crate::blockio::{ReadAt, WriteAt};
 use crate::capture::{self, Capture, Options, Report};
@@ -61,6 +61,9 @@ impl CaptureOutcome {
     /// What was made, as a sentence; `store` is where it went.
     #[must_use]
     pub fn sentence(&self, store: &str) -> String {
+        if self.manifest.schema_only {
+            return format!("sent the schema of {} without data to {store}", self.version);
+        }
         let (read, sent) = (format_size(self.report.read_bytes), format_size(self.report.sent_bytes));
         format!("captured {}: {read} read, {sent} sent to {store}", self.version)
     }
@@ -125,6 +128,12 @@ pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<Captur
         GroupFound { group, used, problems }
     });
     let plan = plan::capture(found, groups.collect(), &request.options)?;
+    for doubt in &plan.untrusted {
+        let findings = doubt.findings.join("; ");
+        let message =
+            format!("a capture with data would be refused: {} is {}: {findings}", doubt.content, doubt.state);
+        monitor.event(Event::Warning { subject: doubt.volume.clone(), message });
+    }
     let logical = of_plan(&plan, &logical);
     let store = open_store(&request.store, true)?;
     let (version, previous) = next_version(store.as_ref(), &request.image, monitor)?;
@@ -171,8 +180,8 @@ fn refuse_or_warn(disk: &InspectedDisk, monitor: &dyn Monitor) -> Result<()> {
     }
 }
 
-/// Announces a new version, named by the time; returns it, and the manifest of the newest one before where that
-/// can be read.
+/// Announces a new version, named by the time; returns it, and the manifest of the newest one with data before where
+/// that can be read.
 fn next_version(
     store: &dyn Store,
     image: &ImageName,
@@ -181,10 +190,7 @@ fn next_version(
     let now = OffsetDateTime::now_utc()
         .format(format_description!("[year]-[month]-[day]T[hour][minute][second]"))?;
     let taken = store.versions(image)?;
-    let previous = taken
-        .last()
-        .cloned()
-        .and_then(|version| load_manifest(store, &ImageVersion { image: image.clone(), version }).ok());
+    let previous = Manifest::newest(store, image)?.and_then(|(_, manifest)| manifest);
     let version = announce(store, image, &now, taken)?;
     if !version.version.as_ref().starts_with(&now) {
         let message = format!(

@@ -34,7 +34,11 @@ impl CaptureRequest {
             image,
             disks: choices.disks.iter().map(|disk| destination(disk)).collect(),
             disk_settings: DiskSettings { sector_size: None, trust },
-            options: CaptureOptions { when_dirty: choices.when_dirty, only: choices.only.clone() },
+            options: CaptureOptions {
+                when_dirty: choices.when_dirty,
+                only: choices.only.clone(),
+                schema_only: choices.schema_only,
+            },
             compression: choices.compression,
             on_read_error: choices.on_read_error,
             allow_in_use: false,

@@ -86,7 +86,11 @@ impl PreparedDeploy {
     /// The plan as text.
     #[must_use]
     pub fn explain(&self) -> String {
-        plan::explain(&self.plan, &self.manifest)
+        let mut text = plan::explain(&self.plan, &self.manifest);
+        if self.manifest.schema_only {
+            text.push_str("\n! This version holds a schema and no data: it cannot be deployed.\n");
+        }
+        text
     }
 
     /// What was made when it is carried out, as a sentence.
@@ -96,9 +100,10 @@ impl PreparedDeploy {
         format!("deployed {} to {}", self.version, targets.join(", "))
     }
 
-    /// Refuses targets that may not be written to: mounted, in use, read-only, the boot medium. Asked before a
-    /// person is asked.
+    /// Refuses an image without data, and targets that may not be written to: mounted, in use, read-only, the boot
+    /// medium. Asked before a person is asked.
     pub fn refuse_unwritable(&self) -> Result<()> {
+        restore::refuse_schema(&self.manifest)?;
         let refusal = self.plan.disks.iter().flat_map(|disk| plan::preflight_refusals(&disk.target)).next();
         refusal.map_or(Ok(()), |refusal| Err(refusal.into()))
     }

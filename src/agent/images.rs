@@ -57,6 +57,9 @@ pub struct ImageSummary {
     pub disk_bytes: u64,
     /// Bytes in use on them.
     pub used_bytes: u64,
+    /// True: a schema without data, which can be planned with and not deployed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub schema_only: bool,
     /// Compressed bytes that this capture added to the store.
     pub stored_bytes: u64,
     /// The remark of the person who captured it.
@@ -70,14 +73,14 @@ pub fn open_store(settings: &StoreSettings, create: bool) -> Result<Arc<dyn Stor
     Ok(store::open(&settings.location, &options)?)
 }
 
-/// The version that a reference means; the newest where it names none.
+/// The version that a reference means; the newest with data where it names none, or the newest schema.
 pub fn resolve(store: &dyn Store, reference: &ImageReference) -> Result<ImageVersion> {
     let image = reference.image.clone();
     if let Some(version) = reference.version.clone() {
         return Ok(ImageVersion { image, version });
     }
-    match store.versions(&image)?.pop() {
-        Some(version) => Ok(ImageVersion { image, version }),
+    match Manifest::newest(store, &image)? {
+        Some((version, _)) => Ok(version),
         None => {
             let known: Vec<String> = store.images()?.iter().map(ToString::to_string).collect();
             let known = if known.is_empty() { "no image".to_owned() } else { known.join(", ") };
@@ -115,6 +118,15 @@ pub fn list_images(
     Ok(list)
 }
 
+/// Bytes in use on the disks of an image.
+fn used_bytes(manifest: &Manifest) -> u64 {
+    let stored = manifest.stored.iter().map(|volume| volume.used_bytes);
+    let described = manifest.volumes().filter(|_| manifest.schema_only);
+    let described =
+        described.filter_map(|volume| volume.content.file_system().and_then(|found| found.used_bytes));
+    stored.chain(described).fold(0, u64::saturating_add)
+}
+
 fn summary(manifest: &Manifest) -> ImageSummary {
     let sum = |bytes: &mut dyn Iterator<Item = u64>| bytes.fold(0, u64::saturating_add);
     ImageSummary {
@@ -123,7 +135,8 @@ fn summary(manifest: &Manifest) -> ImageSummary {
         created: manifest.created.clone(),
         disks: manifest.disks.len(),
         disk_bytes: sum(&mut manifest.disks.iter().map(|disk| disk.size_bytes)),
-        used_bytes: sum(&mut manifest.stored.iter().map(|volume| volume.used_bytes)),
+        used_bytes: used_bytes(manifest),
+        schema_only: manifest.schema_only,
         stored_bytes: sum(&mut manifest.stored.iter().map(|volume| volume.stored_bytes)),
         comment: manifest.comment.clone(),
     }

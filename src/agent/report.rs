@@ -75,6 +75,9 @@ pub fn manifest_text(manifest: &Manifest) -> String {
     if let Some(comment) = &manifest.comment {
         text.push_str(&format!("{comment}\n"));
     }
+    if manifest.schema_only {
+        text.push_str("A schema without data: `plan` works with it, `deploy` refuses it.\n");
+    }
     let inspections: Vec<Inspection> = manifest.disks.iter().cloned().map(Inspection::of_captured).collect();
     text.push('\n');
     text.push_str(&table_text(&inspections));
@@ -101,7 +104,7 @@ pub fn listing_text(images: &[ImageSummary]) -> String {
             image.disks.to_string(),
             format_size(image.disk_bytes),
             format_size(image.used_bytes),
-            format_size(image.stored_bytes),
+            if image.schema_only { "schema only".to_owned() } else { format_size(image.stored_bytes) },
             image.comment.clone().unwrap_or_default(),
         ]
     });

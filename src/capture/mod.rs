@@ -185,7 +185,8 @@ fn manifest(
     let volume_groups: Vec<VolumeGroup> = plan.groups.iter().map(|group| group.group.clone()).collect();
     Manifest {
         comment: options.comment.clone(),
-        format_version: Manifest::format_version_for(&volume_groups),
+        format_version: Manifest::format_version_for(&volume_groups, plan.schema_only),
+        schema_only: plan.schema_only,
         disks: plan.disks.iter().map(|disk| disk.disk.clone()).collect(),
         volume_groups,
         stored,

@@ -153,6 +153,9 @@ pub struct Capture {
     /// A volume to capture, by its name in `remint inspect` (d0-p2); may be given several times
     #[arg(long, value_name = "VOLUME", value_delimiter = ',')]
     pub only: Vec<String>,
+    /// Look at the disks and send their description without data: `plan` works with it, `deploy` refuses it
+    #[arg(long)]
+    pub schema_only: bool,
     /// none, fast, or a zstd level from 1 to 19
     #[arg(long, value_name = "LEVEL", default_value = "3")]
     pub compress: Compression,
@@ -395,6 +398,7 @@ impl Capture {
         CaptureChoices {
             disks: self.disks.clone(),
             only: self.only.clone(),
+            schema_only: self.schema_only,
             compression: self.compress,
             when_dirty: self.when_dirty.into(),
             on_read_error: self.on_read_error.into(),

@@ -251,6 +251,11 @@ fn verify(arguments: &Verify, listener: &Listener) -> Result<ExitCode> {
         "every chunk is there; --deep reads them"
     };
     let verdict = match report.faults.len() {
+        0 if report.schema_only => {
+            format!(
+                "{version} is a schema without data: its manifest is good, and there is nothing to deploy"
+            )
+        }
         0 => format!("{version} is good: {} chunks, {depth}", report.chunks),
         count => format!("{version} is damaged: {count} faults in {} chunks", report.chunks),
     };

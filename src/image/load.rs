@@ -1,7 +1,7 @@
 //! Reading what a manifest speaks of, checked against it before anyone sees it.
 
 use super::{
-    ImageVersion, Index, MAX_INDEX_BYTES, MAX_MANIFEST_BYTES, MAX_USED_MAP_BYTES, Manifest, Store,
+    ImageName, ImageVersion, Index, MAX_INDEX_BYTES, MAX_MANIFEST_BYTES, MAX_USED_MAP_BYTES, Manifest, Store,
     StoreError, StoredFile, StoredVolume, UsedMap, layout,
 };
 use crate::units::RangeSet;
@@ -23,6 +23,28 @@ impl Manifest {
             let fact = format!("its manifest is that of {}@{}", manifest.image, manifest.version);
             Err(StoreError::Corrupt { what: version.to_string(), fact })
         }
+    }
+
+    /// What the name of an image alone means: its newest version that holds data or, where none does, its newest schema;
+    /// with its manifest where that can be read. One that cannot be is not passed over, so that whoever reads it is told.
+    ///
+    /// # Errors
+    /// Where the versions cannot be listed.
+    pub fn newest(
+        store: &dyn Store,
+        image: &ImageName,
+    ) -> Result<Option<(ImageVersion, Option<Self>)>, StoreError> {
+        let mut schema = None;
+        for version in store.versions(image)?.into_iter().rev() {
+            let version = ImageVersion { image: image.clone(), version };
+            match Self::load(store, &version) {
+                Ok(manifest) if manifest.schema_only => {
+                    schema.get_or_insert((version, Some(manifest)));
+                }
+                manifest => return Ok(Some((version, manifest.ok()))),
+            }
+        }
+        Ok(schema)
     }
 
     /// Reads the index of a volume.

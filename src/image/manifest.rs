@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 
 /// What every manifest says first.
 pub(super) const FORMAT: &str = "remint-image";
-/// The newest version of the format that this program reads.
-pub(super) const FORMAT_VERSION: u32 = 2;
-/// The version that is written where there is no volume group: older programs read it.
+/// The newest version of the format that this program reads, of a schema without data: older programs refuse it.
+pub(super) const FORMAT_VERSION: u32 = 3;
+/// The version that is written where there are volume groups.
+const GROUPS_FORMAT_VERSION: u32 = 2;
+/// The version that is written where there is no volume group: the oldest programs read it.
 const PLAIN_FORMAT_VERSION: u32 = 1;
 /// How chunks and files are named and checked.
 pub(super) const DIGEST: &str = "sha-256";
@@ -23,7 +25,7 @@ pub(super) const DIGEST: &str = "sha-256";
 pub struct Manifest {
     /// `remint-image`.
     pub format: String,
-    /// 2 where there are volume groups, else 1.
+    /// 3 where there is no data, 2 where there are volume groups, else 1.
     pub format_version: u32,
     /// Name of the image.
     pub image: ImageName,
@@ -41,6 +43,9 @@ pub struct Manifest {
     pub compression: Compression,
     /// `sha-256`: names of chunks, and the digests below.
     pub digest: String,
+    /// True: the disks are described and their content was not captured.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub schema_only: bool,
     /// The disks.
     pub disks: Vec<Disk>,
     /// The volume groups whose logical volumes are captured one by one.
@@ -139,16 +144,21 @@ impl Manifest {
             comment: None,
             compression,
             digest: DIGEST.to_owned(),
+            schema_only: false,
             disks: Vec::new(),
             volume_groups: Vec::new(),
             stored: Vec::new(),
         }
     }
 
-    /// The version of the format that is needed to describe some volume groups.
+    /// The version of the format that is needed for some volume groups, and for a schema without data.
     #[must_use]
-    pub fn format_version_for(volume_groups: &[VolumeGroup]) -> u32 {
-        if volume_groups.is_empty() { PLAIN_FORMAT_VERSION } else { FORMAT_VERSION }
+    pub fn format_version_for(volume_groups: &[VolumeGroup], schema_only: bool) -> u32 {
+        match (schema_only, volume_groups) {
+            (true, _) => FORMAT_VERSION,
+            (false, []) => PLAIN_FORMAT_VERSION,
+            (false, _) => GROUPS_FORMAT_VERSION,
+        }
     }
 
     /// Every volume: those of the disks, and the logical ones.

@@ -11,6 +11,8 @@ pub struct CaptureOptions {
     pub when_dirty: WhenDirty,
     /// Names of the volumes to capture; empty for all. The boot area is always captured.
     pub only: Vec<String>,
+    /// True: the disks are described and nothing of them is read; what cannot be trusted is described as it is.
+    pub schema_only: bool,
 }
 
 /// What is read from one disk.
@@ -50,6 +52,10 @@ pub struct CapturePlan {
     pub disks: Vec<DiskCapture>,
     /// Of the volume groups.
     pub groups: Vec<GroupCapture>,
+    /// True: the disks are described, and nothing is read.
+    pub schema_only: bool,
+    /// Volumes of which a capture with data would be refused.
+    pub untrusted: Vec<Untrusted>,
 }
 
 /// Why a capture is refused. Nothing was stored.
@@ -131,8 +137,31 @@ pub fn capture(
         }
         disks.push(DiskCapture { disk, read });
     }
-    let plan = CapturePlan { disks, groups: captured };
-    if untrusted.is_empty() { Ok(plan) } else { Err(CaptureRefusal::Untrusted { volumes: untrusted }) }
+    let schema_only = options.schema_only;
+    if !schema_only && !untrusted.is_empty() {
+        return Err(CaptureRefusal::Untrusted { volumes: untrusted });
+    }
+    let mut plan = CapturePlan { disks, groups: captured, schema_only, untrusted };
+    if schema_only {
+        read_nothing(&mut plan, &physical);
+    }
+    Ok(plan)
+}
+
+/// Of every volume nothing is read. A physical volume without its group has no other description than that of raw blocks.
+fn read_nothing(plan: &mut CapturePlan, of_groups: &BTreeMap<String, Fate>) {
+    for disk in &mut plan.disks {
+        disk.read.fill(None);
+        for volume in &mut disk.disk.volumes {
+            if let Content::PhysicalVolume(found) = &volume.content
+                && !of_groups.contains_key(&volume.name)
+            {
+                let reason = "its volume group is not whole".to_owned();
+                volume.content = Content::Raw { reason, file_system: Some(found.clone()) };
+            }
+        }
+    }
+    plan.groups.iter_mut().for_each(|group| group.read.fill(None));
 }
 
 fn check_names(
@@ -310,6 +339,10 @@ mod tests {
     }
 
     fn plan_one(volume: Volume, options: &CaptureOptions) -> Result<DiskCapture, CaptureRefusal> {
+        plan_all(volume, options).map(|mut plan| plan.disks.remove(0))
+    }
+
+    fn plan_all(volume: Volume, options: &CaptureOptions) -> Result<CapturePlan, CaptureRefusal> {
         let disk = Disk {
             number: 0,
             size_bytes: 1 << 20,
@@ -322,7 +355,7 @@ mod tests {
             volumes: vec![volume],
         };
         let used = vec![Some(RangeSet::of(ByteRange::new(0, 4096)))];
-        capture(vec![(disk, used)], vec![], options).map(|mut plan| plan.disks.remove(0))
+        capture(vec![(disk, used)], vec![], options)
     }
 
     #[test]
@@ -350,6 +383,24 @@ mod tests {
             assert_eq!(plan.read[0].as_ref().unwrap().total_bytes(), 8192);
             assert!(matches!(plan.disk.volumes[0].content, Content::Raw { .. }));
         }
+    }
+
+    #[test]
+    fn of_a_schema_nothing_is_read_and_nothing_is_refused_but_said() {
+        let options = CaptureOptions { schema_only: true, ..CaptureOptions::default() };
+        for (kind, state, doubts) in [
+            (FileSystemKind::Ext4, State::Clean, 0),
+            (FileSystemKind::Ntfs, State::Hibernated, 1),
+            (FileSystemKind::Luks2, State::Encrypted, 1),
+        ] {
+            let found = volume("d0-p1", kind, state);
+            let content = found.content.clone();
+            let plan = plan_all(found, &options).unwrap();
+            assert_eq!((&plan.disks[0].read[..], plan.untrusted.len()), (&[None][..], doubts));
+            assert_eq!(plan.disks[0].disk.volumes[0].content, content);
+        }
+        let plan = plan_all(volume("d0-p1", FileSystemKind::Swap, State::Clean), &options).unwrap();
+        assert!(plan.schema_only && matches!(plan.disks[0].disk.volumes[0].content, Content::Swap(_)));
     }
 
     #[test]

@@ -170,6 +170,9 @@ pub struct ImageRecord {
     pub protected: bool,
     /// Its versions, oldest first.
     pub versions: Vec<String>,
+    /// True: none of them holds data, only the description of disks; there is nothing to deploy.
+    #[serde(default)]
+    pub schema_only: bool,
     /// Names of its profiles, the first one first.
     pub profiles: Vec<String>,
 }

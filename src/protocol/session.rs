@@ -118,9 +118,12 @@ pub struct ImageChoice {
     /// What it is for.
     #[serde(default)]
     pub description: String,
-    /// Its newest version; `None` where it was never captured.
+    /// Its newest version with data; `None` where it was never captured.
     #[serde(default)]
     pub version: Option<String>,
+    /// True: only a description of disks is there, without data.
+    #[serde(default)]
+    pub schema_only: bool,
     /// When that was captured.
     #[serde(default)]
     pub captured: Option<String>,

@@ -2,7 +2,7 @@
 
 use crate::customize::CustomizeError;
 use crate::filesystem::{self, lvm};
-use crate::image::{ChunkError, StoreError};
+use crate::image::{ChunkError, ImageVersion, StoreError};
 use crate::partition;
 use crate::plan::{Fault, Stays};
 use crate::resize::{Change, ResizeError};
@@ -23,6 +23,14 @@ pub enum Error {
         what: String,
         /// The contradiction.
         fact: String,
+    },
+    /// The image was never captured, only looked at.
+    #[error(
+        "{version} holds a schema and no data, so it cannot be deployed; capture the machine without --schema-only"
+    )]
+    SchemaOnly {
+        /// Image and version.
+        version: ImageVersion,
     },
     /// A chunk is not what was captured.
     #[error("{volume} is damaged in the store; run `remint verify --deep` to see what else is")]

@@ -25,7 +25,7 @@ mod shrink;
 mod volume;
 
 pub use error::{Error, Failure, Left};
-pub use preflight::{Prepared, prepare};
+pub use preflight::{Prepared, prepare, refuse_schema};
 
 use crate::blockio::WriteAt;
 use crate::customize::{Customizer, Firmware};

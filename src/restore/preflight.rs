@@ -55,6 +55,7 @@ pub fn prepare<'a>(
     resizer: &dyn Resizer,
     customizer: &dyn Customizer,
 ) -> Result<Prepared<'a>, Error> {
+    refuse_schema(manifest)?;
     plan::check(plan, manifest).map_err(Error::Plan)?;
     let mut tables = Vec::new();
     for disk in &plan.disks {
@@ -92,6 +93,18 @@ pub fn prepare<'a>(
     }
     prepared.judge_steps(customizer)?;
     Ok(prepared)
+}
+
+/// Refuses an image without data: whatever its plan says, there is nothing to write.
+///
+/// # Errors
+/// [`Error::SchemaOnly`].
+pub fn refuse_schema(manifest: &Manifest) -> Result<(), Error> {
+    if manifest.schema_only {
+        let version = ImageVersion { image: manifest.image.clone(), version: manifest.version.clone() };
+        return Err(Error::SchemaOnly { version });
+    }
+    Ok(())
 }
 
 fn encode_tables(disk: &DiskPlan) -> Result<Tables, Error> {

@@ -36,6 +36,9 @@ pub struct CaptureChoices {
     /// Names of the volumes that are captured; all where none is named.
     #[serde(skip_serializing_if = "is_default")]
     pub only: Vec<String>,
+    /// True: disks are looked at, and their manifest is sent without data ("only upload schema").
+    #[serde(skip_serializing_if = "is_default")]
+    pub schema_only: bool,
     /// How chunks are compressed.
     #[serde(skip_serializing_if = "is_default")]
     pub compression: Compression,

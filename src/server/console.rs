@@ -5,7 +5,7 @@ use super::moment::Moment;
 use super::problem::Problem;
 use super::request::{Asker, Said};
 use super::{Shared, Site, access, login};
-use crate::image::{ImageVersion, Manifest};
+use crate::image::Manifest;
 use crate::protocol::{
     self, Hello, ImageChoice, ImageChoices, Inventory, JobSummary, KnownMachine, Login, LoginAnswer,
     OnDemand, OnDemandRequest, Operation, ProfileChoice, ProfileName, Registration, Role, SessionRequest,
@@ -169,17 +169,15 @@ pub(super) async fn images(State(site): State<Shared>, asker: Asker) -> Result<J
 }
 
 fn choice(site: &Site, c: &Connection, image: database::Image) -> Result<ImageChoice, Problem> {
-    let version = image.versions(&site.store)?.pop();
-    let manifest = version.as_ref().and_then(|version| {
-        let version = ImageVersion { image: image.name.clone(), version: version.clone() };
-        Manifest::load(&site.store, &version).ok()
-    });
-    let manifest = manifest.as_ref();
+    let (version, manifest) = Manifest::newest(&site.store, &image.name)?.unzip();
+    let manifest = manifest.as_ref().and_then(Option::as_ref);
+    let schema_only = manifest.is_some_and(|manifest| manifest.schema_only);
     let sum = |bytes: &mut dyn Iterator<Item = u64>| bytes.fold(0, u64::saturating_add);
     let profiles = database::profiles(c, image.name.as_ref())?.into_iter();
     Ok(ImageChoice {
         description: image.description,
-        version: version.map(String::from),
+        version: version.filter(|_| !schema_only).map(|version| version.version.into()),
+        schema_only,
         captured: manifest.map(|manifest| manifest.created.clone()),
         disk_bytes: manifest
             .map_or(0, |manifest| sum(&mut manifest.disks.iter().map(|disk| disk.size_bytes))),

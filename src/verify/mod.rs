@@ -30,6 +30,9 @@ pub struct Fault {
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
 pub struct Report {
+    /// True: a schema without data, of which the manifest is all there is.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub schema_only: bool,
     /// Distinct chunks that were looked at.
     pub chunks: u64,
     /// Compressed bytes that were read.
@@ -68,7 +71,7 @@ pub fn run(
     monitor: &dyn Monitor,
 ) -> Result<Report, Error> {
     monitor.event(Event::PhaseStarted { phase: Phase::Verify, total_bytes: None });
-    let mut report = Report::default();
+    let mut report = Report { schema_only: manifest.schema_only, ..Report::default() };
     for volume in &manifest.stored {
         check_volume(manifest, version, volume, store, deep, workers, monitor, &mut report)?;
     }

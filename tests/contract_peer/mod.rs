@@ -4,12 +4,13 @@
 pub mod openapi;
 
 use remint::http::{Access, Secret};
-use remint::image::ImageVersion;
+use remint::image::{ImageVersion, Store};
 use remint::server::{RunningServer, ServeOptions, make_administrator, start};
 use remint::store::{OpenOptions, open};
 use reqwest::Method;
 use reqwest::blocking::{Client, RequestBuilder};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -207,11 +208,16 @@ impl Lab {
 
     /// Stores version 1 of an image.
     pub fn store_image(&self, image: &str, token: &str) {
+        let version: ImageVersion = format!("{image}@1").parse().unwrap();
+        let volume = crate::store_fixture::Volume::new(1);
+        crate::store_fixture::capture(&*self.open_store(token), &version, &volume);
+    }
+
+    /// The store, for whoever has this token.
+    pub fn open_store(&self, token: &str) -> Arc<dyn Store> {
         let access = Access { token: Some(Secret::new(token)), ..Access::default() };
         let options = OpenOptions { access, ..OpenOptions::default() };
-        let store = open(&format!("{}/store", self.url), &options).unwrap();
-        let version: ImageVersion = format!("{image}@1").parse().unwrap();
-        crate::store_fixture::capture(&*store, &version, &crate::store_fixture::Volume::new(1));
+        open(&format!("{}/store", self.url), &options).unwrap()
     }
 
     pub fn settings(&self, changes: Value) {

@@ -125,6 +125,15 @@ impl Volume {
     }
 }
 
+/// Publishes a schema without data.
+pub fn schema(store: &dyn Store, version: &ImageVersion) {
+    let mut manifest = Manifest::decode(&Volume::new(1).manifest(version)).unwrap();
+    (manifest.schema_only, manifest.format_version) = (true, 3);
+    manifest.stored.clear();
+    store.begin_capture(version).unwrap();
+    store.publish(version, &manifest.encode().unwrap()).unwrap();
+}
+
 /// Stores and publishes a version.
 pub fn capture(store: &dyn Store, version: &ImageVersion, volume: &Volume) {
     store.begin_capture(version).unwrap();

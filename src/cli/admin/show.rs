@@ -103,7 +103,11 @@ pub fn images(images: &[ImageRecord]) -> String {
     let row = |image: &ImageRecord| {
         vec![
             image.name.clone(),
-            image.versions.last().cloned().unwrap_or_else(|| "never captured".to_owned()),
+            match image.versions.last() {
+                Some(version) if image.schema_only => format!("{version} (schema only)"),
+                Some(version) => version.clone(),
+                None => "never captured".to_owned(),
+            },
             image.versions.len().to_string(),
             yes(image.enabled),
             yes(image.on_demand),

@@ -2,7 +2,7 @@
 
 use super::super::problem::Problem;
 use super::{Database, add_profile, profile_names, row, rows};
-use crate::image::{ImageName, ImageVersion, Store, StoreError, VersionName};
+use crate::image::{ImageName, ImageVersion, Manifest, Store, StoreError, VersionName};
 use crate::protocol::{ImageChange, ImageRecord};
 use crate::schema::Profile;
 use crate::store::Directory;
@@ -41,6 +41,10 @@ impl Image {
     /// What administrators see of it.
     pub(in crate::server) fn record(self, c: &Connection, store: &Directory) -> Result<ImageRecord, Problem> {
         Ok(ImageRecord {
+            schema_only: matches!(
+                Manifest::newest(store, &self.name)?,
+                Some((_, Some(manifest))) if manifest.schema_only
+            ),
             versions: self.versions(store)?.into_iter().map(String::from).collect(),
             profiles: profile_names(c, self.name.as_ref())?,
             name: self.name.into(),

@@ -3,7 +3,7 @@
 use super::super::moment::Moment;
 use super::super::problem::Problem;
 use super::{Machine, image, json, key, mark_failure, note, of_json, of_word, profile, row, rows, word};
-use crate::image::{ImageName, ImageVersion, layout};
+use crate::image::{ImageName, ImageVersion, Manifest, layout};
 use crate::protocol::{
     Action, Finish, JobFilter, JobRecord, JobState, JobSummary, Operation, Outcome, ProfileName,
 };
@@ -179,8 +179,16 @@ pub(in crate::server) fn wish(
             super::refuse_protected(c, image.name.as_ref(), "captured again")?;
             None
         }
-        Operation::Deploy => match image.versions(store)?.pop() {
-            Some(version) => Some(version.to_string()),
+        Operation::Deploy => match Manifest::newest(store, &image.name)? {
+            Some((_, Some(manifest))) if manifest.schema_only => {
+                let fact = format!(
+                    "image {} holds a schema and no data, so there is nothing to deploy; capture it with a profile \
+                     without schema_only",
+                    image.name
+                );
+                return Err(Problem::conflict(fact));
+            }
+            Some((version, _)) => Some(version.version.into()),
             None => {
                 let fact = format!("image {} was never captured, so there is nothing to deploy", image.name);
                 return Err(Problem::conflict(fact));
@@ -298,7 +306,9 @@ pub(in crate::server) fn finish(
         let published = said.version.as_ref().filter(|version| job.announced.as_ref() == Some(*version));
         if published.is_some_and(|version| is_published(store, &job.image, version)) {
             c.execute("UPDATE jobs SET version = ?2 WHERE id = ?1", (job.id, published))?;
-            c.execute("UPDATE images SET protected = 1 WHERE name = ?1", [&job.image])?;
+            // After a schema comes the capture that it was sent for.
+            let with_data = !job.profile.capture.schema_only;
+            c.execute("UPDATE images SET protected = 1 WHERE name = ?1 AND ?2", (&job.image, with_data))?;
         } else {
             outcome = Outcome::Failed;
             message = format!(
