@@ -44,6 +44,15 @@ fn seal_f2fs(bytes: &mut [u8], at: usize) {
     bytes[at..at + 4].copy_from_slice(&sum.to_le_bytes());
 }
 
+/// Superblocks of NILFS2: the sum begins with a seed of their own and counts itself as zeros.
+fn seal_nilfs2(bytes: &mut [u8]) {
+    let counted = usize::from(u16::from_le_bytes([bytes[8], bytes[9]])).clamp(20, bytes.len());
+    let seed = u32::from_le_bytes([bytes[12], bytes[13], bytes[14], bytes[15]]);
+    bytes[16..20].fill(0);
+    let sum = bytes[..counted].iter().fold(seed, |crc, byte| crc >> 8 ^ CRC32[usize::from(crc as u8 ^ byte)]);
+    bytes[16..20].copy_from_slice(&sum.to_le_bytes());
+}
+
 /// The boot region of exFAT, whose last sector repeats its sum.
 fn seal_exfat(region: &mut [u8]) {
     let (counted, stored) = region.split_at_mut(region.len() / 12 * 11);
@@ -63,7 +72,7 @@ fn seal_btrfs(buffer: &mut [u8]) {
     }
 }
 
-/// The structures that say what they are: superblocks of ext, XFS, F2FS and btrfs, checkpoints of F2FS, the boot region
+/// The structures that say what they are: superblocks of ext, XFS, F2FS, NILFS2 and btrfs, checkpoints of F2FS, the boot region
 /// of exFAT, headers and free-space B-trees of XFS, nodes of btrfs.
 pub fn metadata(at: u64, buffer: &mut [u8]) {
     let length = buffer.len();
@@ -73,6 +82,9 @@ pub fn metadata(at: u64, buffer: &mut [u8]) {
     if length == 1024 && buffer[0x38..0x3A] == [0x53, 0xEF] {
         let sum = crc(&CRC32C, &buffer[..0x3FC]);
         buffer[0x3FC..].copy_from_slice(&sum.to_le_bytes());
+    }
+    if length == 1024 && buffer[6..8] == [0x34, 0x34] {
+        seal_nilfs2(buffer);
     }
     if length == 4096 && buffer[164..168] == [0xFC, 0x0F, 0, 0] {
         seal_f2fs(buffer, 4092);

@@ -18,6 +18,7 @@ mod ext;
 mod f2fs;
 mod fat;
 pub mod lvm;
+mod nilfs2;
 mod ntfs;
 mod signature;
 mod swap;
@@ -60,6 +61,7 @@ const READERS: &[Reader] = &[
     Reader { probe: xfs::probe, read: xfs::read },
     Reader { probe: f2fs::probe, read: f2fs::read },
     Reader { probe: exfat::probe, read: exfat::read },
+    Reader { probe: nilfs2::probe, read: nilfs2::read },
     btrfs::READER,
     ext::READER,
 ];

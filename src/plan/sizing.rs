@@ -178,7 +178,7 @@ pub(super) fn least(sizing: Sizing, volume: Option<&Volume>) -> String {
 }
 
 /// True where a tool grows this file system.
-fn grows(kind: FileSystemKind) -> bool {
+pub(super) fn grows(kind: FileSystemKind) -> bool {
     use FileSystemKind::{Btrfs, Ext2, Ext3, Ext4, F2fs, Ntfs, Xfs};
     matches!(kind, Btrfs | Ext2 | Ext3 | Ext4 | F2fs | Ntfs | Xfs)
 }

@@ -19,6 +19,7 @@ pub enum FileSystemKind {
     F2fs,
     Exfat,
     Btrfs,
+    Nilfs2,
     Swap,
     // Recognised by name and captured raw.
     ExtJournal,
@@ -26,7 +27,6 @@ pub enum FileSystemKind {
     Apfs,
     Reiserfs,
     Jfs,
-    Nilfs2,
     Ufs,
     Refs,
     Bcachefs,
@@ -95,6 +95,7 @@ impl FileSystemKind {
                 | Self::F2fs
                 | Self::Exfat
                 | Self::Btrfs
+                | Self::Nilfs2
         )
     }
 }

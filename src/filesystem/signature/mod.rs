@@ -47,7 +47,6 @@ const OTHERS: &[(Strength, Recogniser)] = &[
     (Strong, other::refs),
     (Strong, other::apfs),
     (Strong, other::hfs_plus),
-    (Strong, unix::nilfs2),
     (Weak, unix::ufs),
     (Weak, zfs::read_any_label),
     (Weak, encrypted::luks2_backup),

@@ -5,10 +5,7 @@ use super::{Found, peek};
 use crate::blockio::ReadAt;
 use crate::filesystem::Error;
 use crate::schema::FileSystemKind;
-use crate::units::checksum::crc32;
-use crate::units::{
-    read_array, read_slice, read_u8, read_u16le, read_u32be, read_u32le, read_u64le, u64_from, usize_from,
-};
+use crate::units::{read_array, read_u8, read_u16le, read_u32be, read_u32le, read_u64le, u64_from};
 
 /// Linux `fs/reiserfs/reiserfs.h`: the superblock at 64 KiB, or at 8 KiB in the oldest form.
 pub(super) fn reiserfs(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
@@ -37,27 +34,6 @@ pub(super) fn jfs(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
     }
     let found = Found::file_system(FileSystemKind::Jfs, block_bytes.into());
     Ok(Some(found.named(uuid_at(&superblock, 136), text_at(&superblock, 152, 16))))
-}
-
-/// Linux `include/uapi/linux/nilfs2_ondisk.h`: the superblock at 1 KiB. Its magic has only 16 bits, so its
-/// checksum has to agree.
-pub(super) fn nilfs2(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
-    let Some(superblock) = peek(volume, 1 << 10, 1024)? else { return Ok(None) };
-    if read_u16le(&superblock, 6) != Ok(0x3434) || !nilfs2_checksum_agrees(&superblock) {
-        return Ok(None);
-    }
-    let shift = read_u32le(&superblock, 20).unwrap_or(0).min(6);
-    let found = Found::file_system(FileSystemKind::Nilfs2, 1024 << shift);
-    Ok(Some(found.named(uuid_at(&superblock, 152), text_at(&superblock, 168, 80))))
-}
-
-fn nilfs2_checksum_agrees(superblock: &[u8]) -> bool {
-    let fields = (read_u16le(superblock, 8), read_u32le(superblock, 12), read_u32le(superblock, 16));
-    let (Ok(length), Ok(seed), Ok(sum)) = fields else { return false };
-    let Ok(counted) = read_slice(superblock, 0, usize_from(length.into())) else { return false };
-    let (Some(before), Some(behind)) = (counted.get(..16), counted.get(20..)) else { return false };
-    // The sum counts as zeros.
-    crc32(crc32(crc32(seed, before), &[0; 4]), behind) == sum
 }
 
 /// bcachefs `libbcachefs/bcachefs_format.h`: the superblock at 4 KiB, with its own magic or, in old file

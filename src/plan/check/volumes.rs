@@ -3,6 +3,7 @@
 use super::{Entry, Fault};
 use crate::plan::deploy::{DiskPlan, Resize, VolumeAction, VolumePlan};
 use crate::plan::refusal::Part;
+use crate::plan::sizing;
 use crate::schema::{Content, Disk, FileSystemKind, Role, State, Table, Volume};
 use crate::units::ByteRange;
 
@@ -122,10 +123,7 @@ pub(super) fn shrinks(plan: &VolumePlan, volume: &Volume) -> bool {
 pub(super) fn can_grow(content: &Content) -> bool {
     match content {
         Content::PhysicalVolume(_) => true,
-        Content::FileSystem(fs) => !matches!(
-            fs.kind,
-            FileSystemKind::Fat12 | FileSystemKind::Fat16 | FileSystemKind::Fat32 | FileSystemKind::Swap
-        ),
+        Content::FileSystem(fs) => sizing::grows(fs.kind),
         Content::Raw { .. } | Content::Swap(_) | Content::LeftOut => false,
     }
 }

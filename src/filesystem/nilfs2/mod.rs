@@ -1,0 +1,87 @@
+//! NILFS2: the used map is every segment that the segment usage file does not call clean.
+//!
+//! Invariants:
+//!
+//! - The map is that of the log to which the newest superblock points, and true only where that superblock says that
+//!   the file system was unmounted: then a mount takes this log without looking for a newer one.
+//! - Segments are taken whole, also the one that is being written and the one that follows it: the target may hold an
+//!   older deploy of the same file system, whose logs would be believed after a power cut, because their sequence
+//!   numbers go on where these end.
+//! - Both superblocks are in the map.
+//!
+//! ```text
+//! 0      1 KiB        first_data_block                                      end of the device, 4 KiB before it
+//! | boot | superblock | segment 0 | segment 1 | ...  (logs, one behind the other) | unused | superblock |
+//! ```
+
+mod files;
+mod log;
+mod segment_usage;
+mod superblock;
+
+use self::files::Files;
+use self::superblock::Superblock;
+use super::{Error, Reading};
+use crate::blockio::ReadAt;
+use crate::schema::{FileSystem, FileSystemKind, State};
+use crate::units::{ByteRange, RangeSet};
+
+/// Sees the superblock behind the boot area.
+pub(super) fn probe(volume: &dyn ReadAt) -> Result<Option<FileSystemKind>, Error> {
+    Ok(superblock::is_there(volume)?.then_some(FileSystemKind::Nilfs2))
+}
+
+/// Reads superblocks, the last log and the segment usage file. Below the superblocks, damage and unknown forms are
+/// states of a reading that still tells the UUID, the label and the size.
+pub(super) fn read(volume: &dyn ReadAt) -> Result<Reading, Error> {
+    let superblock::Found { superblock, hint } = superblock::read(volume)?;
+    let (state, findings, used) = match judge(volume, &superblock) {
+        Ok(Judgement::Clean { used }) => (State::Clean, hint.into_iter().collect(), Some(used)),
+        Ok(Judgement::Dirty { fact }) => (State::Dirty, vec![fact], None),
+        Err(error @ Error::Io { .. }) => return Err(error),
+        Err(error @ Error::Unsupported { .. }) => (State::Unsupported, vec![error.to_string()], None),
+        Err(error @ Error::Corrupt { .. }) => (State::Damaged, vec![error.to_string()], None),
+    };
+    let file_system = FileSystem {
+        kind: FileSystemKind::Nilfs2,
+        block_size_bytes: superblock.block_bytes,
+        size_bytes: superblock.dev_size,
+        used_bytes: used.as_ref().map(RangeSet::total_bytes),
+        minimum_bytes: superblock.dev_size,
+        uuid: superblock.uuid,
+        label: superblock.label,
+        state,
+        findings,
+    };
+    Ok(Reading { file_system, used })
+}
+
+/// What is to be said about a file system whose superblock is sound.
+enum Judgement {
+    Clean { used: RangeSet },
+    Dirty { fact: String },
+}
+
+fn judge(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Judgement, Error> {
+    superblock.check_features()?;
+    superblock.check_error_flag()?;
+    if let Some(why) = superblock.unfinished() {
+        let fact = format!("it {why}; mount it and unmount it once, or capture it with --when-dirty raw");
+        return Ok(Judgement::Dirty { fact });
+    }
+    let root = log::read_super_root(volume, superblock)?;
+    let mut files = Files::new(volume, superblock, root.dat);
+    let mut used = segment_usage::read(&mut files, &root)?;
+    // What a segment holds that is not used, may be gone.
+    for segment in files.segments_read().iter().copied().chain([root.segment]) {
+        if !used.contains(superblock.segment(segment)) {
+            return Err(segment_usage::contradiction(superblock, segment));
+        }
+    }
+    used.insert(superblock.segment(root.next_segment));
+    used.insert(ByteRange::new(0, superblock.first_byte()));
+    for place in superblock::backup_places(superblock.dev_size, volume.size_bytes()) {
+        used.insert(place);
+    }
+    Ok(Judgement::Clean { used })
+}
