@@ -95,9 +95,8 @@ fn check(path: &str, kind: FileSystemKind, blkid_type: Option<&str>) -> Reading 
 
 #[test]
 fn file_systems_made_by_their_tools_are_known_as_blkid_knows_them() {
-    use FileSystemKind::{Jfs, Reiserfs};
+    use FileSystemKind::Reiserfs;
     for (kind, blkid_type, program, options) in [
-        (Jfs, "jfs", "mkfs.jfs", vec!["-q", "-L", "a label"]),
         (Reiserfs, "reiserfs", "mkreiserfs", vec!["-q", "-ff", "-l", "a label"]),
         (Reiserfs, "reiserfs", "mkreiserfs", vec!["-q", "-ff", "--format", "3.5"]),
     ] {

@@ -41,8 +41,10 @@ fn printed() -> Value {
     let script = "label: dos\npart1: size=4MiB, type=83\npart2: size=8MiB, type=5\npart5: size=4MiB, type=83";
     lab::partitioned_disk(&path("mbr.img"), 32 * MIB, 512, script);
     // Recognised, and captured whole: a file system is named inside the raw content.
-    fs::File::create(path("jfs.img")).unwrap().set_len(16 * MIB).unwrap();
-    lab::run("mkfs.jfs", &["-q", text(&path("jfs.img"))]);
+    fs::File::create(path("squashfs.img")).unwrap().set_len(16 * MIB).unwrap();
+    lab::overwrite(&path("squashfs.img"), 0, b"hsqs");
+    lab::overwrite(&path("squashfs.img"), 14, &[2, 0]);
+    lab::overwrite(&path("squashfs.img"), 28, &[4]);
     // Two physical volumes that fill their disks, and a logical one over both.
     let members = ["one.img", "two.img"].map(path);
     members.iter().for_each(|file| fs::File::create(file).unwrap().set_len(16 * MIB).unwrap());
@@ -55,7 +57,7 @@ fn printed() -> Value {
     lab::run("mkfs.ext4", &["-q", "-F", text(&path("mounted.img"))]);
     let mount = lab::Mount::new(&path("mounted.img"), 0, 16 * MIB, "ext4", true);
     let device = Loop::new(&path("mbr.img"), 0, 32 * MIB, true);
-    let disks = ["gpt.img", "mbr.img", "jfs.img", "mounted.img", "one.img", "two.img"].map(path);
+    let disks = ["gpt.img", "mbr.img", "squashfs.img", "mounted.img", "one.img", "two.img"].map(path);
     let mut arguments = vec!["inspect", "--json", &device.0];
     arguments.extend(disks.iter().map(|disk| text(disk)));
     let output = lab::remint(&arguments);

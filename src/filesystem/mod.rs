@@ -17,6 +17,7 @@ mod exfat;
 mod ext;
 mod f2fs;
 mod fat;
+mod jfs;
 pub mod lvm;
 mod nilfs2;
 mod ntfs;
@@ -62,6 +63,7 @@ const READERS: &[Reader] = &[
     Reader { probe: f2fs::probe, read: f2fs::read },
     Reader { probe: exfat::probe, read: exfat::read },
     Reader { probe: nilfs2::probe, read: nilfs2::read },
+    Reader { probe: jfs::probe, read: jfs::read },
     btrfs::READER,
     ext::READER,
 ];

@@ -201,15 +201,15 @@ fn samples() -> Vec<Inspection> {
     let mut swap = file_system(FileSystemKind::Swap, State::Clean);
     swap.findings.clear();
     with_mbr.disk.volumes[2].content = Content::Swap(swap);
-    let mut jfs = file_system(FileSystemKind::Jfs, State::Clean);
-    (jfs.used_bytes, jfs.uuid, jfs.label) = (None, None, None);
-    jfs.findings.clear();
+    let mut zfs = file_system(FileSystemKind::Zfs, State::Clean);
+    (zfs.used_bytes, zfs.uuid, zfs.label) = (None, None, None);
+    zfs.findings.clear();
     let whole = Volume {
         name: "d2-disk".to_owned(),
         role: Role::WholeDisk,
         start_bytes: 0,
         size_bytes: 10 * MIB,
-        content: Content::Raw { reason: "JFS is captured whole".to_owned(), file_system: Some(jfs) },
+        content: Content::Raw { reason: "ZFS is captured whole".to_owned(), file_system: Some(zfs) },
     };
     let without = Inspection {
         disk: Disk {
@@ -258,7 +258,7 @@ fn people_see_a_table() {
     No partition table
 
       NO    START  SIZE      TYPE        CONTENT    MINIMUM   STATE
-      disk  0 B    10.0 MiB  whole disk  JFS (raw)  4.00 MiB  clean
+      disk  0 B    10.0 MiB  whole disk  ZFS (raw)  4.00 MiB  clean
 
     Refused: Two tables contradict each other.
     "#);

@@ -20,13 +20,13 @@ pub enum FileSystemKind {
     Exfat,
     Btrfs,
     Nilfs2,
+    Jfs,
     Swap,
     // Recognised by name and captured raw.
     ExtJournal,
     HfsPlus,
     Apfs,
     Reiserfs,
-    Jfs,
     Ufs,
     Refs,
     Bcachefs,
@@ -96,6 +96,7 @@ impl FileSystemKind {
                 | Self::Exfat
                 | Self::Btrfs
                 | Self::Nilfs2
+                | Self::Jfs
         )
     }
 }

@@ -23,19 +23,6 @@ pub(super) fn reiserfs(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
     Ok(None)
 }
 
-/// Linux `fs/jfs/jfs_superblock.h`: the superblock at 32 KiB.
-pub(super) fn jfs(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
-    let Some(superblock) = peek(volume, 32 << 10, 184)? else { return Ok(None) };
-    let block_bytes = read_u32le(&superblock, 16).unwrap_or(0);
-    let shift = read_u16le(&superblock, 20).unwrap_or(0);
-    let is_sane = 1u32.checked_shl(shift.into()) == Some(block_bytes);
-    if !superblock.starts_with(b"JFS1") || !is_sane {
-        return Ok(None);
-    }
-    let found = Found::file_system(FileSystemKind::Jfs, block_bytes.into());
-    Ok(Some(found.named(uuid_at(&superblock, 136), text_at(&superblock, 152, 16))))
-}
-
 /// bcachefs `libbcachefs/bcachefs_format.h`: the superblock at 4 KiB, with its own magic or, in old file
 /// systems, that of bcache, from which the place of its offset tells it.
 pub(super) fn bcachefs(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
