@@ -15,32 +15,37 @@ use tempfile::NamedTempFile;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
-/// Refuses a body that says itself that it is too long.
-fn check_length(headers: &HeaderMap, limit_bytes: u64) -> Result<(), Problem> {
-    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > limit_bytes) {
-        Err(Problem::too_large(limit_bytes))
-    } else {
-        Ok(())
-    }
-}
+/// So much of a body that is too long is read and thrown away: who still sends when the connection ends does not come to
+/// read the answer.
+const PASSED_OVER_BYTES: u64 = 16 << 20;
 
 /// A body under way.
 struct Parts {
     parts: BodyDataStream,
     stall: Duration,
     received_bytes: u64,
+    /// What the client says that it will send.
+    announced_bytes: u64,
     limit_bytes: u64,
 }
 
 impl Parts {
-    fn of(site: &Site, headers: &HeaderMap, body: Body, limit_bytes: u64) -> Result<Self, Problem> {
-        check_length(headers, limit_bytes)?;
-        Ok(Self { parts: body.into_data_stream(), stall: site.stall, received_bytes: 0, limit_bytes })
+    fn of(site: &Site, headers: &HeaderMap, body: Body, limit_bytes: u64) -> Self {
+        let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        Self {
+            parts: body.into_data_stream(),
+            stall: site.stall,
+            received_bytes: 0,
+            announced_bytes: length.unwrap_or_default(),
+            limit_bytes,
+        }
     }
 
     /// The next part; `None` at the end that the client meant.
     async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        if self.announced_bytes > self.limit_bytes {
+            return Err(self.too_large().await);
+        }
         let part = timeout(self.stall, self.parts.next())
             .await
             .map_err(|_| Problem::new(StatusCode::REQUEST_TIMEOUT, Kind::Io, "the client stopped sending"))?;
@@ -48,9 +53,20 @@ impl Parts {
         let part = part.map_err(|error| Problem::bad_request(format!("the body ended early: {error}")))?;
         self.received_bytes = self.received_bytes.saturating_add(u64_from(part.len()));
         if self.received_bytes > self.limit_bytes {
-            return Err(Problem::too_large(self.limit_bytes));
+            return Err(self.too_large().await);
         }
         Ok(Some(part))
+    }
+
+    /// The refusal, once there is somebody to read it.
+    async fn too_large(&mut self) -> Problem {
+        let mut passed_over: u64 = 0;
+        while passed_over < PASSED_OVER_BYTES
+            && let Ok(Some(Ok(part))) = timeout(self.stall, self.parts.next()).await
+        {
+            passed_over = passed_over.saturating_add(u64_from(part.len()));
+        }
+        Problem::too_large(self.limit_bytes)
     }
 }
 
@@ -66,7 +82,7 @@ pub(super) async fn to_file(
         Problem::from(crate::image::StoreError::Io { doing: "storing an upload".to_owned(), source: error })
     };
     let mut file = tokio::fs::File::from_std(temporary.as_file().try_clone().map_err(full)?);
-    let mut parts = Parts::of(site, headers, body, limit_bytes)?;
+    let mut parts = Parts::of(site, headers, body, limit_bytes);
     while let Some(part) = parts.next().await? {
         file.write_all(&part).await.map_err(full)?;
     }
@@ -82,7 +98,7 @@ pub(super) async fn to_memory(
     limit_bytes: u64,
 ) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::new();
-    let mut parts = Parts::of(site, headers, body, limit_bytes)?;
+    let mut parts = Parts::of(site, headers, body, limit_bytes);
     while let Some(part) = parts.next().await? {
         bytes.extend_from_slice(&part);
     }
