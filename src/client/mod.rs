@@ -71,8 +71,16 @@ impl Client {
         if !hello.protocols.contains(&VERSION) {
             return Err(Error::Protocol { server: hello.server, protocols: hello.protocols });
         }
-        let introduction = SessionRequest { agent: env!("CARGO_PKG_VERSION").to_owned(), machine };
+        let agent = env!("CARGO_PKG_VERSION").to_owned();
+        let introduction = SessionRequest { agent, machine, attended: false };
         Ok(Self { connection, introduction, token: None })
+    }
+
+    /// Says that a person is at the machine and chooses: the server gives it nothing to do by itself.
+    #[must_use]
+    pub fn attended(mut self) -> Self {
+        self.introduction.attended = true;
+        self
     }
 
     /// Introduces the machine.

@@ -144,7 +144,8 @@ impl Desk {
                 "no server is known; name one with --server, or with remint.server= on the kernel's command line"
             );
         };
-        let mut client = Client::connect(server, &self.request.access, self.request.inventory.clone())?;
+        let client = Client::connect(server, &self.request.access, self.request.inventory.clone())?;
+        let mut client = client.attended();
         let session = client.session()?;
         self.client = Some(client);
         Ok(session)

@@ -221,8 +221,8 @@ pub struct ProfileChange {
     pub model_match: Option<ModelMatch>,
 }
 
-/// For which machines a profile is where none is named: it is assigned to them when they are registered, and used by an
-/// action of a machine that has none assigned. Nothing begins by itself.
+/// For which machines a profile is where none is named: it is assigned to them when they are registered, used by an
+/// action of a machine that has none assigned, and deployed when one starts that never had a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelMatch {
@@ -448,6 +448,8 @@ pub struct Settings {
     pub silence_seconds: u32,
     /// What a machine without a job does: true shows the menu, false boots its disk.
     pub menu_without_job: bool,
+    /// True: a machine that never had a job gets the image that is for its model when it starts.
+    pub model_match: bool,
 }
 
 impl Default for Settings {
@@ -459,6 +461,7 @@ impl Default for Settings {
             open_menu: false,
             silence_seconds: 3600,
             menu_without_job: false,
+            model_match: true,
         }
     }
 }

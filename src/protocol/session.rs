@@ -24,6 +24,9 @@ pub struct SessionRequest {
     pub agent: String,
     /// The machine.
     pub machine: Inventory,
+    /// True: a person is at the machine and chooses, so nothing begins there by itself.
+    #[serde(default)]
+    pub attended: bool,
 }
 
 /// The answer: what the machine is to the server. Its token is for this machine alone and for a short time.

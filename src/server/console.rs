@@ -4,7 +4,7 @@ use super::database::{self, For, Person, Purpose, Session};
 use super::moment::Moment;
 use super::problem::Problem;
 use super::request::{Asker, Said};
-use super::{Shared, Site, access, login};
+use super::{Shared, Site, access, login, model_match};
 use crate::image::Manifest;
 use crate::protocol::{
     self, Hello, ImageChoice, ImageChoices, Inventory, JobSummary, KnownMachine, Login, LoginAnswer,
@@ -46,10 +46,14 @@ pub(super) async fn open_session(
     {
         return Err(Problem::unauthorized("this server asks machines for a boot token, and this is not it"));
     }
-    let inventory = checked(said.value.machine)?;
-    site.write(move |_, c| {
+    let SessionRequest { machine, attended, agent: _ } = said.value;
+    let inventory = checked(machine)?;
+    site.write(move |site, c| {
         let now = Moment::now();
-        let session = database::open_session(c, inventory, now)?;
+        let mut session = database::open_session(c, inventory, now)?;
+        if !attended {
+            model_match::give_job(site, c, &mut session, now)?;
+        }
         let (token, expires) = database::give_token(c, Purpose::Session(session.id), now, SESSION_SECONDS)?;
         let machine = session.machine.as_ref();
         let job = machine.map(|machine| database::waiting_job_of(c, machine.id)).transpose()?.flatten();
@@ -133,8 +137,9 @@ pub(super) async fn register(
             if !allowed(c, &session, person.as_ref())?.register {
                 return Err(Problem::forbidden("machines are registered here by people who log in"));
             }
-            let matched = session.inventory.model.as_deref();
-            let matched = matched.map(|model| database::profile_for_model(c, model)).transpose()?.flatten();
+            let model = session.inventory.model.as_deref();
+            let matched = model.map(|model| database::profiles_for_model(c, model)).transpose()?;
+            let matched = matched.into_iter().flatten().next();
             let name = &said.value.name;
             let machine = database::add_machine(c, name, &session.inventory, matched.as_ref(), now)?;
             database::machine_seen(c, machine.id, &session.inventory, now)?;

@@ -16,6 +16,7 @@ mod files;
 mod first_user;
 mod images;
 mod login;
+mod model_match;
 mod moment;
 mod network_boot;
 mod problem;

@@ -1,13 +1,14 @@
-//! The iPXE script of one machine: Remint where a job waits for it, the menu where that is allowed, its own disk
-//! otherwise.
+//! The iPXE script of one machine: Remint where a job waits for it or an image is for its model, the menu where that is
+//! allowed, its own disk otherwise.
 //!
 //! Invariant: nothing that a machine or an administrator says can become a line or a command of the script. A script is
 //! made of names that were checked, and of texts that have none of the characters that iPXE reads as its own.
 
-use super::Shared;
-use super::database::{self, JobRow};
+use super::database::{self, JobRow, Wish};
 use super::problem::Problem;
 use super::request::Asked;
+use super::{Shared, Site, model_match};
+use crate::protocol::Inventory;
 use crate::schema::NetworkBoot;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -26,6 +27,9 @@ const MAX_ARGUMENTS: usize = 1500;
 #[derive(Debug, Deserialize)]
 pub(super) struct Card {
     mac: String,
+    /// What SMBIOS calls it; empty where a boot loader does not know.
+    #[serde(default)]
+    model: String,
 }
 
 /// What a machine starts.
@@ -33,13 +37,15 @@ pub(super) struct Card {
 enum Start {
     /// Remint, for this job.
     Job(Box<JobRow>),
+    /// Remint, for the job that it gets once it has said who it is.
+    Model(Box<Wish>),
     /// Remint's menu.
     Menu,
     /// Its own disk, for this reason.
     Disk(String),
 }
 
-/// `GET /boot/machine.ipxe?mac=MAC`.
+/// `GET /boot/machine.ipxe?mac=MAC&model=MODEL`.
 pub(super) async fn script(
     State(site): State<Shared>,
     Asked(card): Asked<Card>,
@@ -61,22 +67,20 @@ pub(super) async fn script(
             let server = host.map(|host| {
                 format!("{}://{host}", if site.fingerprint.is_some() { "https" } else { "http" })
             });
-            match start(c, &mac)? {
+            let starts = |what: &str, mode: &str, boot: &NetworkBoot| -> Result<String, Problem> {
+                check_network_boot(boot)?;
+                Ok(remint(what, mode, boot, server.as_deref(), site.fingerprint.as_deref()))
+            };
+            match start(site, c, &mac, &card.model)? {
                 Start::Job(job) => {
-                    check_network_boot(&job.profile.network_boot)?;
                     let what = format!("job {}, {} {}", job.id, job.operation, job.image);
-                    Ok(remint(
-                        &what,
-                        "run",
-                        &job.profile.network_boot,
-                        server.as_deref(),
-                        site.fingerprint.as_deref(),
-                    ))
+                    starts(&what, "run", &job.profile.network_boot)
                 }
-                Start::Menu => {
-                    let usual = NetworkBoot::default();
-                    Ok(remint("the menu", "menu", &usual, server.as_deref(), site.fingerprint.as_deref()))
+                Start::Model(matched) => {
+                    let what = format!("{}/{} is for this model", matched.image, matched.profile_name);
+                    starts(&what, "run", &matched.profile.network_boot)
                 }
+                Start::Menu => starts("the menu", "menu", &NetworkBoot::default()),
                 Start::Disk(why) => Ok(own_disk(&why)),
             }
         })
@@ -85,12 +89,24 @@ pub(super) async fn script(
     Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, "no-store")], text).into_response())
 }
 
-fn start(c: &Connection, mac: &str) -> Result<Start, Problem> {
+fn start(site: &Site, c: &Connection, mac: &str, said: &str) -> Result<Start, Problem> {
     let machine = database::machine_by_card(c, mac)?;
     if let Some(machine) = &machine
         && let Some(job) = database::waiting_job_of(c, machine.id)?
     {
         return Ok(Start::Job(Box::new(job)));
+    }
+    // What the machine said the last time is what it will say again. Where that gets no job, it must not be sent for one
+    // at every start.
+    let by_loader = || Inventory {
+        macs: vec![mac.to_owned()],
+        model: Some(said.trim().to_owned()).filter(|model| !model.is_empty()),
+        ..Inventory::default()
+    };
+    let seen = database::last_said(c, mac)?.unwrap_or_else(by_loader);
+    let known = database::find_machine(c, &seen)?;
+    if let Some(matched) = model_match::wish_for(c, &site.store, known.as_ref(), &seen)? {
+        return Ok(Start::Model(Box::new(matched)));
     }
     if database::settings(c)?.menu_without_job {
         return Ok(Start::Menu);

@@ -22,6 +22,11 @@ impl Problem {
         Self { status, kind, detail: detail.into(), retry_after_seconds: None }
     }
 
+    /// True where it contradicts what is there, and may not another time.
+    pub(super) fn is_conflict(&self) -> bool {
+        self.status == StatusCode::CONFLICT
+    }
+
     /// The sentence alone.
     pub(super) fn into_detail(self) -> String {
         self.detail

@@ -195,7 +195,8 @@ pub(super) fn give_job(
         Some(name) => Some(name.clone()),
         None => {
             let model = machine.inventory.model.as_deref();
-            model.map(|model| database::profile_for_model(c, model)).transpose()?.flatten()
+            let fitting = model.map(|model| database::profiles_for_model(c, model)).transpose()?;
+            fitting.into_iter().flatten().next()
         }
     };
     let name = named.ok_or_else(|| {

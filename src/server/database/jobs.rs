@@ -2,7 +2,9 @@
 
 use super::super::moment::Moment;
 use super::super::problem::Problem;
-use super::{Machine, image, json, key, mark_failure, note, of_json, of_word, profile, row, rows, word};
+use super::{
+    Machine, exists, image, json, key, mark_failure, note, of_json, of_word, profile, row, rows, word,
+};
 use crate::image::{ImageName, ImageVersion, Manifest, layout};
 use crate::protocol::{
     Action, Finish, JobFilter, JobRecord, JobState, JobSummary, Operation, Outcome, ProfileName,
@@ -241,9 +243,52 @@ pub(in crate::server) fn add_job(
         ],
     )?;
     let id = c.last_insert_rowid();
+    if let Some(machine) = whose.machine {
+        remember_cards(c, machine)?;
+    }
+    if let Some(session) = whose.session {
+        c.execute(
+            "INSERT OR IGNORE INTO cards_with_jobs SELECT card.value FROM sessions, json_each(inventory, '$.macs') AS card
+             WHERE sessions.id = ?1",
+            [session],
+        )?;
+    }
     let what = format!("job {id}: {} {}/{} on {}", wish.operation, wish.image, wish.profile_name, whose.name);
     note(c, now, by, &what)?;
     Ok(id)
+}
+
+/// Remembers the cards of a machine that had a job, for when it is known no more.
+pub(in crate::server) fn remember_cards(c: &Connection, machine: i64) -> Result<(), Problem> {
+    c.execute(
+        "INSERT OR IGNORE INTO cards_with_jobs SELECT mac FROM cards
+         WHERE machine = ?1 AND machine IN (SELECT machine FROM jobs)",
+        [machine],
+    )?;
+    Ok(())
+}
+
+/// Whether a machine, or one that had one of these cards, ever had a job here, whatever became of it.
+pub(in crate::server) fn had_a_job(
+    c: &Connection,
+    machine: Option<i64>,
+    cards: &[String],
+) -> Result<bool, Problem> {
+    if exists(c, "SELECT 1 FROM jobs WHERE machine = ?1 LIMIT 1", [machine])? {
+        return Ok(true);
+    }
+    for card in cards {
+        if exists(c, "SELECT 1 FROM cards_with_jobs WHERE mac = ?1", [card])? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// How many jobs that have not ended were wished for by somebody.
+pub(in crate::server) fn count_open_by(c: &Connection, by: &str) -> Result<u32, Problem> {
+    let question = "SELECT count(*) FROM jobs WHERE state <> 'ended' AND wished_by = ?1";
+    Ok(row(c, question, [by], |row| Ok(row.get(0)?))?.unwrap_or_default())
 }
 
 /// Withdraws a job that has not begun, or has one that runs stopped by its machine.

@@ -150,6 +150,11 @@ pub(in crate::server) fn add_machine(
     machine_by_name(c, name)
 }
 
+/// Whether there is a machine of this name.
+pub(in crate::server) fn has_machine_named(c: &Connection, name: &str) -> Result<bool, Problem> {
+    exists(c, "SELECT 1 FROM machines WHERE name = ?1", [name])
+}
+
 fn refuse_taken(c: &Connection, name: &str, except: Option<i64>) -> Result<(), Problem> {
     if exists(c, "SELECT 1 FROM machines WHERE name = ?1 AND id IS NOT ?2", (name, except))? {
         return Err(Problem::conflict(format!("there is a machine {name} already")));
@@ -221,11 +226,12 @@ pub(in crate::server) fn mark_failure(c: &Connection, id: i64, job: Option<i64>)
     Ok(())
 }
 
-/// Deletes a machine; the history of its jobs stays.
+/// Deletes a machine; the history of its jobs stays, and that its cards had some.
 pub(in crate::server) fn delete_machine(c: &Connection, machine: &Machine) -> Result<(), Problem> {
     if let Some(job) = super::open_job_of(c, machine.id)? {
         return Err(Problem::conflict(format!("{} has the job {}; withdraw it first", machine.name, job.id)));
     }
+    super::remember_cards(c, machine.id)?;
     c.execute("DELETE FROM machines WHERE id = ?1", [machine.id])?;
     Ok(())
 }

@@ -34,7 +34,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 /// What leads from each version of the file to the next.
-const MIGRATIONS: [&str; 1] = [include_str!("1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("1.sql"), include_str!("2.sql")];
 /// How long another process, such as `remint admin init`, may hold the file.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -200,8 +200,34 @@ mod tests {
         Connection::open(&file).unwrap().execute_batch("PRAGMA user_version = 7").unwrap();
         let Err(ServerError::Refused { fact }) = Database::open(folder.path()) else { panic!() };
         assert!(fact.contains("version 7") && fact.contains("remint.sqlite"), "{fact}");
-        Connection::open(&file).unwrap().execute_batch("PRAGMA user_version = 1").unwrap();
+        let known = format!("PRAGMA user_version = {}", MIGRATIONS.len());
+        Connection::open(&file).unwrap().execute_batch(&known).unwrap();
         drop(Database::open(folder.path()).unwrap());
+    }
+
+    #[test]
+    fn a_database_of_the_first_version_keeps_who_had_a_job() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = Connection::open(folder.path().join("remint.sqlite")).unwrap();
+        old.execute_batch(MIGRATIONS[0]).unwrap();
+        old.execute_batch(
+            r#"INSERT INTO machines (id, name, inventory, registered) VALUES (1, 'imaged', '{}', 0), (2, 'new', '{}', 0);
+            INSERT INTO cards VALUES ('aa', 1), ('bb', 2);
+            INSERT INTO sessions VALUES (7, NULL, '{"macs": ["cc", "dd"]}', 0), (8, NULL, '{"macs": ["ee"]}', 0);
+            INSERT INTO jobs (operation, machine, session, machine_name, image, profile_name, profile, state, wished_by, created)
+            VALUES ('deploy', 1, NULL, 'imaged', 'lab', 'default', '{}', 'ended', 'anna', 0),
+                ('deploy', NULL, 7, 'unregistered cc', 'lab', 'default', '{}', 'ended', 'machine', 0);
+            PRAGMA user_version = 1;"#,
+        )
+        .unwrap();
+        drop(old);
+        let database = Database::open(folder.path()).unwrap();
+        for (card, had) in [("aa", true), ("bb", false), ("cc", true), ("dd", true), ("ee", false)] {
+            let found = database.read(|c| had_a_job(c, None, &[card.to_owned()])).unwrap();
+            assert_eq!(found, had, "{card}");
+        }
+        assert!(database.read(|c| had_a_job(c, Some(1), &[])).unwrap());
+        assert!(!database.read(|c| had_a_job(c, Some(2), &[])).unwrap());
     }
 
     #[test]

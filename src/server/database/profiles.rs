@@ -6,6 +6,7 @@ use super::{check_name, image, json, of_json, of_word, open_job_for, row, rows, 
 use crate::protocol::{ModelMatch, ProfileChange, ProfileName, ProfileRecord};
 use crate::schema::Profile;
 use rusqlite::{Connection, Row};
+use std::cmp::Reverse;
 
 const COLUMNS: &str = "SELECT image, name, description, profile, match_kind, match_text FROM profiles";
 
@@ -131,12 +132,12 @@ fn refuse_awaited(c: &Connection, image: &str, name: &str, doing: &str) -> Resul
     }
 }
 
-/// The profile that is for machines of this model. An exact match wins over a beginning, that over an end, that over a
-/// part; a longer text over a shorter one.
-pub(in crate::server) fn profile_for_model(
+/// The profiles of enabled images that are for machines of this model, the best one first. An exact match wins over a
+/// beginning, that over an end, that over a part; a longer text over a shorter one.
+pub(in crate::server) fn profiles_for_model(
     c: &Connection,
     model: &str,
-) -> Result<Option<ProfileName>, Problem> {
+) -> Result<Vec<ProfileName>, Problem> {
     let question = format!(
         "{COLUMNS} WHERE match_kind IS NOT NULL AND image IN (SELECT name FROM images WHERE enabled) ORDER BY image, id"
     );
@@ -144,7 +145,7 @@ pub(in crate::server) fn profile_for_model(
         let matched = profile.model_match.filter(|matched| matched.matches(model))?;
         Some((matched, ProfileName { image: profile.image, profile: Some(profile.name) }))
     });
-    let best = fitting
-        .min_by_key(|(matched, _)| (matched.kind, usize::MAX.saturating_sub(matched.text.trim().len())));
-    Ok(best.map(|(_, name)| name))
+    let mut fitting: Vec<_> = fitting.collect();
+    fitting.sort_by_key(|(matched, _)| (matched.kind, Reverse(matched.text.trim().len())));
+    Ok(fitting.into_iter().map(|(_, name)| name).collect())
 }

@@ -41,8 +41,8 @@ pub(in crate::server) fn open_session(
         machine_seen(c, machine.id, &inventory, now)?;
     }
     c.execute(
-        "INSERT INTO sessions (machine, inventory, created) VALUES (?1, ?2, ?3)",
-        (machine.as_ref().map(|machine| machine.id), json(&inventory)?, now),
+        "INSERT INTO sessions (machine, inventory, created, card) VALUES (?1, ?2, ?3, ?4)",
+        (machine.as_ref().map(|machine| machine.id), json(&inventory)?, now, inventory.macs.first()),
     )?;
     let id = c.last_insert_rowid();
     c.execute(
@@ -64,6 +64,12 @@ pub(in crate::server) fn session(c: &Connection, id: i64) -> Result<Session, Pro
     let (known, inventory) = found.ok_or_else(|| Problem::unauthorized("this session has ended"))?;
     let machine = known.map(|id| machine(c, id)).transpose()?.flatten();
     Ok(Session { id, machine, inventory: of_json(&inventory)? })
+}
+
+/// What a machine that booted from this card said of itself the last time.
+pub(in crate::server) fn last_said(c: &Connection, card: &str) -> Result<Option<Inventory>, Problem> {
+    let question = "SELECT inventory FROM sessions WHERE card = ?1 ORDER BY id DESC LIMIT 1";
+    row(c, question, [card], |row| of_json(&row.get::<_, String>(0)?))
 }
 
 /// The machine of a session is registered now.
