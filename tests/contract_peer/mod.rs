@@ -12,11 +12,15 @@ use reqwest::blocking::{Client, RequestBuilder};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
 
 pub const ADMINISTRATOR: &str = "root";
 pub const PASSWORD: &str = "correct horse";
+
+/// Tests that share a server take turns: a setting is the whole server's.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// A server: the one that `REMINT_CONTRACT_URL` names, or one of ours.
 pub struct Lab {
@@ -25,6 +29,13 @@ pub struct Lab {
     /// The administrator's token.
     pub admin: String,
     ours: Option<(TempDir, RunningServer)>,
+    shared: Option<Shared>,
+}
+
+/// What belongs to everybody: the settings as they were, which come back in the end.
+struct Shared {
+    settings: Value,
+    _turn: MutexGuard<'static, ()>,
 }
 
 /// An answer.
@@ -60,10 +71,10 @@ fn client() -> Client {
     Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap()
 }
 
-/// A name that nobody else has.
+/// A name that nobody else has, and that is no part of another one.
 pub fn name(beginning: &str) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    format!("{beginning}-{:x}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+    format!("{beginning}-{:x}-{}x", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A hardware address that nobody else has.
@@ -91,15 +102,24 @@ impl Lab {
                 (server.url(), ADMINISTRATOR.to_owned(), PASSWORD.to_owned(), Some((data, server)))
             }
         };
-        let mut lab = Self { url: url.trim_end_matches('/').to_owned(), client, admin: String::new(), ours };
+        let url = url.trim_end_matches('/').to_owned();
+        let mut lab = Self { url, client, admin: String::new(), ours, shared: None };
+        let turn = (!lab.is_ours()).then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
         lab.admin = lab.log_in(&user, &password);
+        lab.shared = turn.map(|turn| Shared { settings: lab.get("settings"), _turn: turn });
+        if lab.shared.is_some() {
+            // What other tests began runs there for ever, and no test is about so many at once.
+            lab.settings(
+                json!({"deploys_at_once": 100_000, "captures_at_once": 100_000, "model_match": true}),
+            );
+        }
         lab
     }
 
     /// A lab at a server that somebody else started.
     pub fn at(url: &str) -> Self {
         let client = client();
-        let mut lab = Self { url: url.to_owned(), client, admin: String::new(), ours: None };
+        let mut lab = Self { url: url.to_owned(), client, admin: String::new(), ours: None, shared: None };
         lab.admin = lab.log_in(ADMINISTRATOR, PASSWORD);
         lab
     }
@@ -233,6 +253,16 @@ impl Lab {
         let path = format!("machines/{}/action", machine.name);
         let answer = self.admin(Method::PUT, &path, json!({"action": action, "profile": image})).is(200);
         answer.body["action"]["job"].as_u64().unwrap()
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if let Some(Shared { settings, .. }) = &self.shared {
+            let request = self.request(Method::PUT, "/api/v1/admin/settings", &self.admin);
+            // A test that failed says why itself.
+            let _ = request.body(settings.to_string()).send();
+        }
     }
 }
 
