@@ -10,7 +10,12 @@ use std::path::{Path, PathBuf};
 
 /// Where the file of a disk is.
 pub fn file(disk: &Disk, number: usize, folder: &Path) -> PathBuf {
-    folder.join(disk.name.as_ref().map_or_else(|| format!("disk{number}"), |name| format!("disk-{name}")))
+    disk.name.as_ref().map_or_else(|| folder.join(format!("disk{number}")), |name| named(name, folder))
+}
+
+/// Where the file of the disk of this name is.
+pub fn named(name: &str, folder: &Path) -> PathBuf {
+    folder.join(format!("disk-{name}"))
 }
 
 /// Makes the file of a disk. Where it is one partition in a GPT, that is labelled `LAB` and the disk's number.
@@ -40,6 +45,11 @@ pub fn make(disk: &Disk, number: usize, firmware: Firmware, file: &Path) {
         Content::Ntfs => lab::run("mkntfs", &["-q", "-Q", "-F", "-s", &sector, "-L", &label, path]),
         Content::Fat => lab::run("mkfs.fat", &["-S", &sector, "-n", &label, path]),
         Content::Swap => lab::run("mkswap", &["-L", &label, path]),
+        Content::Raw => {
+            let bytes = lab::Noise::new(43).bytes(usize::try_from(place.length).unwrap());
+            std::fs::write(&part, bytes).unwrap();
+            String::new()
+        }
         Content::Blank | Content::Noise | Content::Debian | Content::DebianLvm | Content::Crashed => {
             String::new()
         }
@@ -74,6 +84,42 @@ pub fn fingerprint(file: &Path) -> String {
         }
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether the first partition of a disk begins with that of another one, to its last byte.
+pub fn holds(file: &Path, other: &Path) -> Result<(), String> {
+    let (own, wanted) = (lab::partitions(file, 512), lab::partitions(other, 512));
+    match (own.first(), wanted.first()) {
+        (Some(own), Some(wanted)) if own.length < wanted.length => {
+            Err(format!("its partition has {} bytes, and {} were wanted", own.length, wanted.length))
+        }
+        (Some(own), Some(wanted))
+            if lab::bytes(file, own.start, wanted.length)
+                != lab::bytes(other, wanted.start, wanted.length) =>
+        {
+            Err("its partition does not hold what was captured".to_owned())
+        }
+        (Some(_), Some(_)) => Ok(()),
+        _ => Err("a partition is missing".to_owned()),
+    }
+}
+
+/// Whether a disk has neither an MBR nor a GPT, nor a copy of one at its end.
+pub fn has_no_table(file: &Path) -> Result<(), String> {
+    let size = std::fs::metadata(file).unwrap().len();
+    let signature = |at: u64, signature: &[u8]| {
+        lab::bytes(file, at, u64::try_from(signature.len()).unwrap()) == signature
+    };
+    for (what, found) in [
+        ("an MBR", signature(510, &[0x55, 0xaa])),
+        ("a GPT", signature(512, b"EFI PART")),
+        ("a copy of a GPT", signature(size / 512 * 512 - 512, b"EFI PART")),
+    ] {
+        if found {
+            return Err(format!("it has {what}"));
+        }
+    }
+    Ok(())
 }
 
 /// A disk that somebody else used: noise where tables and boot loaders are, in the middle, and where copies are.
@@ -131,7 +177,10 @@ pub fn shown(disk: &Disk, number: usize, console: &[String]) -> Result<(), Strin
 
 /// The emulator's options for a disk; `number` counts the disks of the machine.
 pub fn options(disk: &Disk, number: usize, file: &Path) -> Vec<String> {
-    let drive = format!("if=none,id=disk{number},format=raw,cache=unsafe,file={}", file.display());
+    let mut drive = format!("if=none,id=disk{number},format=raw,cache=unsafe,file={}", file.display());
+    if let Some(rate) = disk.slow_mib {
+        drive.push_str(&format!(",throttling.bps-write={}", u64::from(rate) * lab::MIB));
+    }
     let size = format!("logical_block_size={0},physical_block_size={0}", disk.sector);
     let on_bus = |controller: &str, device: &str| {
         vec![
@@ -155,6 +204,7 @@ pub fn options(disk: &Disk, number: usize, file: &Path) -> Vec<String> {
             format!("scsi-hd,bus=usb{number}.0,drive=disk{number},serial=LAB{number},{size}"),
         ],
         Bus::Sd => vec!["sdhci-pci".to_owned(), format!("sd-card,drive=disk{number}")],
+        Bus::None => return vec![],
     };
     let mut options = vec!["-drive".to_owned(), drive];
     options.extend(devices.into_iter().flat_map(|device| ["-device".to_owned(), device]));

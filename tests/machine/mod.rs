@@ -9,7 +9,7 @@ pub mod site;
 
 use console::Missing;
 use qemu::{Machine, Media};
-use scenario::{Boot, Content, Ends, Firmware, Scenario};
+use scenario::{Boot, Content, Ends, Firmware, Scenario, shows};
 use site::Site;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -90,8 +90,9 @@ pub fn run(name: &str, file: &Path) -> Result<String, Failure> {
                 return Err(format!("{} is missing: run make boot-image", boot.join(file).display()).into());
             }
         }
+        // What the administrator needs, and the same server for all of them.
+        make_disks(scenario, folder.path());
         let site = match &mut site {
-            // The same server for all of them.
             Some(site) => {
                 site.serve(scenario);
                 site
@@ -104,15 +105,22 @@ pub fn run(name: &str, file: &Path) -> Result<String, Failure> {
     Ok(figures.join("; then: "))
 }
 
-fn run_machine(scenario: &Scenario, site: &Site, folder: &Path, log: &Path) -> Result<String, Failure> {
-    let boot = boot_folder();
-    let files: Vec<PathBuf> =
-        scenario.disk.iter().enumerate().map(|(number, disk)| disks::file(disk, number, folder)).collect();
-    for (number, (disk, file)) in scenario.disk.iter().zip(&files).enumerate() {
+/// The files of a machine's disks.
+fn disk_files(scenario: &Scenario, folder: &Path) -> Vec<PathBuf> {
+    scenario.disk.iter().enumerate().map(|(number, disk)| disks::file(disk, number, folder)).collect()
+}
+
+fn make_disks(scenario: &Scenario, folder: &Path) {
+    for (number, (disk, file)) in scenario.disk.iter().zip(&disk_files(scenario, folder)).enumerate() {
         if disk.name.is_none() || !file.exists() {
             disks::make(disk, number, scenario.firmware, file);
         }
     }
+}
+
+fn run_machine(scenario: &Scenario, site: &mut Site, folder: &Path, log: &Path) -> Result<String, Failure> {
+    let boot = boot_folder();
+    let files = disk_files(scenario, folder);
     let unchanged = || scenario.disk.iter().zip(&files).filter(|(disk, _)| disk.unchanged);
     let before: Vec<String> = unchanged().map(|(_, file)| disks::fingerprint(file)).collect();
     if let Some(settings) = &scenario.settings {
@@ -141,13 +149,33 @@ fn run_machine(scenario: &Scenario, site: &Site, folder: &Path, log: &Path) -> R
     if before != after {
         return Err(explain("a disk that had to stay as it is was changed".to_owned()).into());
     }
-    for (_, file) in scenario.disk.iter().zip(&files).filter(|(disk, _)| disk.restored) {
-        crashed::is_whole_on(file).map_err(explain)?;
+    for (number, (disk, file)) in scenario.disk.iter().zip(&files).enumerate() {
+        let explain = |fact| explain(format!("disk {number}: {fact}"));
+        if disk.restored {
+            crashed::is_whole_on(file).map_err(explain)?;
+        }
+        if let Some(name) = &disk.holds {
+            disks::holds(file, &disks::named(name, folder)).map_err(explain)?;
+        }
+        if disk.without_table {
+            disks::has_no_table(file).map_err(explain)?;
+        }
+    }
+    for told in &scenario.told {
+        let (said, wanted) = (site.administer(&told.command), site.fill(&told.shows));
+        if !said.lines().any(|line| shows(line, &wanted)) {
+            return Err(explain(format!("remint {} does not say \"{wanted}\":\n{said}", told.command)).into());
+        }
     }
     Ok(format!("{first}over after {:.1} s", started.elapsed().as_secs_f64()))
 }
 
-fn judge(scenario: &Scenario, site: &Site, machine: &mut Machine, deadline: Instant) -> Result<(), String> {
+fn judge(
+    scenario: &Scenario,
+    site: &mut Site,
+    machine: &mut Machine,
+    deadline: Instant,
+) -> Result<(), String> {
     let never: Vec<&str> = NEVER.into_iter().chain(scenario.never.iter().map(String::as_str)).collect();
     let explain = |missing: Missing, wanted: &str| match missing {
         Missing::Ended => format!("the machine ended before its console showed: {wanted}"),
@@ -155,15 +183,32 @@ fn judge(scenario: &Scenario, site: &Site, machine: &mut Machine, deadline: Inst
         Missing::Forbidden(line) => format!("its console showed what it must not: {line}"),
     };
     let mut keys = scenario.key.iter().peekable();
+    let mut steps = scenario.at.iter().peekable();
+    let mut soon: Option<(Instant, u64)> = None;
     for pattern in &scenario.console {
         let pattern = site.fill(pattern);
-        machine.console.wait_for(&pattern, &never, deadline).map_err(|missing| explain(missing, &pattern))?;
+        let until = soon.map_or(deadline, |(until, _)| until.min(deadline));
+        machine.console.wait_for(&pattern, &never, until).map_err(|missing| match (missing, soon) {
+            (Missing::TimedOut, Some((_, seconds))) => {
+                format!("within {seconds} s of the line before its console did not show: {pattern}")
+            }
+            (missing, _) => explain(missing, &pattern),
+        })?;
+        soon = None;
         if let Some(key) = keys.next_if(|key| site.fill(&key.after) == pattern) {
             machine.console.type_text(&key.text);
         }
+        if let Some(at) = steps.next_if(|at| site.fill(&at.after) == pattern) {
+            soon = at.within_seconds.map(|seconds| (Instant::now() + Duration::from_secs(seconds), seconds));
+            at.administrator.iter().for_each(|command| drop(site.administer(command)));
+            if let Some(seconds) = at.server_away_seconds {
+                site.restart_server(Duration::from_secs(seconds));
+            }
+        }
     }
-    if let Some(key) = keys.next() {
-        return Err(format!("key: \"{}\" is none of the lines of console, in their order", key.after));
+    let left = keys.next().map(|key| &key.after).or(steps.next().map(|at| &at.after));
+    if let Some(after) = left {
+        return Err(format!("after \"{after}\": that is none of the lines of console, in their order"));
     }
     let disks = scenario.disk.iter().enumerate().filter(|_| scenario.inspected);
     let unseen: Vec<String> =

@@ -125,6 +125,9 @@ fn options(scenario: &Scenario, media: &Media) -> Vec<String> {
     if let Some(clock) = &scenario.clock {
         add(&["-rtc", &format!("base={clock}")]);
     }
+    if let Some(model) = &scenario.model {
+        add(&["-smbios", &format!("type=1,manufacturer=Remint,product={model}")]);
+    }
     match scenario.firmware {
         Firmware::Bios => add(&["-machine", "pc,graphics=off"]),
         Firmware::Uefi => add(&["-machine", "q35,graphics=off"]),

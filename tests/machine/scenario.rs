@@ -50,6 +50,12 @@ pub struct Scenario {
     pub administrator: Vec<String>,
     /// settings.cfg of the USB stick.
     pub settings: Option<String>,
+    /// What the machine's SMBIOS calls its model; what the emulator calls it without it.
+    pub model: Option<String>,
+    #[serde(default)]
+    pub at: Vec<At>,
+    #[serde(default)]
+    pub told: Vec<Told>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -134,6 +140,13 @@ pub struct Disk {
     /// True where it has to hold every synced file of a crashed disk in the end, in smaller partitions.
     #[serde(default)]
     pub restored: bool,
+    /// The disk whose partition its own has to begin with in the end, to the byte.
+    pub holds: Option<String>,
+    /// True where it must have no partition table in the end.
+    #[serde(default)]
+    pub without_table: bool,
+    /// How many MiB a second can be written to it.
+    pub slow_mib: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -149,6 +162,8 @@ pub enum Bus {
     /// USB Attached SCSI.
     Uas,
     Sd,
+    /// It lies beside the server, for the administrator, and is in no machine.
+    None,
 }
 
 impl Bus {
@@ -161,6 +176,7 @@ impl Bus {
             Self::Megasas => "scsi",
             Self::Usb | Self::Uas => "usb",
             Self::Sd => "mmc",
+            Self::None => "",
         }
     }
 }
@@ -175,6 +191,8 @@ pub enum Content {
     Ntfs,
     Fat,
     Swap,
+    /// A partition full of what is no file system, so that it comes back as it was wherever it goes.
+    Raw,
     /// The real system that `scripts/debian-disk` makes for this firmware.
     Debian,
     /// The same on LVM, for UEFI.
@@ -197,7 +215,7 @@ impl Content {
     /// Its name in `remint inspect`.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Blank | Self::Debian | Self::DebianLvm | Self::Crashed | Self::Noise => "",
+            Self::Blank | Self::Raw | Self::Debian | Self::DebianLvm | Self::Crashed | Self::Noise => "",
             Self::Ext4 => "ext4",
             Self::Xfs => "XFS",
             Self::Ntfs => "NTFS",
@@ -213,6 +231,30 @@ impl Content {
 pub struct Key {
     pub after: String,
     pub text: String,
+}
+
+/// Something done beside the server once a line was shown.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct At {
+    pub after: String,
+    /// What the administrator types.
+    #[serde(default)]
+    pub administrator: Vec<String>,
+    /// The server is killed, and after so many seconds started again, at the same address and with the same data.
+    pub server_away_seconds: Option<u64>,
+    /// The next line of `console` has to follow so soon.
+    pub within_seconds: Option<u64>,
+}
+
+/// What an administrator is told once the machine has ended.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Told {
+    /// A command of `remint`.
+    pub command: String,
+    /// A line of what it prints.
+    pub shows: String,
 }
 
 fn boot_ipxe() -> String {

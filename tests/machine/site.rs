@@ -15,6 +15,9 @@ const PASSWORD: &str = "correct horse battery\n";
 
 pub struct Site {
     server: Option<Child>,
+    /// What the server is started with, but where it listens.
+    serve: Vec<String>,
+    port: u16,
     folder: PathBuf,
     pub tftp: PathBuf,
     values: Vec<(&'static str, String)>,
@@ -24,11 +27,12 @@ impl Site {
     /// Starts the server and makes the boot folder.
     pub fn new(scenario: &Scenario, folder: &Path) -> Self {
         let folder_of_site = folder.to_owned();
+        let tftp = folder.join("pxe");
         let mut site =
-            Self { server: None, folder: folder_of_site, tftp: folder.join("pxe"), values: Vec::new() };
+            Self { server: None, serve: vec![], port: 0, folder: folder_of_site, tftp, values: vec![] };
         std::fs::create_dir(&site.tftp).unwrap();
         if scenario.server != Server::None {
-            site.start_server(scenario, folder);
+            site.first_server(scenario, folder);
         }
         site.serve(scenario);
         site
@@ -48,11 +52,11 @@ impl Site {
             std::fs::remove_file(self.tftp.join(name)).unwrap();
         }
         std::fs::write(self.folder.join("password"), PASSWORD).unwrap();
-        scenario.administrator.iter().for_each(|command| self.administer(command));
+        scenario.administrator.iter().for_each(|command| drop(self.administer(command)));
     }
 
-    /// Types a command at the server's side, with a home of its own for what it keeps.
-    fn administer(&self, command: &str) {
+    /// Types a command at the server's side, with a home of its own for what it keeps. What it prints.
+    pub fn administer(&self, command: &str) -> String {
         let words: Vec<String> = command.split_whitespace().map(|word| self.fill(word)).collect();
         let mut remint = Command::new(env!("CARGO_BIN_EXE_remint"));
         remint
@@ -61,18 +65,16 @@ impl Site {
             .env_remove("XDG_CONFIG_HOME")
             .env_remove("XDG_STATE_HOME");
         let output = remint.env("REMINT_SERVER", self.fill("{here}")).output().unwrap();
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success(),
-            "remint {command}: {said}{}",
-            String::from_utf8_lossy(&output.stdout)
-        );
+        assert!(output.status.success(), "remint {command}: {said}{printed}");
+        printed
     }
 
-    fn start_server(&mut self, scenario: &Scenario, folder: &Path) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_remint"));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(folder.join("data"));
-        command.arg("--boot").arg(&self.tftp);
+    fn first_server(&mut self, scenario: &Scenario, folder: &Path) {
+        let path = |path: &Path| path.to_str().unwrap().to_owned();
+        let mut words = vec!["--data".to_owned(), path(&folder.join("data"))];
+        words.extend(["--boot".to_owned(), path(&self.tftp)]);
         let mut scheme = "http";
         if scenario.server == Server::Https {
             scheme = "https";
@@ -81,15 +83,36 @@ impl Site {
             let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
             std::fs::write(&certificate, made.cert.pem()).unwrap();
             std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-            command.arg("--tls-cert").arg(certificate).arg("--tls-key").arg(key);
+            words.extend(["--tls-cert".to_owned(), path(&certificate)]);
+            words.extend(["--tls-key".to_owned(), path(&key)]);
             use sha2::Digest;
             let digest = sha2::Sha256::digest(made.cert.der());
             let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
             self.values.push(("{fingerprint}", digest));
         }
-        let mut server = command.stdout(Stdio::piped()).spawn().unwrap();
+        self.serve = words;
+        self.start_server();
+        self.values.push(("{server}", format!("{scheme}://{HOST}:{}", self.port)));
+        self.values.push(("{here}", format!("{scheme}://127.0.0.1:{}", self.port)));
+    }
+
+    /// Kills the server, and starts it again at the same address and with the same data.
+    pub fn restart_server(&mut self, away: Duration) {
+        if let Some(server) = &mut self.server {
+            server.kill().unwrap();
+            server.wait().unwrap();
+        }
+        std::thread::sleep(away);
+        self.start_server();
+    }
+
+    /// Starts the server at its port; at a free one for the first time.
+    fn start_server(&mut self) {
+        let listen = format!("127.0.0.1:{}", self.port);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_remint"));
+        command.args(["serve", "--listen", &listen]).args(&self.serve).stdout(Stdio::piped());
+        let server = self.server.insert(command.spawn().unwrap());
         let output = server.stdout.take().unwrap();
-        self.server = Some(server);
         let (sender, said) = channel();
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
@@ -98,8 +121,7 @@ impl Site {
         });
         let line = said.recv_timeout(Duration::from_secs(20)).expect("the server starts");
         let port = line.rsplit(':').next().and_then(|rest| rest.split('/').next()).unwrap();
-        self.values.push(("{server}", format!("{scheme}://{HOST}:{port}")));
-        self.values.push(("{here}", format!("{scheme}://127.0.0.1:{port}")));
+        self.port = port.parse().unwrap();
     }
 
     fn make_boot_folder(&self, scenario: &Scenario) {
