@@ -200,6 +200,9 @@ fn what_is_disabled_never_captured_or_switched_off_is_given_to_nobody() {
     is_for(&lab, &empty, "equals", &model);
     let card = mac();
     assert_eq!(boots(&lab, &card, &model), None, "never captured");
+    let store = lab.open_store(&lab.admin);
+    store_fixture::schema(&*store, &format!("{empty}@0").parse().unwrap());
+    assert_eq!(boots(&lab, &card, &model), None, "a schema without data");
     lab.store_image(&empty, &lab.admin);
     lab.admin(PUT, &format!("images/{empty}"), json!({"enabled": false})).is(200);
     assert_eq!(boots(&lab, &card, &model), None, "disabled");
