@@ -545,6 +545,7 @@ fn a_person_at_a_machine_chooses_what_is_offered_there() {
     assert!(names(&images).contains(&offered) && !names(&images).contains(&kept));
     let image = images["images"].as_array().unwrap().iter().find(|image| image["name"] == offered).unwrap();
     assert_eq!((&image["version"], &image["disk_bytes"]), (&json!("1"), &json!(65536)));
+    assert_eq!(image["profiles"][0]["minimum_disk_bytes"], json!([65536]));
     lab.send(POST, "jobs", &token, deploy(&kept)).refuses(403, &kept);
     let capture =
         |image: &str, new: bool| Some(json!({"operation": "capture", "image": image, "new_image": new}));

@@ -5,9 +5,14 @@ mod plan_images;
 
 use FileSystemKind::{Ext4, Fat16, Fat32, Ntfs, Swap, Xfs};
 use plan_images::*;
+use remint::agent;
+use remint::image::Manifest;
 use remint::machine::{Holder, MachineDisk};
 use remint::plan::{self, DeployOptions, DeployPlan, Made, Refusal, Resize, Shrinking, Target};
-use remint::schema::{Content, Disk, FileSystemKind, Firmware, FreeSpace, Layout, StandardChoice, Table};
+use remint::schema::{
+    Compression, Content, DeployChoices, Disk, FileSystemKind, Firmware, FreeSpace, Layout, StandardChoice,
+    Table,
+};
 use remint::units::{GIB, Hex, KIB, Lba, MIB, SectorSize, TIB};
 
 const SMALL: SectorSize = SectorSize::B512;
@@ -381,6 +386,43 @@ fn nothing_becomes_smaller_when_that_is_not_wanted() {
     };
     let said = refusal(windows(), target("/dev/sda", DISK_256_GB, SMALL), standard).to_string();
     assert!(said.contains("because volumes are not to become smaller"), "{said}");
+}
+
+#[test]
+fn the_smallest_disk_is_known_before_there_is_a_target() {
+    let manifest = |disks: Vec<Disk>| {
+        let (image, version) = ("example".parse().unwrap(), "1".parse().unwrap());
+        let created = "2026-11-20T21:15:00Z".to_owned();
+        Manifest { disks, ..Manifest::new(image, version, created, Compression::default()) }
+    };
+    let smallest = |disks: &[Disk], choices: &DeployChoices| {
+        agent::smallest_disks(&manifest(disks.to_vec()), choices, Some(Firmware::Bios))
+    };
+    let usual = DeployChoices::default;
+    let original = DeployChoices { layout: Layout::Original, ..usual() };
+    for (choices, options) in [
+        (usual(), DYNAMIC),
+        (original, ORIGINAL),
+        (DeployChoices { shrink: false, ..usual() }, DeployOptions { shrinking: Shrinking::None, ..DYNAMIC }),
+    ] {
+        for disk in [windows(), linux(), mbr_with_logicals()] {
+            let plan =
+                deploy(std::slice::from_ref(&disk), &[target("/dev/sda", DISK_1_TB, SMALL)], options.clone());
+            assert_eq!(smallest(&[disk], &choices), [plan.unwrap().disks[0].minimum_disk_bytes]);
+        }
+    }
+    // One for each disk that is deployed; a standard layout has one, and its firmware is that of the machine.
+    let two = [windows(), Disk { number: 1, ..linux() }];
+    assert_eq!(smallest(&two, &usual()).len(), 2);
+    let standard =
+        |layout, volume: &str| DeployChoices { layout, volume: Some(volume.to_owned()), ..usual() };
+    assert_eq!(smallest(&two, &DeployChoices { without: vec!["d0".to_owned()], ..usual() }).len(), 1);
+    assert_eq!(smallest(&two, &standard(Layout::Standard, "d0-p3")).len(), 1);
+    assert_eq!(smallest(&two, &standard(Layout::Standard, "d0-p9")), [0; 0]);
+    // What only the target says.
+    for text in [r#"{"layout": "script", "script": "x"}"#, r#"{"keep": {"table": []}}"#] {
+        assert_eq!(smallest(&two, &serde_json::from_str(text).unwrap()), [0; 0], "{text}");
+    }
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn named(text: &str) -> TargetRequest {
     TargetRequest { receives, disk: PlanTarget::Disk(disk) }
 }
 
-fn deploy_options(choices: &DeployChoices) -> DeployOptions {
+pub(super) fn deploy_options(choices: &DeployChoices) -> DeployOptions {
     DeployOptions {
         layout: choices.layout,
         free_space: choices.free_space,

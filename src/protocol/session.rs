@@ -152,4 +152,8 @@ pub struct ProfileChoice {
     /// What it is for.
     #[serde(default)]
     pub description: String,
+    /// The smallest disks in bytes that the image fits on with this profile, one for each of its disks that is deployed,
+    /// in their order: exact for disks with the sectors of the captured ones. Nothing where only a target says it.
+    #[serde(default)]
+    pub minimum_disk_bytes: Vec<u64>,
 }

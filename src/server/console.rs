@@ -5,12 +5,14 @@ use super::moment::Moment;
 use super::problem::Problem;
 use super::request::{Asker, Said};
 use super::{Shared, Site, access, login, model_match};
+use crate::agent;
 use crate::image::Manifest;
 use crate::protocol::{
     self, Hello, ImageChoice, ImageChoices, Inventory, JobSummary, KnownMachine, Login, LoginAnswer,
     OnDemand, OnDemandRequest, Operation, ProfileChoice, ProfileName, Registration, Role, SessionRequest,
     Settings,
 };
+use crate::schema::Firmware;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -166,14 +168,21 @@ pub(super) async fn images(State(site): State<Shared>, asker: Asker) -> Result<J
             let offered = |image: &database::Image| image.enabled && (image.on_demand || may.capture);
             let images = database::images(c)?.into_iter().filter(offered);
             Ok(Json(ImageChoices {
-                images: images.map(|image| choice(site, c, image)).collect::<Result<_, _>>()?,
+                images: images
+                    .map(|image| choice(site, c, image, session.inventory.firmware))
+                    .collect::<Result<_, _>>()?,
             }))
         })
     })
     .await
 }
 
-fn choice(site: &Site, c: &Connection, image: database::Image) -> Result<ImageChoice, Problem> {
+fn choice(
+    site: &Site,
+    c: &Connection,
+    image: database::Image,
+    firmware: Option<Firmware>,
+) -> Result<ImageChoice, Problem> {
     let (version, manifest) = Manifest::newest(&site.store, &image.name)?.unzip();
     let manifest = manifest.as_ref().and_then(Option::as_ref);
     let schema_only = manifest.is_some_and(|manifest| manifest.schema_only);
@@ -189,7 +198,13 @@ fn choice(site: &Site, c: &Connection, image: database::Image) -> Result<ImageCh
         used_bytes: manifest.map_or(0, |manifest| sum(&mut manifest.stored.iter().map(|one| one.used_bytes))),
         protected: image.protected,
         profiles: profiles
-            .map(|profile| ProfileChoice { name: profile.name, description: profile.description })
+            .map(|profile| ProfileChoice {
+                minimum_disk_bytes: manifest
+                    .map(|manifest| agent::smallest_disks(manifest, &profile.profile.deploy, firmware))
+                    .unwrap_or_default(),
+                name: profile.name,
+                description: profile.description,
+            })
             .collect(),
         name: image.name.into(),
     })
