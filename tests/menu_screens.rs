@@ -4,7 +4,10 @@
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use remint::menu::{Command, DiskView, Event, Key, MenuEnd, Reached, Screen, State, Wish, draw};
+use ratatui::style::Color;
+use remint::menu::{
+    Command, DiskView, Event, Fulfilling, Key, MenuEnd, Reached, Screen, ServerState, State, Wish, draw,
+};
 use remint::progress::{self, Phase};
 use remint::protocol::{ImageChoice, OnDemand, Operation, ProfileChoice};
 use std::time::Duration;
@@ -14,6 +17,8 @@ fn screen_of(state: &State, width: u16, height: u16) -> String {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| draw(state, frame)).unwrap();
     let buffer = terminal.backend().buffer();
+    let plain = buffer.content().iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset);
+    assert!(plain, "a screen has to be understood without colours");
     let rows = (0..height).map(|y| {
         let row: String = (0..width).map(|x| buffer[(x, y)].symbol()).collect();
         row.trim_end().to_owned() + "\n"
@@ -29,6 +34,10 @@ fn shown(state: &State) -> String {
 
 fn press(state: &mut State, keys: &[Key]) -> Vec<Command> {
     keys.iter().flat_map(|key| state.update(Event::Key(*key))).collect()
+}
+
+fn happens(state: &mut State, attempt: u64, what: Fulfilling) -> Vec<Command> {
+    state.update(Event::Fulfilling { attempt, what })
 }
 
 fn type_text(state: &mut State, text: &str) {
@@ -52,6 +61,7 @@ fn image(name: &str, version: Option<&str>, protected: bool, profiles: &[&str]) 
             .map(|name| ProfileChoice {
                 name: (*name).to_owned(),
                 description: format!("the profile {name}"),
+                minimum_disk_bytes: version.map(|_| 250_718_732_800).into_iter().collect(),
             })
             .collect(),
     }
@@ -71,7 +81,9 @@ fn disk(path: &str, refusal: Option<&str>) -> DiskView {
 
 /// A machine that may do everything.
 fn begun() -> State {
-    let mut state = State::new("Dell OptiPlex 7010, UEFI".to_owned(), true);
+    let keymaps =
+        ["be-latin1", "de", "de-latin1", "de-latin1-nodeadkeys", "fr", "us"].map(str::to_owned).to_vec();
+    let mut state = State::new("Dell OptiPlex 7010, UEFI".to_owned(), true, keymaps);
     let on_demand = OnDemand { deploy: true, capture: true, register: true, after_login: true };
     let url = "http://10.0.0.1:8460".to_owned();
     let commands = state.update(Event::Reached(Reached { url, name: None, on_demand }));
@@ -85,6 +97,7 @@ fn begun() -> State {
     state.update(Event::Disks(vec![
         disk("/dev/nvme0n1", None),
         disk("/dev/sda", Some("this system was started from it")),
+        DiskView { size_bytes: 128_035_676_160, ..disk("/dev/sdb", None) },
     ]));
     state
 }
@@ -122,15 +135,13 @@ fn a_deploy_leads_from_the_image_to_the_typed_name_of_the_disk() {
     press(&mut state, &[Key::Enter]);
     insta::assert_snapshot!("deploy_disks", shown(&state));
     let commands = press(&mut state, &[Key::Enter]);
-    let [Command::LoadDisks, Command::Begin(begun)] = [Command::LoadDisks, commands[0].clone()] else {
-        panic!("{commands:?}")
-    };
-    assert_eq!(begun, wish(Operation::Deploy));
-    state.update(Event::WaitsFor("job 7 waits: 2 machines come first".to_owned()));
+    let [Command::Begin { attempt: 1, wish: begun }] = commands.as_slice() else { panic!("{commands:?}") };
+    assert_eq!(*begun, wish(Operation::Deploy));
+    happens(&mut state, 1, Fulfilling::WaitsFor("job 7 waits: 2 machines come first".to_owned()));
     insta::assert_snapshot!("deploy_waits", shown(&state));
 
     let plan: String = (1..=40).map(|line| format!("line {line} of the plan\n")).collect();
-    state.update(Event::Planned { wish: begun, text: plan });
+    happens(&mut state, 1, Fulfilling::Planned(plan));
     insta::assert_snapshot!("deploy_plan", shown(&state));
     press(&mut state, &[Key::PageDown, Key::PageDown, Key::PageDown]);
     assert!(shown(&state).contains("line 40 of the plan"), "{}", shown(&state));
@@ -143,7 +154,7 @@ fn a_deploy_leads_from_the_image_to_the_typed_name_of_the_disk() {
     assert!(press(&mut state, &[Key::Enter]).is_empty());
     type_text(&mut state, "/dev/nvme0n1");
     let commands = press(&mut state, &[Key::Enter]);
-    assert!(matches!(commands.as_slice(), [Command::Answer(true)]), "{commands:?}");
+    assert!(matches!(commands.as_slice(), [Command::Answer { attempt: 1, yes: true }]), "{commands:?}");
     assert!(matches!(state.screen, Screen::Working(_)));
 }
 
@@ -157,8 +168,7 @@ fn escape_changes_nothing_wherever_it_is_pressed_before_the_work() {
                 0 => drop(press(&mut state, &[Key::Char('d')])),
                 1..=3 => drop(press(&mut state, &[Key::Enter])),
                 4 => {
-                    let text = "the plan".to_owned();
-                    state.update(Event::Planned { wish: wish(Operation::Deploy), text });
+                    happens(&mut state, 1, Fulfilling::Planned("the plan".to_owned()));
                 }
                 _ => drop(press(&mut state, &[Key::Enter])),
             }
@@ -167,7 +177,11 @@ fn escape_changes_nothing_wherever_it_is_pressed_before_the_work() {
             commands.extend(press(&mut state, &[Key::Escape]));
         }
         assert!(matches!(state.screen, Screen::Start { .. }), "{steps}: {:?}", state.screen);
-        assert!(!commands.iter().any(|command| matches!(command, Command::Begin(_) | Command::Answer(true))));
+        assert!(
+            !commands
+                .iter()
+                .any(|command| matches!(command, Command::Begin { .. } | Command::Answer { yes: true, .. }))
+        );
     }
 }
 
@@ -176,7 +190,7 @@ fn work_shows_how_far_it_is_and_is_stopped_only_when_that_was_meant() {
     let mut state = begun();
     state.update(Event::Tick(Duration::from_secs(100)));
     press(&mut state, &[Key::Char('d'), Key::Enter, Key::Enter, Key::Enter]);
-    state.update(Event::Planned { wish: wish(Operation::Deploy), text: "x".to_owned() });
+    happens(&mut state, 1, Fulfilling::Planned("x".to_owned()));
     press(&mut state, &[Key::Enter]);
     type_text(&mut state, "/dev/nvme0n1");
     press(&mut state, &[Key::Enter]);
@@ -198,7 +212,7 @@ fn work_shows_how_far_it_is_and_is_stopped_only_when_that_was_meant() {
             transferred_bytes: 2 << 30,
         },
     ] {
-        state.update(Event::Progress(event));
+        happens(&mut state, 1, Fulfilling::Progress(event));
     }
     state.update(Event::Tick(Duration::from_secs(110)));
     insta::assert_snapshot!("working", shown(&state));
@@ -206,11 +220,9 @@ fn work_shows_how_far_it_is_and_is_stopped_only_when_that_was_meant() {
     assert!(press(&mut state, &[Key::Char('c'), Key::Char('n')]).is_empty());
     press(&mut state, &[Key::Char('c')]);
     insta::assert_snapshot!("working_asks", shown(&state));
-    assert!(matches!(press(&mut state, &[Key::Char('y')]).as_slice(), [Command::Cancel]));
-    state.update(Event::Ended {
-        good: false,
-        message: "stopped at the machine\nthe target has no table".to_owned(),
-    });
+    assert!(matches!(press(&mut state, &[Key::Char('y')]).as_slice(), [Command::Cancel { attempt: 1 }]));
+    let message = "stopped at the machine\nthe target has no table".to_owned();
+    happens(&mut state, 1, Fulfilling::Ended { good: false, message });
     insta::assert_snapshot!("result", shown(&state));
     press(&mut state, &[Key::Enter]);
     assert!(matches!(state.screen, Screen::Start { .. }));
@@ -229,11 +241,14 @@ fn a_capture_goes_into_an_image_that_may_be_overwritten_or_into_a_new_one() {
     press(&mut state, &[Key::Enter]);
     // The disk that this system was started from can be read.
     let commands = press(&mut state, &[Key::Down, Key::Enter]);
-    let [Command::Begin(wish)] = commands.as_slice() else { panic!("{commands:?}") };
+    let [Command::Begin { attempt: 1, wish }] = commands.as_slice() else { panic!("{commands:?}") };
     assert!(wish.new_image && wish.image == "classroom-7" && wish.disk == "/dev/sda");
-    state.update(Event::Planned { wish: wish.clone(), text: "everything is only read".to_owned() });
+    happens(&mut state, 1, Fulfilling::Planned("everything is only read".to_owned()));
     insta::assert_snapshot!("capture_plan", shown(&state));
-    assert!(matches!(press(&mut state, &[Key::Enter]).as_slice(), [Command::Answer(true)]));
+    assert!(matches!(
+        press(&mut state, &[Key::Enter]).as_slice(),
+        [Command::Answer { attempt: 1, yes: true }]
+    ));
 }
 
 #[test]
@@ -252,6 +267,7 @@ fn what_a_person_types_to_log_in_is_not_shown_and_not_kept() {
     assert!(shown(&state).contains("wrong name or password") && !shown(&state).contains("***"));
     press(&mut state, &[Key::Escape, Key::Char('g')]);
     type_text(&mut state, "pc-17");
+    insta::assert_snapshot!("register", shown(&state));
     let commands = press(&mut state, &[Key::Enter]);
     assert!(matches!(commands.as_slice(), [Command::Register(name)] if name == "pc-17"));
     state.update(Event::Registered("pc-17".to_owned()));
@@ -265,18 +281,177 @@ fn disks_images_and_the_log_can_be_looked_at() {
     insta::assert_snapshot!("disks", shown(&state));
     press(&mut state, &[Key::Escape, Key::Char('i'), Key::Down, Key::Down]);
     insta::assert_snapshot!("images", shown(&state));
-    press(&mut state, &[Key::Escape]);
+    press(&mut state, &[Key::Up, Key::Up, Key::Enter]);
+    insta::assert_snapshot!("profiles", shown(&state));
+    press(&mut state, &[Key::Escape, Key::Escape]);
     assert!(matches!(press(&mut state, &[Key::Char('o')]).as_slice(), [Command::LoadLog]));
     state.update(Event::Log((1..=60).map(|line| format!("remint: line {line}\n")).collect()));
     insta::assert_snapshot!("log", shown(&state));
 }
 
 #[test]
-fn every_size_of_a_terminal_shows_something_and_nothing_panics() {
+fn a_keyboard_layout_is_chosen_where_there_are_some() {
     let mut state = begun();
-    press(&mut state, &[Key::Char('d')]);
-    for (width, height) in [(1, 1), (20, 5), (59, 25), (80, 15), (60, 16), (80, 24), (132, 50), (300, 100)] {
-        let text = screen_of(&state, width, height);
-        assert!(width < 20 || text.contains("Remint"), "{width}x{height}: {text}");
+    press(&mut state, &[Key::Char('y')]);
+    press(&mut state, &[Key::Char('d'), Key::Char('e'), Key::Char('-'), Key::Char('l')]);
+    insta::assert_snapshot!("keymaps", shown(&state));
+    // What begins no name begins another one, and arrows begin anew.
+    press(&mut state, &[Key::Char('f'), Key::Up, Key::Up]);
+    let commands = press(&mut state, &[Key::Enter]);
+    assert!(
+        matches!(commands.as_slice(), [Command::LoadKeymap(name)] if name == "de-latin1"),
+        "{commands:?}"
+    );
+    state.update(Event::Keyboard("de-latin1".to_owned()));
+    assert!(shown(&state).contains("the keyboard layout is de-latin1"), "{}", shown(&state));
+    assert!(matches!(state.screen, Screen::Start { .. }));
+    // Elsewhere than in the boot environment the keyboard is nobody's business.
+    for state in [
+        State::new("x".to_owned(), false, vec!["de".to_owned()]),
+        State::new("x".to_owned(), true, Vec::new()),
+    ] {
+        assert!(!shown(&state).contains("keyboard"), "{}", shown(&state));
+    }
+}
+
+#[test]
+fn what_happens_to_a_wish_that_was_given_up_changes_no_screen() {
+    let plan = || Fulfilling::Planned("the plan".to_owned());
+    let ended = || Fulfilling::Ended { good: true, message: "done".to_owned() };
+    let refuses = |commands: Vec<Command>| {
+        assert!(matches!(commands.as_slice(), [Command::Answer { attempt: 1, yes: false }]), "{commands:?}");
+    };
+    let mut state = begun();
+    let to_the_wish = [Key::Char('d'), Key::Enter, Key::Enter, Key::Enter];
+    press(&mut state, &to_the_wish);
+    assert!(matches!(press(&mut state, &[Key::Escape]).as_slice(), [Command::Cancel { attempt: 1 }]));
+    // Nobody is there to answer its plan, and whoever asks must not wait.
+    refuses(happens(&mut state, 1, plan()));
+    assert!(matches!(state.screen, Screen::Start { .. }));
+    // Another wish waits by now.
+    let commands = press(&mut state, &to_the_wish);
+    assert!(matches!(commands.as_slice(), [.., Command::Begin { attempt: 2, .. }]), "{commands:?}");
+    refuses(happens(&mut state, 1, plan()));
+    for what in [ended(), Fulfilling::Failed("x".to_owned()), Fulfilling::WaitsFor("x".to_owned())] {
+        assert!(happens(&mut state, 1, what).is_empty());
+        assert!(
+            matches!(&state.screen, Screen::Waiting { what } if what.contains("asking")),
+            "{:?}",
+            state.screen
+        );
+    }
+    happens(&mut state, 2, plan());
+    assert!(matches!(state.screen, Screen::Plan { .. }));
+    press(&mut state, &[Key::Escape]);
+    happens(&mut state, 2, ended());
+    assert!(matches!(state.screen, Screen::Start { .. }));
+}
+
+#[test]
+fn a_server_that_is_lost_leaves_nobody_waiting() {
+    let lost = || "http://10.0.0.1:8460: connection refused".to_owned();
+    let mut state = begun();
+    press(&mut state, &[Key::Char('l')]);
+    type_text(&mut state, "anna");
+    press(&mut state, &[Key::Tab]);
+    type_text(&mut state, "hunter22");
+    press(&mut state, &[Key::Enter]);
+    state.update(Event::Lost(lost()));
+    insta::assert_snapshot!("login_without_a_server", shown(&state));
+    // A wish goes back to where it was made, and work that lost its server has an end.
+    let mut state = begun();
+    press(&mut state, &[Key::Char('d'), Key::Enter, Key::Enter, Key::Enter]);
+    state.update(Event::Lost(lost()));
+    assert!(matches!(state.screen, Screen::Waiting { .. }), "the wish is told by itself");
+    happens(&mut state, 1, Fulfilling::Failed(lost()));
+    assert!(matches!(state.screen, Screen::Disks { .. }));
+    assert!(shown(&state).contains("! http://10.0.0.1:8460: connection refused"), "{}", shown(&state));
+    let commands = press(&mut state, &[Key::Enter]);
+    assert!(matches!(commands.as_slice(), [Command::Begin { attempt: 2, .. }]), "{commands:?}");
+    happens(&mut state, 2, Fulfilling::Planned("x".to_owned()));
+    press(&mut state, &[Key::Enter]);
+    type_text(&mut state, "/dev/nvme0n1");
+    press(&mut state, &[Key::Enter]);
+    state.update(Event::Lost(lost()));
+    assert!(matches!(state.screen, Screen::Working(_)), "work goes on without a server");
+    happens(&mut state, 2, Fulfilling::Failed(lost()));
+    assert!(matches!(state.screen, Screen::Result { .. }));
+    assert!(matches!(state.server, ServerState::Lost { .. }));
+}
+
+#[test]
+fn a_disk_that_is_too_small_is_marked_before_it_is_chosen() {
+    let mut state = begun();
+    press(&mut state, &[Key::Char('d'), Key::Enter, Key::Enter, Key::Down, Key::Down]);
+    insta::assert_snapshot!("deploy_too_small", shown(&state));
+    // What is only read, and what only a target says, is not marked.
+    press(&mut state, &[Key::Escape, Key::Escape, Key::Escape, Key::Char('c'), Key::Down, Key::Enter]);
+    assert!(!shown(&state).contains("too small"), "{}", shown(&state));
+    for image in &mut state.images {
+        image.profiles.iter_mut().for_each(|profile| profile.minimum_disk_bytes.clear());
+    }
+    press(&mut state, &[Key::Escape, Key::Escape, Key::Char('d'), Key::Enter, Key::Enter]);
+    assert!(
+        shown(&state).contains("Onto which disk") && !shown(&state).contains("too small"),
+        "{}",
+        shown(&state)
+    );
+}
+
+/// A state for every kind of screen there is.
+fn every_screen() -> Vec<State> {
+    let with = |keys: &[Key]| {
+        let mut state = begun();
+        press(&mut state, keys);
+        state
+    };
+    let deploy = [Key::Char('d'), Key::Enter, Key::Enter, Key::Enter];
+    let waiting = with(&deploy);
+    let mut plan = waiting.clone();
+    happens(&mut plan, 1, Fulfilling::Planned((1..100).map(|line| format!("line {line}\n")).collect()));
+    let mut confirm = plan.clone();
+    press(&mut confirm, &[Key::Enter]);
+    let mut working = confirm.clone();
+    type_text(&mut working, "/dev/nvme0n1");
+    press(&mut working, &[Key::Enter]);
+    let message = "a sentence that is long and goes on and on ".repeat(9);
+    let warning = progress::Event::Warning { subject: "d0-p1".to_owned(), message: message.clone() };
+    happens(&mut working, 1, Fulfilling::Progress(warning));
+    let mut result = working.clone();
+    happens(&mut result, 1, Fulfilling::Ended { good: false, message });
+    let mut log = begun();
+    log.update(Event::Log("a line of the log\n".repeat(90)));
+    let states = vec![
+        begun(),
+        with(&[Key::Char('i')]),
+        with(&[Key::Char('i'), Key::Enter]),
+        with(&[Key::Char('k')]),
+        with(&[Key::Char('y')]),
+        with(&[Key::Char('l')]),
+        waiting,
+        plan,
+        confirm,
+        working,
+        result,
+        log,
+    ];
+    let kinds: Vec<_> = states.iter().map(|state| std::mem::discriminant(&state.screen)).collect();
+    assert!((1..kinds.len()).all(|n| !kinds[..n].contains(&kinds[n])), "each kind once");
+    states
+}
+
+#[test]
+fn every_screen_has_its_keys_on_80_by_25_and_no_size_of_a_terminal_panics() {
+    let sizes = [(1, 1), (20, 5), (59, 25), (80, 15), (60, 16), (80, 24), (132, 50), (300, 100)];
+    for mut state in every_screen() {
+        let text = shown(&state);
+        let keys = text.lines().last().unwrap();
+        assert!(["Esc", "Enter", "c stops"].iter().any(|key| keys.contains(key)), "{text}");
+        state.update(Event::Lost("http://10.0.0.1:8460: connection refused".to_owned()));
+        for (width, height) in sizes {
+            let text = screen_of(&state, width, height);
+            assert!(width < 20 || text.contains("Remint"), "{width}x{height}: {text}");
+            assert!((width, height) < (60, 16) || height < 16 || text.contains("no server"), "{text}");
+        }
     }
 }

@@ -22,12 +22,16 @@ struct Server {
 
 impl Server {
     fn start(folder: &Path) -> Self {
-        let (data, password) = (folder.join("data"), folder.join("password"));
+        let password = folder.join("password");
         fs::write(&password, PASSWORD).unwrap();
-        let remint = env!("CARGO_BIN_EXE_remint");
+        let (data, remint) = (folder.join("data"), env!("CARGO_BIN_EXE_remint"));
         lab::run(remint, &["admin", "init", "--data", text(&data), "--password-file", text(&password)]);
-        let mut process = Command::new(remint)
-            .args(["serve", "--listen", "127.0.0.1:0", "--data", text(&data)])
+        Self::start_again(folder, "127.0.0.1:0")
+    }
+
+    fn start_again(folder: &Path, listen: &str) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_remint"))
+            .args(["serve", "--listen", listen, "--data", text(&folder.join("data"))])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -180,4 +184,53 @@ fn a_person_registers_captures_and_deploys_at_a_terminal() {
     );
     assert!(was.len() >= 20, "{was:?}");
     assert_eq!(was, is);
+}
+
+#[test]
+fn a_terminal_that_changes_its_size_and_a_server_that_goes_and_comes_are_survived() {
+    let folder = lab::folder();
+    let disk = folder.path().join("disk");
+    lab::partitioned_disk(&disk, 20 * MIB, 512, "label: gpt\nsize=8MiB\n");
+    let inventory = folder.path().join("inventory");
+    fs::write(&inventory, r#"{"macs": ["52:54:00:00:00:18"], "model": "Walker 8"}"#).unwrap();
+    let mut server = Server::start(folder.path());
+    let command = format!(
+        "{} menu --server {} --inventory {} --disk {} --retry-for 1",
+        env!("CARGO_BIN_EXE_remint"),
+        server.url,
+        text(&inventory),
+        text(&disk)
+    );
+    let person = Person::sits_down(folder.path(), &command);
+    person.sees("l  log in");
+    person.tmux(&["resize-window", "-x", "40", "-y", "12"]);
+    person.sees("needs a terminal of 60");
+    person.tmux(&["resize-window", "-x", "60", "-y", "16"]);
+    person.sees("l  log in");
+    person.tmux(&["resize-window", "-x", "132", "-y", "43"]);
+    person.sees(&"-".repeat(132));
+
+    // In the middle of a login.
+    person.presses("l");
+    person.types("admin");
+    person.presses("Tab");
+    person.types(PASSWORD);
+    server.process.kill().unwrap();
+    server.process.wait().unwrap();
+    person.presses("Enter");
+    person.sees("no server:");
+    person.sees("the server does not answer");
+    // This machine can be looked at as before.
+    person.presses("Escape");
+    person.presses("k");
+    person.sees("Disks of this machine");
+    person.sees("GPT, no file system");
+    person.presses("Escape");
+    person.sees("a  ask the server again");
+    let listen = server.url.trim_start_matches("http://").to_owned();
+    server = Server::start_again(folder.path(), &listen);
+    person.presses("a");
+    person.sees(&format!("server: {}", server.url));
+    person.sees("l  log in");
+    person.presses("q");
 }

@@ -6,7 +6,7 @@ use super::parameters::{LogLevel, Mode, Parameters};
 use super::server::{self, Server};
 use super::{drivers, images, job, menu, network_report, paths, say, say_step, work};
 use crate::linux::terminal::{self, Consoles};
-use crate::linux::{cards, drivers as hardware};
+use crate::linux::{cards, keymaps};
 use std::time::{Duration, Instant};
 
 /// How long a menu or a shell waits for a network that nobody may need.
@@ -67,7 +67,7 @@ impl Session {
             say(&format!("warning: {warning}"));
         }
         if let Some(keymap) = &self.parameters.keymap
-            && let Err(said) = hardware::load_keymap(keymap)
+            && let Err(said) = keymaps::load(keymap)
         {
             say(&format!("warning: remint.keymap: {said}"));
         }

@@ -159,33 +159,6 @@ pub fn usb_disks_are_starting() -> bool {
     })
 }
 
-/// Loads a keyboard layout for the screen.
-///
-/// # Errors
-/// A sentence that says what is missing.
-pub fn load_keymap(name: &str) -> Result<(), String> {
-    const DIRECTORY: &str = "/usr/share/keymaps";
-    let limit = Duration::from_secs(10);
-    // As dumpkmap writes it, for busybox; or as kbd has it.
-    let binary = ["bmap", "kmap.bin"].map(|ending| format!("{DIRECTORY}/{name}.{ending}"));
-    let outcome = match binary.iter().find(|path| Path::new(path).exists()) {
-        Some(path) => program::run("sh", &["-c", "exec loadkmap <\"$1\"", "sh", path], limit),
-        None if program::find("loadkeys").is_some() => program::run("loadkeys", &["-q", name], limit),
-        None => {
-            return Err(format!(
-                "there is no keyboard layout \"{name}\" in this initramfs ({DIRECTORY}/{name}.bmap)"
-            ));
-        }
-    };
-    match outcome {
-        Ok(Outcome { code: Some(0), .. }) => Ok(()),
-        Ok(outcome) => {
-            Err(format!("loading the keyboard layout {name} {}: {}", outcome.ending, outcome.output))
-        }
-        Err(error) => Err(error.to_string()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

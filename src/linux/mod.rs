@@ -27,6 +27,7 @@ mod identity;
 mod inventory;
 mod ioctl;
 pub mod kernel_log;
+pub mod keymaps;
 mod logical;
 mod loop_device;
 mod lvm_devices;

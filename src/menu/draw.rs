@@ -4,7 +4,7 @@ use super::form::Form;
 use super::state::{DiskPurpose, DiskView, ImagePurpose, Screen, ServerState, State, Wish};
 use super::work::Work;
 use crate::progress::Phase;
-use crate::protocol::{ImageChoice, Operation};
+use crate::protocol::{ImageChoice, Operation, ProfileChoice};
 use crate::units::format_size;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -68,15 +68,22 @@ fn draw_body(state: &State, frame: &mut Frame<'_>, area: Rect) {
         Screen::Start { selected } => {
             let rows =
                 state.entries().into_iter().map(|entry| format!("{}  {}", entry.key(), entry.meaning()));
-            list(frame, area, "What is to be done?", rows.collect(), *selected);
+            list(frame, area, ["What is to be done?", ""], rows.collect(), *selected);
         }
         Screen::Images { purpose, selected } => draw_images(state, *purpose, *selected, frame, area),
         Screen::Profiles { image, selected } => {
             let found = state.images.iter().find(|candidate| candidate.name == *image);
             let profiles = found.map(|image| image.profiles.as_slice()).unwrap_or_default();
-            let rows =
-                profiles.iter().map(|profile| format!("{:<20}  {}", profile.name, profile.description));
-            list(frame, area, &format!("Profiles of {image}"), rows.collect(), *selected);
+            let row = |profile: &ProfileChoice| {
+                let smallest = smallest_text(&profile.minimum_disk_bytes);
+                format!("{:<20}  {smallest:>9}  {}", profile.name, profile.description)
+            };
+            let heads = [&format!("Profiles of {image}"), "  NAME                  SMALLEST  FOR"];
+            list(frame, area, heads, profiles.iter().map(row).collect(), *selected);
+        }
+        Screen::Keymaps { typed, selected } => {
+            let title = format!("Which layout does the keyboard of the screen have? {typed}");
+            list(frame, area, [&title, ""], state.keymaps.clone(), *selected);
         }
         Screen::Disks { purpose, selected } => draw_disks(state, purpose, *selected, frame, area),
         Screen::Form(form) => frame.render_widget(text(form_lines(form)), area),
@@ -97,9 +104,9 @@ fn draw_body(state: &State, frame: &mut Frame<'_>, area: Rect) {
     }
 }
 
-/// A heading, and rows of which one is selected; the selected one is always seen.
-fn list(frame: &mut Frame<'_>, area: Rect, title: &str, rows: Vec<String>, selected: usize) {
-    let mut lines = vec![Line::raw(title.to_owned()), Line::raw("")];
+/// Two lines of headings, and rows of which one is selected; the selected one is always seen.
+fn list(frame: &mut Frame<'_>, area: Rect, heads: [&str; 2], rows: Vec<String>, selected: usize) {
+    let mut lines = heads.map(|head| Line::raw(head.to_owned())).to_vec();
     let room = usize::from(area.height).saturating_sub(lines.len()).max(1);
     let first = selected.saturating_add(1).saturating_sub(room);
     for (number, row) in rows.into_iter().enumerate().skip(first).take(room) {
@@ -143,17 +150,28 @@ fn draw_images(state: &State, purpose: ImagePurpose, selected: usize, frame: &mu
         return frame.render_widget(Paragraph::new(lines), table);
     }
     let row = |image: &ImageChoice| {
-        let captured = image.version.as_deref().unwrap_or("never captured");
-        let protected = if image.protected { "  protected" } else { "" };
-        format!("{:<24}  {captured:<22}  {:>9} used{protected}", image.name, format_size(image.used_bytes))
+        let captured = match &image.version {
+            Some(version) => version,
+            None if image.schema_only => "schema only",
+            None => "never captured",
+        };
+        let protected = if image.protected { "protected" } else { "" };
+        let (used, smallest) =
+            (format_size(image.used_bytes), smallest_text(state.smallest(&image.name, None)));
+        format!("{:<20}  {captured:<20}  {used:>9}  {smallest:>9}  {protected}", image.name)
     };
-    list(frame, table, title, state.images.iter().map(row).collect(), selected);
+    let head = "  NAME                  CAPTURED                   USED   SMALLEST";
+    list(frame, table, [title, head], state.images.iter().map(row).collect(), selected);
     if let Some(image) = state.images.get(selected) {
         let profiles: Vec<&str> = image.profiles.iter().map(|profile| profile.name.as_str()).collect();
         let lines = vec![
             Line::raw(""),
             Line::raw(image.description.clone()),
-            Line::raw(format!("captured from disks of {}", format_size(image.disk_bytes))),
+            Line::raw(format!(
+                "captured from disks of {}, fits on {}",
+                format_size(image.disk_bytes),
+                fits_on(state.smallest(&image.name, None))
+            )),
             Line::raw(format!("profiles: {}", profiles.join(", "))),
         ];
         frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: true }), detail);
@@ -176,22 +194,49 @@ fn draw_disks(state: &State, purpose: &DiskPurpose, selected: usize, frame: &mut
         let lines = vec![Line::raw(title), Line::raw(""), Line::raw(nothing)];
         return frame.render_widget(Paragraph::new(lines), table);
     }
+    let writes = matches!(purpose, DiskPurpose::Image { operation: Operation::Deploy, .. });
     let row = |disk: &DiskView| {
-        format!(
-            "{:<16}  {:>10}  {:<7}  {}",
-            disk.path,
-            format_size(disk.size_bytes),
-            disk.transport,
-            disk.model
-        )
+        let mark = match &disk.refusal {
+            Some(_) if writes => "not this one",
+            _ if state.is_too_small(disk, purpose) => "too small",
+            _ => "",
+        };
+        let size = format_size(disk.size_bytes);
+        format!("{:<16}  {size:>10}  {:<7}  {mark:<12}  {}", disk.path, disk.transport, disk.model)
     };
-    list(frame, table, &title, state.disks.iter().map(row).collect(), selected);
+    list(frame, table, [&title, ""], state.disks.iter().map(row).collect(), selected);
     if let Some(disk) = state.disks.get(selected) {
         let mut lines = vec![Line::raw(""), Line::raw(format!("holds: {}", disk.content))];
+        if let (true, DiskPurpose::Image { image, profile, .. }) =
+            (state.is_too_small(disk, purpose), purpose)
+        {
+            let needs = fits_on(state.smallest(image, profile.as_deref()));
+            lines.push(Line::raw(format!("too small: {image} fits on {needs}")));
+        }
         if let Some(refusal) = &disk.refusal {
             lines.push(Line::raw(format!("cannot be written to: {refusal}")));
         }
         frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: true }), detail);
+    }
+}
+
+/// The smallest disk of an image in a column: `-` where only a target says it.
+fn smallest_text(smallest: &[u64]) -> String {
+    match smallest {
+        [] => "-".to_owned(),
+        [one] => format_size(*one),
+        several => format!("{} disks", several.len()),
+    }
+}
+
+/// On which disks an image fits, as the end of a sentence.
+fn fits_on(smallest: &[u64]) -> String {
+    let sizes: Vec<String> =
+        smallest.iter().map(|bytes| format!("{} ({bytes} bytes)", format_size(*bytes))).collect();
+    match sizes.as_slice() {
+        [] => "what its plan says".to_owned(),
+        [one] => format!("a disk of {one} or more"),
+        several => format!("disks of {} or more", several.join(" and ")),
     }
 }
 
@@ -292,6 +337,7 @@ fn keys_of(state: &State) -> String {
         Screen::Profiles { .. } => "Up Down  Enter this profile  Esc back",
         Screen::Disks { purpose: DiskPurpose::Look, .. } => "Up Down  Esc back",
         Screen::Disks { .. } => "Up Down  Enter this disk  Esc back",
+        Screen::Keymaps { .. } => "Up Down or the first letters  Enter this layout  Esc back",
         Screen::Form(form) if form.kind.fields().len() > 1 => "Tab next  Enter goes on  Esc back",
         Screen::Form(_) => "Enter goes on  Esc back",
         Screen::Waiting { .. } => "Esc gives up",

@@ -9,11 +9,14 @@
 //! Invariants:
 //!
 //! - Nothing is written to a disk before its plan was shown and its name was typed.
+//! - What happens to a wish that a person gave up changes no screen, and its plan is answered with no.
 //! - Every screen says which keys it takes. Escape goes back, and never starts anything.
 
 mod disks;
 mod draw;
+mod fit;
 mod form;
+mod fulfil;
 mod run;
 mod start;
 mod state;
@@ -26,8 +29,8 @@ pub use form::{Form, FormKind};
 pub use run::run;
 pub use start::Entry;
 pub use state::{
-    Command, DiskPurpose, DiskView, Event, ImagePurpose, Key, MenuEnd, Reached, Screen, ServerState, State,
-    Wish,
+    Command, DiskPurpose, DiskView, Event, Fulfilling, ImagePurpose, Key, MenuEnd, Reached, Screen,
+    ServerState, State, Wish,
 };
 pub use work::Work;
 

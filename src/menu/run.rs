@@ -3,6 +3,7 @@
 use super::state::{Event, Key, MenuEnd, State};
 use super::worker::Worker;
 use super::{MenuRequest, draw};
+use crate::linux::keymaps;
 use anyhow::{Context, Result};
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::event::{self, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -30,7 +31,8 @@ pub fn run(request: &MenuRequest) -> Result<MenuEnd> {
     let (events, happened) = channel();
     listen_to_keys(events.clone());
     let worker = Worker::start(request, events);
-    let mut state = State::new(request.machine_text(), request.is_boot_environment);
+    let keymaps = if request.is_boot_environment { keymaps::names() } else { Vec::new() };
+    let mut state = State::new(request.machine_text(), request.is_boot_environment, keymaps);
     State::first_commands().into_iter().for_each(|command| worker.carry_out(command));
     let began = Instant::now();
     loop {

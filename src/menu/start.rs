@@ -19,6 +19,8 @@ pub enum Entry {
     Login,
     /// Ask the server again.
     Again,
+    /// Choose the keyboard layout.
+    Keyboard,
     /// Read the log.
     Log,
     /// End the menu.
@@ -37,6 +39,7 @@ impl Entry {
             Self::Register => 'g',
             Self::Login => 'l',
             Self::Again => 'a',
+            Self::Keyboard => 'y',
             Self::Log => 'o',
             Self::End(MenuEnd::Network) => 'n',
             Self::End(MenuEnd::Shell) => 's',
@@ -58,6 +61,7 @@ impl Entry {
             Self::Register => "register this machine",
             Self::Login => "log in",
             Self::Again => "ask the server again",
+            Self::Keyboard => "keyboard layout of the screen",
             Self::Log => "log",
             Self::End(MenuEnd::Network) => "network: the cards, an address by hand",
             Self::End(MenuEnd::Shell) => "shell",
@@ -88,6 +92,7 @@ impl State {
         add(reached && offered.register && self.name.is_none(), Entry::Register);
         add(reached && offered.after_login && self.user.is_none(), Entry::Login);
         add(true, Entry::Again);
+        add(self.is_boot_environment && !self.keymaps.is_empty(), Entry::Keyboard);
         add(self.is_boot_environment, Entry::Log);
         let ends = [MenuEnd::Network, MenuEnd::Shell, MenuEnd::Local, MenuEnd::Reboot, MenuEnd::Poweroff];
         for end in ends {

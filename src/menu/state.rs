@@ -25,6 +25,8 @@ pub struct State {
     pub disks: Vec<DiskView>,
     /// True where the boot environment carries out what [`MenuEnd`] says.
     pub is_boot_environment: bool,
+    /// The keyboard layouts that can be loaded here.
+    pub keymaps: Vec<String>,
     /// What is shown.
     pub screen: Screen,
     /// What Escape goes back to.
@@ -35,13 +37,26 @@ pub struct State {
     pub now: Duration,
     /// How it ended.
     pub ended: Option<MenuEnd>,
+    /// How many wishes there were.
+    pub(super) attempts: u64,
+    /// The wish that is being fulfilled. What happens to another one, which a person gave up, does not count.
+    pub(super) awaited: Option<Attempt>,
+}
+
+/// A wish that is being fulfilled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Attempt {
+    /// Its number, from 1.
+    pub number: u64,
+    /// What is wished.
+    pub wish: Wish,
 }
 
 impl State {
-    /// A menu that begins: nothing is known but the machine.
+    /// A menu that begins: nothing is known but the machine, and the keyboard layouts that it can load.
     #[must_use]
-    pub fn new(machine: String, is_boot_environment: bool) -> Self {
-        Self { machine, is_boot_environment, ..Self::default() }
+    pub fn new(machine: String, is_boot_environment: bool, keymaps: Vec<String>) -> Self {
+        Self { machine, is_boot_environment, keymaps, ..Self::default() }
     }
 }
 
@@ -108,6 +123,13 @@ pub enum Screen {
     Disks {
         /// What for.
         purpose: DiskPurpose,
+        /// The selected one.
+        selected: usize,
+    },
+    /// The keyboard layouts.
+    Keymaps {
+        /// The first letters that were typed.
+        typed: String,
         /// The selected one.
         selected: usize,
     },
@@ -266,15 +288,24 @@ pub enum Event {
     Registered(String),
     /// What was asked for was refused or failed.
     Refused(String),
-    /// The wish waits: for a place in the queue, for the plan.
-    WaitsFor(String),
-    /// The plan of the wish, to be agreed to.
-    Planned {
-        /// What was wished.
-        wish: Wish,
-        /// The plan.
-        text: String,
+    /// A keyboard layout was loaded.
+    Keyboard(String),
+    /// Something of a wish.
+    Fulfilling {
+        /// The number of the wish.
+        attempt: u64,
+        /// What.
+        what: Fulfilling,
     },
+}
+
+/// What happens while a wish is fulfilled.
+#[derive(Debug, Clone)]
+pub enum Fulfilling {
+    /// It waits: for a place in the queue, for the plan.
+    WaitsFor(String),
+    /// Its plan, to be agreed to.
+    Planned(String),
     /// The work goes on.
     Progress(progress::Event),
     /// The work has ended.
@@ -284,6 +315,8 @@ pub enum Event {
         /// What became of it.
         message: String,
     },
+    /// It was refused, or came to no end.
+    Failed(String),
 }
 
 /// What the menu wants to be done.
@@ -306,12 +339,27 @@ pub enum Command {
         /// Password.
         password: Secret,
     },
+    /// Load a keyboard layout.
+    LoadKeymap(String),
     /// Begin with a wish: its job, its plan.
-    Begin(Wish),
-    /// The answer to the plan.
-    Answer(bool),
-    /// Stop the work.
-    Cancel,
+    Begin {
+        /// Its number.
+        attempt: u64,
+        /// What is wished.
+        wish: Wish,
+    },
+    /// The answer to the plan of a wish.
+    Answer {
+        /// Its number.
+        attempt: u64,
+        /// True: it is agreed to.
+        yes: bool,
+    },
+    /// Stop what is done for a wish.
+    Cancel {
+        /// Its number.
+        attempt: u64,
+    },
 }
 
 /// How the menu ended: what the machine does now.

@@ -3,11 +3,9 @@
 use super::form::{Form, FormKind};
 use super::start::Entry;
 use super::state::{
-    Command, DiskPurpose, Event, ImagePurpose, Key, Reached, Screen, ServerState, State, Wish,
+    Attempt, Command, DiskPurpose, Event, ImagePurpose, Key, Reached, Screen, ServerState, State, Wish,
 };
-use super::work::Work;
 use crate::http::Secret;
-use crate::progress;
 use crate::protocol::Operation;
 
 /// Lines that a page key moves by.
@@ -34,7 +32,13 @@ impl State {
                     return vec![Command::LoadImages];
                 }
             }
-            Event::Lost(fact) => self.server = ServerState::Lost { fact },
+            Event::Lost(fact) => {
+                if self.is_asking() {
+                    self.back();
+                    self.notice = Some(format!("the server does not answer: {fact}"));
+                }
+                self.server = ServerState::Lost { fact };
+            }
             Event::Images(images) => self.images = images,
             Event::Disks(disks) => self.disks = disks,
             Event::Log(text) => {
@@ -44,67 +48,46 @@ impl State {
             }
             Event::LoggedIn { user, on_demand } => {
                 (self.user, self.on_demand) = (Some(user), on_demand);
-                self.go_to_start();
+                if self.is_asking() {
+                    self.go_to_start();
+                }
                 return vec![Command::LoadImages];
             }
             Event::Registered(name) => {
                 self.notice = Some(format!("this machine is now registered as {name}"));
                 self.name = Some(name);
                 self.on_demand.register = false;
-                self.go_to_start();
+                if self.is_asking() {
+                    self.go_to_start();
+                }
             }
             Event::Refused(fact) => {
-                if matches!(self.screen, Screen::Waiting { .. }) {
+                if self.is_asking() {
                     self.back();
                 }
                 self.notice = Some(fact);
             }
-            Event::WaitsFor(what) => match &mut self.screen {
-                Screen::Waiting { what: shown } => *shown = what,
-                Screen::Working(work) => work.say(what),
-                _ => {}
-            },
-            Event::Planned { wish, text } => {
-                let lines = text.lines().map(str::to_owned).collect();
-                self.screen = Screen::Plan { wish, lines, scroll: 0 };
-            }
-            Event::Progress(event) => self.progress(event),
-            Event::Ended { good, message } => self.ended(good, &message),
+            Event::Keyboard(name) => self.notice = Some(format!("the keyboard layout is {name}")),
+            Event::Fulfilling { attempt, what } => return self.fulfilling(attempt, what),
         }
         Vec::new()
     }
 
-    fn progress(&mut self, event: progress::Event) {
-        if let Screen::Working(work) = &mut self.screen {
-            work.take(event, self.now);
-        }
+    /// True where an answer is waited for that has to do with no wish.
+    fn is_asking(&self) -> bool {
+        self.awaited.is_none() && matches!(self.screen, Screen::Waiting { .. })
     }
 
-    fn ended(&mut self, good: bool, message: &str) {
-        let is_awaited = matches!(
-            self.screen,
-            Screen::Waiting { .. } | Screen::Plan { .. } | Screen::Confirm { .. } | Screen::Working(_)
-        );
-        if !is_awaited {
-            return;
-        }
-        let verdict = if good { "Done." } else { "Not done, or not without problems." };
-        let mut lines = vec![verdict.to_owned(), String::new()];
-        lines.extend(message.lines().map(str::to_owned));
-        self.behind.clear();
-        self.screen = Screen::Result { lines };
-    }
-
-    fn go_to_start(&mut self) {
+    pub(super) fn go_to_start(&mut self) {
         self.behind.clear();
         self.screen = Screen::default();
     }
 
-    fn forward(&mut self, screen: Screen) {
+    pub(super) fn forward(&mut self, screen: Screen) {
         self.behind.push(std::mem::replace(&mut self.screen, screen));
     }
 
-    fn back(&mut self) {
+    pub(super) fn back(&mut self) {
         self.screen = self.behind.pop().unwrap_or_default();
     }
 
@@ -118,6 +101,7 @@ impl State {
             }
             Screen::Profiles { .. } => self.profiles_key(key),
             Screen::Disks { .. } => self.disks_key(key),
+            Screen::Keymaps { .. } => self.keymaps_key(key),
             Screen::Form(form) => {
                 if key == Key::Escape {
                     self.back();
@@ -143,7 +127,11 @@ impl State {
             Screen::Waiting { .. } => {
                 if key == Key::Escape {
                     self.go_to_start();
-                    return vec![Command::Cancel];
+                    let awaited = self.awaited.take();
+                    return awaited
+                        .map(|Attempt { number: attempt, .. }| Command::Cancel { attempt })
+                        .into_iter()
+                        .collect();
                 }
                 Vec::new()
             }
@@ -187,6 +175,10 @@ impl State {
                 self.server = ServerState::Asked;
                 Self::first_commands()
             }
+            Entry::Keyboard => {
+                self.forward(Screen::Keymaps { typed: String::new(), selected: 0 });
+                Vec::new()
+            }
             Entry::Log => vec![Command::LoadLog],
             Entry::End(end) => {
                 self.ended = Some(end);
@@ -216,7 +208,12 @@ impl State {
                         self.forward(Screen::Profiles { image: image.name, selected: 0 });
                     }
                     ImagePurpose::Deploy if image.version.is_none() => {
-                        self.notice = Some(format!("{} was never captured; choose another one", image.name));
+                        let fact = if image.schema_only {
+                            "holds a schema and no data"
+                        } else {
+                            "was never captured"
+                        };
+                        self.notice = Some(format!("{} {fact}; choose another one", image.name));
                     }
                     ImagePurpose::Capture if image.protected => {
                         self.notice = Some(format!(
@@ -285,10 +282,42 @@ impl State {
                 let (disk, stable_disk) = (disk.path, disk.stable_name);
                 let wish = Wish { operation, image, profile, new_image, disk, stable_disk };
                 self.forward(Screen::Waiting { what: "asking the server for the job".to_owned() });
-                vec![Command::Begin(wish)]
+                self.attempts = self.attempts.saturating_add(1);
+                let attempt = self.attempts;
+                self.awaited = Some(Attempt { number: attempt, wish: wish.clone() });
+                vec![Command::Begin { attempt, wish }]
             }
             _ => Vec::new(),
         }
+    }
+
+    /// Arrows move the selection, and so do the first letters of a name.
+    fn keymaps_key(&mut self, key: Key) -> Vec<Command> {
+        let Screen::Keymaps { typed, selected } = &mut self.screen else { return Vec::new() };
+        let find = |typed: &str| self.keymaps.iter().position(|name| name.starts_with(typed));
+        match key {
+            Key::Escape => self.back(),
+            Key::Enter => {
+                let name = self.keymaps.get(*selected).cloned();
+                self.back();
+                return name.map(Command::LoadKeymap).into_iter().collect();
+            }
+            Key::Backspace => drop(typed.pop()),
+            Key::Char(c) if !c.is_control() => {
+                // Letters that begin no name begin another one.
+                for text in [format!("{typed}{c}"), c.to_string()] {
+                    if let Some(found) = find(&text) {
+                        (*typed, *selected) = (text, found);
+                        break;
+                    }
+                }
+            }
+            _ => {
+                typed.clear();
+                move_by(selected, key, self.keymaps.len().saturating_sub(1));
+            }
+        }
+        Vec::new()
     }
 
     fn typed(&mut self) -> Vec<Command> {
@@ -311,68 +340,6 @@ impl State {
                 vec![Command::Login { user, password }]
             }
         }
-    }
-
-    fn plan_key(&mut self, key: Key) -> Vec<Command> {
-        let Screen::Plan { wish, .. } = &self.screen else { return Vec::new() };
-        match (key, wish.operation) {
-            (Key::Escape, _) => {
-                self.go_to_start();
-                self.notice = Some("nothing was changed".to_owned());
-                vec![Command::Answer(false)]
-            }
-            (Key::Enter, Operation::Deploy) => {
-                let wish = wish.clone();
-                self.forward(Screen::Confirm { wish, typed: String::new() });
-                Vec::new()
-            }
-            // A capture only reads.
-            (Key::Enter, Operation::Capture) => {
-                let wish = wish.clone();
-                self.begin_work(wish)
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    fn begin_work(&mut self, wish: Wish) -> Vec<Command> {
-        self.behind.clear();
-        self.screen = Screen::Working(Box::new(Work::new(wish, self.now)));
-        vec![Command::Answer(true)]
-    }
-
-    fn confirm_key(&mut self, key: Key) -> Vec<Command> {
-        let Screen::Confirm { wish, typed } = &mut self.screen else { return Vec::new() };
-        match key {
-            Key::Escape => self.back(),
-            Key::Backspace => drop(typed.pop()),
-            Key::Char(c) if !c.is_control() && typed.len() < 128 => typed.push(c),
-            Key::Enter if *typed == wish.disk => {
-                let wish = wish.clone();
-                return self.begin_work(wish);
-            }
-            Key::Enter => {
-                let fact = format!("that is not {}; nothing was changed", wish.disk);
-                typed.clear();
-                self.notice = Some(fact);
-            }
-            _ => {}
-        }
-        Vec::new()
-    }
-
-    fn working_key(&mut self, key: Key) -> Vec<Command> {
-        let Screen::Working(work) = &mut self.screen else { return Vec::new() };
-        match key {
-            Key::Char('c' | 'C') if !work.cancelled => work.asks_to_cancel = true,
-            Key::Char('y' | 'Y') if work.asks_to_cancel => {
-                work.asks_to_cancel = false;
-                work.cancelled = true;
-                return vec![Command::Cancel];
-            }
-            _ => work.asks_to_cancel = false,
-        }
-        Vec::new()
     }
 }
 

@@ -2,17 +2,18 @@
 
 use super::MenuRequest;
 use super::disks;
-use super::state::{Command, Event, Reached, Wish};
+use super::state::{Command, Event, Fulfilling, Reached, Wish};
 use crate::agent::{self, DiskSettings, ExitCode, RunRequest};
 use crate::client::{Client, Error};
 use crate::http::chain;
+use crate::linux::keymaps;
 use crate::progress::{self, Monitor};
 use crate::protocol::{OnDemandRequest, Operation, Session};
 use anyhow::{Result, anyhow, bail};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
@@ -25,8 +26,8 @@ const LOOK: Duration = Duration::from_millis(200);
 pub(super) struct Worker {
     server: Sender<Command>,
     here: Sender<Command>,
-    answers: Sender<bool>,
-    cancelled: Arc<AtomicBool>,
+    answers: Sender<(u64, bool)>,
+    cancelled: Arc<AtomicU64>,
 }
 
 impl Worker {
@@ -35,7 +36,7 @@ impl Worker {
         let (server, for_server) = channel();
         let (here, for_here) = channel();
         let (answers, answered) = channel();
-        let cancelled = Arc::new(AtomicBool::new(false));
+        let cancelled = Arc::new(AtomicU64::new(0));
         let desk = Desk {
             request: request.clone(),
             events: events.clone(),
@@ -53,18 +54,18 @@ impl Worker {
     pub(super) fn carry_out(&self, command: Command) {
         // A thread that is gone answers nothing; the keys still work.
         let _ = match command {
-            Command::Answer(yes) => self.answers.send(yes).is_ok(),
-            Command::Cancel => {
-                self.cancelled.store(true, Ordering::Relaxed);
-                self.answers.send(false).is_ok()
+            Command::Answer { attempt, yes } => self.answers.send((attempt, yes)).is_ok(),
+            Command::Cancel { attempt } => {
+                self.cancelled.fetch_max(attempt, Ordering::Relaxed);
+                self.answers.send((attempt, false)).is_ok()
             }
-            Command::LoadDisks | Command::LoadLog => self.here.send(command).is_ok(),
+            Command::LoadDisks | Command::LoadLog | Command::LoadKeymap(_) => self.here.send(command).is_ok(),
             command => self.server.send(command).is_ok(),
         };
     }
 }
 
-/// Looks at disks and the log, however long a sick disk takes.
+/// Looks at disks and the log and loads keyboard layouts, however long a sick disk takes.
 fn look_here(commands: &Receiver<Command>, request: &MenuRequest, events: &Sender<Event>) {
     while let Ok(command) = commands.recv() {
         let event = match command {
@@ -77,6 +78,10 @@ fn look_here(commands: &Receiver<Command>, request: &MenuRequest, events: &Sende
                 .ok_or_else(|| anyhow!("this program keeps no log"))
                 .and_then(read_end)
                 .map_or_else(|error| Event::Refused(format!("{error:#}")), Event::Log),
+            Command::LoadKeymap(name) => match keymaps::load(&name) {
+                Ok(()) => Event::Keyboard(name),
+                Err(fact) => Event::Refused(fact),
+            },
             _ => continue,
         };
         if events.send(event).is_err() {
@@ -98,20 +103,22 @@ fn read_end(log: &Path) -> Result<String> {
 struct Desk {
     request: MenuRequest,
     events: Sender<Event>,
-    answered: Receiver<bool>,
-    cancelled: Arc<AtomicBool>,
+    answered: Receiver<(u64, bool)>,
+    /// The last wish that was given up.
+    cancelled: Arc<AtomicU64>,
     client: Option<Client>,
 }
 
 impl Desk {
     fn serve(mut self, commands: &Receiver<Command>) {
         while let Ok(command) = commands.recv() {
-            let event = self.carry_out(command).unwrap_or_else(|error| match error.downcast_ref::<Error>() {
-                Some(error) if error.may_pass() => Event::Lost(chain(error)),
-                _ => Event::Refused(format!("{error:#}")),
-            });
-            if self.events.send(event).is_err() {
-                return;
+            let attempt = if let Command::Begin { attempt, .. } = &command { Some(*attempt) } else { None };
+            let events =
+                self.carry_out(command).map_or_else(|error| failed(&error, attempt), |event| vec![event]);
+            for event in events {
+                if self.events.send(event).is_err() {
+                    return;
+                }
             }
         }
     }
@@ -131,10 +138,12 @@ impl Desk {
                 let on_demand = self.client()?.login(&user, &password)?.on_demand;
                 Event::LoggedIn { user, on_demand }
             }
-            Command::Begin(wish) => self.fulfil(&wish)?,
-            Command::Answer(_) | Command::Cancel | Command::LoadDisks | Command::LoadLog => {
-                bail!("that is not for the server; please report this")
-            }
+            Command::Begin { attempt, wish } => self.fulfil(attempt, &wish)?,
+            Command::Answer { .. }
+            | Command::Cancel { .. }
+            | Command::LoadDisks
+            | Command::LoadLog
+            | Command::LoadKeymap(_) => bail!("that is not for the server; please report this"),
         })
     }
 
@@ -159,12 +168,15 @@ impl Desk {
     }
 
     /// From a wish to its end.
-    fn fulfil(&mut self, wish: &Wish) -> Result<Event> {
-        self.cancelled.store(false, Ordering::Relaxed);
-        while self.answered.try_recv().is_ok() {}
+    fn fulfil(&mut self, attempt: u64, wish: &Wish) -> Result<Event> {
+        let console =
+            AtTheMenu { attempt, events: self.events.clone(), cancelled: Arc::clone(&self.cancelled) };
+        let stopped = || console.cancelled();
+        if stopped() {
+            bail!("nothing was begun");
+        }
         // A capture is agreed to before there is a job: it only reads, and its job may end what stood there before.
-        let stopped = || self.cancelled.load(Ordering::Relaxed);
-        if wish.operation == Operation::Capture && !self.agrees(wish, &disks::describe(wish)?, &stopped) {
+        if wish.operation == Operation::Capture && !self.agrees(attempt, &disks::describe(wish)?, &stopped) {
             bail!("nothing was captured");
         }
         let asked = OnDemandRequest {
@@ -183,24 +195,26 @@ impl Desk {
             log: self.request.log.clone(),
         };
         let Some(mut client) = self.client.take() else { bail!("the server was not reached") };
-        let console = AtTheMenu { events: self.events.clone(), cancelled: Arc::clone(&self.cancelled) };
-        let agrees = |plan: &str, stopped: &dyn Fn() -> bool| self.agrees(wish, plan, stopped);
+        let agrees = |plan: &str, stopped: &dyn Fn() -> bool| self.agrees(attempt, plan, stopped);
         let outcome = agent::attend(&mut client, &job, &run, &console, &agrees);
         self.client = Some(client);
         let outcome = outcome?;
         let message = outcome.message.unwrap_or_default();
-        Ok(Event::Ended { good: outcome.code == ExitCode::Done, message })
+        let what = Fulfilling::Ended { good: outcome.code == ExitCode::Done, message };
+        Ok(Event::Fulfilling { attempt, what })
     }
 
     /// Shows a plan and waits for the answer of the person, for as long as nobody stops the job.
-    fn agrees(&self, wish: &Wish, plan: &str, stopped: &dyn Fn() -> bool) -> bool {
-        let event = Event::Planned { wish: wish.clone(), text: plan.to_owned() };
+    fn agrees(&self, attempt: u64, plan: &str, stopped: &dyn Fn() -> bool) -> bool {
+        let event = Event::Fulfilling { attempt, what: Fulfilling::Planned(plan.to_owned()) };
         if self.events.send(event).is_err() {
             return false;
         }
         loop {
             match self.answered.recv_timeout(LOOK) {
-                Ok(answer) => return answer,
+                Ok((answered, yes)) if answered == attempt => return yes,
+                // To the plan of a wish that was given up.
+                Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) if !stopped() => {}
                 Err(_) => return false,
             }
@@ -208,23 +222,37 @@ impl Desk {
     }
 }
 
+/// What becomes of a command that failed. A wish that cannot be fulfilled is told as such: somebody waits for it.
+fn failed(error: &anyhow::Error, attempt: Option<u64>) -> Vec<Event> {
+    let lost = error.downcast_ref::<Error>().filter(|error| error.may_pass()).map(|error| chain(error));
+    let fact = lost.clone().unwrap_or_else(|| format!("{error:#}"));
+    let told = attempt.map(|attempt| Event::Fulfilling { attempt, what: Fulfilling::Failed(fact.clone()) });
+    let other = match (lost, attempt) {
+        (Some(fact), _) => Some(Event::Lost(fact)),
+        (None, None) => Some(Event::Refused(fact)),
+        (None, Some(_)) => None,
+    };
+    told.into_iter().chain(other).collect()
+}
+
 /// Who listens to the work.
 struct AtTheMenu {
+    attempt: u64,
     events: Sender<Event>,
-    cancelled: Arc<AtomicBool>,
+    cancelled: Arc<AtomicU64>,
 }
 
 impl Monitor for AtTheMenu {
     fn event(&self, event: progress::Event) {
-        let event = match event {
-            progress::Event::Note { message } => Event::WaitsFor(message),
-            other => Event::Progress(other),
+        let what = match event {
+            progress::Event::Note { message } => Fulfilling::WaitsFor(message),
+            other => Fulfilling::Progress(other),
         };
         // Without a menu the work still goes on to its end.
-        let _ = self.events.send(event);
+        let _ = self.events.send(Event::Fulfilling { attempt: self.attempt, what });
     }
 
     fn cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Relaxed)
+        self.cancelled.load(Ordering::Relaxed) >= self.attempt
     }
 }
