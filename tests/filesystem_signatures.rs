@@ -94,23 +94,6 @@ fn check(path: &str, kind: FileSystemKind, blkid_type: Option<&str>) -> Reading 
 }
 
 #[test]
-fn file_systems_made_by_their_tools_are_known_as_blkid_knows_them() {
-    use FileSystemKind::Reiserfs;
-    for (kind, blkid_type, program, options) in [
-        (Reiserfs, "reiserfs", "mkreiserfs", vec!["-q", "-ff", "-l", "a label"]),
-        (Reiserfs, "reiserfs", "mkreiserfs", vec!["-q", "-ff", "--format", "3.5"]),
-    ] {
-        let file = sparse_file(160 * MIB);
-        run(program, &[options.as_slice(), &[path_of(&file)]].concat());
-        let reading = check(path_of(&file), kind, Some(blkid_type));
-        assert_eq!(reading.file_system.state, State::Clean);
-        assert!(reading.file_system.findings[0].starts_with("captured raw"));
-        let block = blkid(path_of(&file))["BLOCK_SIZE"].parse::<u64>().unwrap();
-        assert_eq!(reading.file_system.block_size_bytes % block, 0);
-    }
-}
-
-#[test]
 fn encrypted_volumes_are_encrypted() {
     for (kind, options) in [
         (FileSystemKind::Luks1, vec!["--type", "luks1", "--iter-time", "1"]),

@@ -21,6 +21,7 @@ mod jfs;
 pub mod lvm;
 mod nilfs2;
 mod ntfs;
+mod reiserfs;
 mod signature;
 mod swap;
 mod xfs;
@@ -64,6 +65,7 @@ const READERS: &[Reader] = &[
     Reader { probe: exfat::probe, read: exfat::read },
     Reader { probe: nilfs2::probe, read: nilfs2::read },
     Reader { probe: jfs::probe, read: jfs::read },
+    Reader { probe: reiserfs::probe, read: reiserfs::read },
     btrfs::READER,
     ext::READER,
 ];

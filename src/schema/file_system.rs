@@ -21,12 +21,12 @@ pub enum FileSystemKind {
     Btrfs,
     Nilfs2,
     Jfs,
+    Reiserfs,
     Swap,
     // Recognised by name and captured raw.
     ExtJournal,
     HfsPlus,
     Apfs,
-    Reiserfs,
     Ufs,
     Refs,
     Bcachefs,
@@ -97,6 +97,7 @@ impl FileSystemKind {
                 | Self::Btrfs
                 | Self::Nilfs2
                 | Self::Jfs
+                | Self::Reiserfs
         )
     }
 }

@@ -40,7 +40,6 @@ use Strength::{Strong, Weak};
 
 /// Those with the weakest signatures last.
 const OTHERS: &[(Strength, Recogniser)] = &[
-    (Strong, unix::reiserfs),
     (Strong, unix::bcachefs),
     (Strong, unix::squashfs),
     (Strong, other::refs),

@@ -7,22 +7,6 @@ use crate::filesystem::Error;
 use crate::schema::FileSystemKind;
 use crate::units::{read_array, read_u8, read_u16le, read_u32be, read_u32le, read_u64le, u64_from};
 
-/// Linux `fs/reiserfs/reiserfs.h`: the superblock at 64 KiB, or at 8 KiB in the oldest form.
-pub(super) fn reiserfs(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
-    for at in [64 << 10, 8 << 10] {
-        let Some(superblock) = peek(volume, at, 116)? else { continue };
-        let magic: [u8; 9] = read_array(&superblock, 52).unwrap_or_default();
-        let is_new = matches!(&magic, b"ReIsEr2Fs" | b"ReIsEr3Fs");
-        let block_bytes = read_u16le(&superblock, 44).unwrap_or(0);
-        if (is_new || magic.starts_with(b"ReIsErFs")) && block_bytes >= 512 {
-            let found = Found::file_system(FileSystemKind::Reiserfs, block_bytes.into());
-            let (uuid, label) = (uuid_at(&superblock, 84), text_at(&superblock, 100, 16));
-            return Ok(Some(if is_new { found.named(uuid, label) } else { found }));
-        }
-    }
-    Ok(None)
-}
-
 /// bcachefs `libbcachefs/bcachefs_format.h`: the superblock at 4 KiB, with its own magic or, in old file
 /// systems, that of bcache, from which the place of its offset tells it.
 pub(super) fn bcachefs(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
