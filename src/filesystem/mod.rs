@@ -19,6 +19,7 @@ mod f2fs;
 mod fat;
 mod jfs;
 pub mod lvm;
+mod minix;
 mod nilfs2;
 mod ntfs;
 mod reiserfs;
@@ -66,6 +67,7 @@ const READERS: &[Reader] = &[
     Reader { probe: nilfs2::probe, read: nilfs2::read },
     Reader { probe: jfs::probe, read: jfs::read },
     Reader { probe: reiserfs::probe, read: reiserfs::read },
+    Reader { probe: minix::probe, read: minix::read },
     btrfs::READER,
     ext::READER,
 ];

@@ -22,6 +22,7 @@ pub enum FileSystemKind {
     Nilfs2,
     Jfs,
     Reiserfs,
+    Minix,
     Swap,
     // Recognised by name and captured raw.
     ExtJournal,
@@ -64,6 +65,7 @@ impl FileSystemKind {
             Self::Reiserfs => "ReiserFS",
             Self::Jfs => "JFS",
             Self::Nilfs2 => "NILFS2",
+            Self::Minix => "Minix",
             Self::Ufs => "UFS",
             Self::Refs => "ReFS",
             Self::Bcachefs => "bcachefs",
@@ -98,6 +100,7 @@ impl FileSystemKind {
                 | Self::Nilfs2
                 | Self::Jfs
                 | Self::Reiserfs
+                | Self::Minix
         )
     }
 }
