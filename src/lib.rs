@@ -15,6 +15,7 @@ pub mod filesystem;
 pub mod image;
 pub mod partition;
 pub mod protocol;
+pub mod registry;
 pub mod uefi;
 // Ring 3
 pub mod inspect;

@@ -7,12 +7,14 @@
 //!
 //! `linux` implements it with the kernel's file systems and with programs.
 
+pub mod boot_sector;
 pub mod efi_system;
 pub mod fat;
 mod firmware;
 pub mod fstab;
 pub mod grub;
 pub mod references;
+pub mod windows;
 
 pub use firmware::Firmware;
 

@@ -2,9 +2,11 @@
 
 use super::loop_device::control_device;
 use super::mounted::kernel_has;
-use super::{Error, boot_files, fuse, is_root, lvm_devices, program, references, windows_files};
+use super::{
+    Error, boot_files, fuse, is_root, lvm_devices, program, references, windows_files, windows_partitions,
+};
 use crate::blockio::{Window, WriteAt};
-use crate::customize::{CustomizeError, Customizer, Deployed, Taken, efi_system, fat};
+use crate::customize::{CustomizeError, Customizer, Deployed, Taken, boot_sector, efi_system, fat};
 use crate::machine::MachineDisk;
 use crate::plan::{self, BootFiles, DeployPlan, NewContent, Step, System};
 use crate::progress::{Event, Monitor};
@@ -33,7 +35,9 @@ impl Customizer for Customizations {
                 let is_fat = references::mounted_as(*file_system).is_some_and(|(name, _)| name == "vfat");
                 references::missing(*file_system).filter(|_| !is_fat)
             }
-            Step::PartitionNames { looked_into: false, .. } => None,
+            Step::PartitionNames { looked_into: false, .. }
+            | Step::WindowsPartitions { .. }
+            | Step::BootSector { .. } => None,
         }
     }
 
@@ -70,12 +74,57 @@ impl Customizer for Customizations {
                 let problems = lvm_devices::forget(target, volume, *kind, deployed, monitor)?;
                 Ok(Taken { problems, ..Taken::default() })
             }
+            Step::WindowsPartitions { volume, file_system, looked_into: false, .. } => {
+                let problems = vec![not_looked_into(volume, *file_system, None)];
+                Ok(Taken { problems, ..Taken::default() })
+            }
+            Step::WindowsPartitions { target, volume, file_system, moved, .. } => {
+                let kind = *file_system;
+                let problems = windows_partitions::follow(target, volume, kind, moved, deployed, monitor)?;
+                Ok(Taken { problems, ..Taken::default() })
+            }
+            Step::BootSector { target, volume, was, is } => {
+                follow_boot_sector(target, volume, (*was, *is), deployed, monitor)
+            }
             Step::PartitionNames { target, volume, file_system, looked_into } => {
                 let problems = follow(target, volume, *file_system, *looked_into, deployed, monitor)?;
                 Ok(Taken { problems, ..Taken::default() })
             }
         }
     }
+}
+
+/// Has the boot sector of one volume say where its partition begins.
+fn follow_boot_sector(
+    path: &str,
+    volume: &str,
+    (was, is): (u32, u32),
+    deployed: Deployed<'_>,
+    monitor: &dyn Monitor,
+) -> Result<Taken, CustomizeError> {
+    let (target, place) = written_place(path, volume, deployed)?;
+    let window = Window::new(target, place).map_err(Error::io(format!("looking at {volume}")))?;
+    if boot_sector::follow(&window, was, is)? > 0 {
+        let message = format!("its boot sector says that the partition begins at sector {is}");
+        monitor.event(Event::Changed { volume: volume.to_owned(), message });
+    }
+    Ok(Taken::default())
+}
+
+/// A volume of the plan on its target.
+pub(super) fn written_place<'a>(
+    path: &str,
+    volume: &str,
+    deployed: Deployed<'a>,
+) -> Result<(&'a dyn WriteAt, ByteRange), Error> {
+    let mut disks = deployed.plan.disks.iter().zip(deployed.targets);
+    let found = disks.find_map(|(disk, target)| {
+        let planned = disk.volumes.iter().find(|planned| planned.volume == volume)?;
+        (disk.target.path == path).then_some((*target, planned.place))
+    });
+    found.ok_or_else(|| {
+        Error::refused(format!("the plan has no volume {volume} on {path}; please report this"))
+    })
 }
 
 /// Lets what names partitions follow in one file system. Returns sentences about what a person has to look after.
@@ -146,7 +195,7 @@ fn not_looked_into(volume: &str, kind: FileSystemKind, missing: Option<String>) 
     }
 }
 
-fn missing_devices(what: &str) -> Option<String> {
+pub(super) fn missing_devices(what: &str) -> Option<String> {
     if !is_root() {
         return Some(format!("{what} needs root, because file systems are mounted for it; run as root"));
     }

@@ -34,6 +34,7 @@ mod lvm_devices;
 mod memory;
 mod mounted;
 pub mod mounts;
+mod ntfs_files;
 pub mod power;
 mod program;
 mod randomness;
@@ -49,6 +50,7 @@ pub mod terminal;
 mod tree;
 pub mod volumes;
 mod windows_files;
+mod windows_partitions;
 mod writer;
 
 pub use customize::Customizations;

@@ -2,12 +2,14 @@
 
 use super::Error;
 use super::confined::{self, Within};
+use crate::units::u64_from;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// No file that is read here is larger: boot loaders have a few MiB.
@@ -98,6 +100,37 @@ impl Tree {
         let mode = Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IRGRP | Mode::S_IROTH;
         let mut file = self.resolve(path, flags, mode).map_err(Error::io(doing()))?;
         file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::io(doing()))
+    }
+
+    /// Writes other bytes over a file that is there, in its place.
+    pub(super) fn overwrite(&self, path: &str, bytes: &[u8]) -> Result<(), Error> {
+        let doing = || format!("writing /{path} of {}", self.name);
+        let file = match self.resolve(path, OFlag::O_WRONLY | OFlag::O_NONBLOCK, Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::EROFS) => {
+                let fact = format!("{} can only be read: it was not shut down cleanly", self.name);
+                return Err(Error::refused(fact));
+            }
+            Err(error) => return Err(Error::io(doing())(error)),
+        };
+        let written = file.write_all_at(bytes, 0).and_then(|()| file.set_len(u64_from(bytes.len())));
+        written.and_then(|()| file.sync_all()).map_err(Error::io(doing()))
+    }
+
+    /// The path of a file as it is written there, where small letters and capitals do not count.
+    pub(super) fn spelled(&self, path: &str) -> Result<Option<String>, Error> {
+        let mut spelled = String::new();
+        for part in path.split('/') {
+            let names = self.list(&spelled)?;
+            let Some((name, _)) = names.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(part)) else {
+                return Ok(None);
+            };
+            if !spelled.is_empty() {
+                spelled.push('/');
+            }
+            spelled.push_str(&name);
+        }
+        Ok(Some(spelled))
     }
 
     fn folder(&self, path: &str) -> Result<File, Errno> {

@@ -3,7 +3,7 @@
 use super::as_device::as_device;
 use super::boot_files::find;
 use super::loop_device::LoopDevice;
-use super::mounted::Mounted;
+use super::ntfs_files::{with_ntfs, with_place};
 use super::tree::Tree;
 use super::{Error, program};
 use crate::blockio::{Window, WriteAt, read_vec};
@@ -14,7 +14,6 @@ use crate::plan::{BootFiles, Loader};
 use crate::progress::{Event, Monitor};
 use crate::units::{ByteRange, SectorSize};
 use std::ffi::OsStr;
-use std::path::Path;
 use std::time::Duration;
 
 /// Mounting takes a moment.
@@ -73,44 +72,6 @@ pub(super) fn judge(
     as_device(captured, &files.volume, sector, true, |device| {
         with_ntfs(device, true, &files.volume, |tree| collect(tree, files)).map(|_| ())
     })
-}
-
-/// Mounts the NTFS at a place of a disk for a moment.
-fn with_place<T>(
-    disk: &MachineDisk,
-    place: ByteRange,
-    read_only: bool,
-    name: &str,
-    work: impl FnOnce(&Tree) -> Result<T, CustomizeError>,
-) -> Result<T, CustomizeError> {
-    let device = LoopDevice::attach(&disk.path, place, read_only, disk.logical_sector_bytes)?;
-    let done = with_ntfs(device.path(), read_only, name, work)?;
-    device.detach()?;
-    Ok(done)
-}
-
-/// Mounts an NTFS for a moment.
-fn with_ntfs<T>(
-    device: &Path,
-    read_only: bool,
-    name: &str,
-    work: impl FnOnce(&Tree) -> Result<T, CustomizeError>,
-) -> Result<T, CustomizeError> {
-    let at = tempfile::Builder::new().prefix("remint-ntfs-").tempdir();
-    let at = at.map_err(Error::io("making a directory to mount NTFS at"))?;
-    let options = if read_only { "ro,nodev,nosuid,noexec" } else { "nodev,nosuid,noexec" };
-    let arguments = [OsStr::new("-o"), OsStr::new(options), device.as_os_str(), at.path().as_os_str()];
-    let outcome = program::run("ntfs-3g", &arguments, LIMIT)?;
-    if outcome.code != Some(0) {
-        let (outcome, output) = (outcome.ending, outcome.output);
-        return Err(CustomizeError::Failed { program: "ntfs-3g".to_owned(), outcome, output });
-    }
-    let mounted = Mounted::found(at.path());
-    let result = Tree::open(at.path(), name).map_err(Into::into).and_then(|tree| work(&tree));
-    let unmounted = mounted.unmount();
-    let result = result?;
-    unmounted?;
-    Ok(result)
 }
 
 /// The files that start Windows, by the paths that they get.

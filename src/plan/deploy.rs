@@ -13,7 +13,7 @@ use super::seed::Seed;
 use super::shrinking::{self, Shrinking};
 use super::standing::Targets;
 use super::step::Step;
-use super::{boot_entries, choice, existing, identity, place, scripted, standard};
+use super::{boot_entries, choice, existing, identity, place, scripted, standard, windows};
 use crate::machine::MachineDisk;
 use crate::schema::{
     Disk, FileSystemKind, Firmware, FreeSpace, Keep, Layout, PartitionWish, StandardChoice, Table,
@@ -321,6 +321,7 @@ fn deploy_captured(
     };
     steps.extend(group::steps(captured, &plan));
     steps.extend(identity::steps(captured, &plan));
+    steps.extend(windows::steps(captured, &plan));
     steps.extend(boot_entries::steps(&plan.boot_entries));
     plan.steps = steps;
     Ok(plan)

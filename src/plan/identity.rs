@@ -178,6 +178,10 @@ pub(super) fn steps(captured: Captured<'_>, plan: &DeployPlan) -> Vec<Step> {
             Content::Raw { file_system: Some(found), .. } => (found.kind, false),
             _ => return None,
         };
+        // What a Windows notes has a step of its own.
+        if file_system == FileSystemKind::Ntfs {
+            return None;
+        }
         let (target, volume) = (path.to_owned(), planned.volume.clone());
         Some(Step::PartitionNames { target, volume, file_system, looked_into })
     };

@@ -35,6 +35,7 @@ mod special;
 mod standard;
 mod standing;
 mod step;
+mod windows;
 
 pub use boot_entries::BootEntries;
 pub use capture::{
@@ -63,3 +64,4 @@ pub use seed::{ParseSeedError, Seed};
 pub use shrinking::Shrinking;
 pub use standing::{OtherTarget, Standing, StandingGroup, Targets, pair_targets, places_on};
 pub use step::{BootFiles, Loader, Names, Step, System};
+pub use windows::{MovedPartition, WindowsName};

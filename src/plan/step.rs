@@ -1,6 +1,7 @@
 //! What is done to deployed file systems when they have their places and sizes, before the table is written.
 
 use super::deploy::{DeployPlan, NewContent};
+use super::windows::MovedPartition;
 use super::{identity, keep};
 use crate::schema::{Disk, FileSystemKind, Firmware, Role, Table, Volume};
 use crate::units::ByteRange;
@@ -22,6 +23,30 @@ pub enum Step {
         file_system: FileSystemKind,
         /// False: nobody can look into it, and a person has to.
         looked_into: bool,
+    },
+    /// Let what a Windows notes of partitions follow: its boot configuration (BCD) and its drive letters.
+    WindowsPartitions {
+        /// Path of the target.
+        target: String,
+        /// Name of the volume that may hold them.
+        volume: String,
+        /// Its file system.
+        file_system: FileSystemKind,
+        /// False: nobody can look into it, and a person has to.
+        looked_into: bool,
+        /// The partitions that Windows knows by another name now.
+        moved: Vec<MovedPartition>,
+    },
+    /// Note in a boot sector where its partition begins: by that its code finds the rest of itself.
+    BootSector {
+        /// Path of the target.
+        target: String,
+        /// Name of the volume.
+        volume: String,
+        /// First sector of the captured partition.
+        was: u32,
+        /// First sector of the partition.
+        is: u32,
     },
     /// Make a file system in a partition that the image does not have.
     MakeFileSystem {
@@ -152,7 +177,9 @@ impl Step {
             Self::BootFiles(files) => files.volume.as_str().into(),
             Self::ForgetDevices { volume, .. } => volume.as_str().into(),
             Self::FallbackLoader { partition, .. } => format!("partition {partition}").into(),
-            Self::PartitionNames { volume, .. } => volume.as_str().into(),
+            Self::PartitionNames { volume, .. }
+            | Self::WindowsPartitions { volume, .. }
+            | Self::BootSector { volume, .. } => volume.as_str().into(),
         }
     }
 
@@ -181,6 +208,9 @@ impl Step {
                 };
                 of_its_own && disk.volumes.iter().any(|planned| planned.volume == files.volume)
             }),
+            Self::WindowsPartitions { target, volume, .. } | Self::BootSector { target, volume, .. } => {
+                on(target).is_some_and(|disk| disk.volumes.iter().any(|planned| planned.volume == *volume))
+            }
             Self::ForgetDevices { target, volume, .. } | Self::PartitionNames { target, volume, .. } => {
                 let mut of_disk = on(target).into_iter().flat_map(|disk| &disk.volumes);
                 let logical = plan.logical_volumes();
@@ -202,6 +232,8 @@ impl fmt::Display for Step {
             Self::ForgetDevices { .. } => f.write_str("the list of devices of LVM"),
             Self::FallbackLoader { .. } => f.write_str("the fallback path of UEFI"),
             Self::PartitionNames { .. } => f.write_str("the names of partitions follow"),
+            Self::WindowsPartitions { .. } => f.write_str("what Windows notes of partitions follow"),
+            Self::BootSector { .. } => f.write_str("the boot sector follow"),
         }
     }
 }

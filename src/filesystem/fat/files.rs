@@ -66,24 +66,42 @@ impl<'a> FatFiles<'a> {
     /// # Errors
     /// Where it cannot be read, contradicts itself, or has more than `most_bytes`.
     pub fn read(&self, path: &str, most_bytes: u64) -> Result<Option<Vec<u8>>, Error> {
+        let Some(places) = self.places(path, most_bytes)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        for place in places {
+            bytes.extend(read_structure(self.volume, "cluster", place.start(), usize_from(place.length()))?);
+        }
+        Ok(Some(bytes))
+    }
+
+    /// Where the bytes of a file stand on the volume, in their order; `None` where it is not there.
+    ///
+    /// # Errors
+    /// Where it contradicts itself, or has more than `most_bytes`.
+    pub fn places(&self, path: &str, most_bytes: u64) -> Result<Option<Vec<ByteRange>>, Error> {
         let Some(item) = self.find(path)?.filter(|item| !item.is_folder) else { return Ok(None) };
         if item.bytes > most_bytes {
             let fact = format!("{path} has {} bytes, of which at most {most_bytes} are read", item.bytes);
             return Err(Error::unsupported(fact));
         }
-        let mut bytes = Vec::new();
-        if item.bytes > 0 {
+        let (mut places, mut left) = (Vec::new(), item.bytes);
+        if left > 0 {
             for cluster in self.chain(item.first_cluster, item.bytes)? {
-                bytes.extend(self.cluster(cluster)?);
+                let place = self.place(cluster);
+                let taken = place.length().min(left);
+                places.push(ByteRange::new(place.start(), place.start().saturating_add(taken)));
+                left = left.saturating_sub(taken);
             }
         }
-        let has = u64_from(bytes.len());
-        if has < item.bytes {
-            let fact = format!("{path} has {} bytes, and its clusters {has}", item.bytes);
+        if left > 0 {
+            let fact = format!(
+                "{path} has {} bytes, and its clusters {}",
+                item.bytes,
+                item.bytes.saturating_sub(left)
+            );
             return Err(Error::corrupt("file", 0, fact));
         }
-        bytes.truncate(usize_from(item.bytes));
-        Ok(Some(bytes))
+        Ok(Some(places))
     }
 
     /// A file or folder, by its path. FAT does not tell small letters from capitals.

@@ -1,0 +1,205 @@
+//! What a Windows notes of partitions: its boot configuration (BCD) and its drive letters, both in registry hives.
+//!
+//! - BCD: elements of the format "device" hold a description of a device, in which a partition stands as below; a ramdisk,
+//!   as that of the recovery environment, holds the description of the partition that its image is on.
+//! - `MountedDevices` of the hive `SYSTEM`: a value for each drive letter and volume. Where a letter belongs to a partition
+//!   that is gone, Windows gives its own volume another letter, and what it has installed is not found.
+
+use super::CustomizeError;
+use crate::blockio::WriteAt;
+use crate::filesystem::{self, FatFiles};
+use crate::plan::{MovedPartition, WindowsName};
+use crate::registry::{Error, Hive, REG_BINARY};
+use crate::units::{MIB, usize_from};
+
+/// The hives in which a volume may note partitions, from its root.
+pub const HIVES: [&str; 4] =
+    ["EFI/Microsoft/Boot/BCD", "EFI/Microsoft/Recovery/BCD", "Boot/BCD", "Windows/System32/config/SYSTEM"];
+/// A boot configuration has 32 KiB; the hive `SYSTEM` 10 to 30 MiB.
+const MOST_BYTES: u64 = 512 * MIB;
+/// An element of the format "device" (`BcdElementType`, bits 24 to 27).
+const FORMAT: u32 = 0x0F00_0000;
+const DEVICE: u32 = 0x0100_0000;
+/// A partition within such an element: its name in 16 bytes, four unused, the kind of table, the disk in 16.
+const PARTITION_BYTES: usize = 40;
+/// In front of the first stand the identifier of more options and the head of the description.
+const FIRST_PARTITION: usize = 32;
+/// What `MountedDevices` has in front of the GUID of a partition.
+const BY_GUID: &[u8; 8] = b"DMIO:ID:";
+
+/// Has a hive name partitions as they are now. Returns how many names were changed.
+///
+/// # Errors
+/// Where the hive contradicts itself.
+pub fn follow(hive: &mut Hive, moved: &[MovedPartition]) -> Result<usize, Error> {
+    Ok(follow_devices(hive, moved)?.saturating_add(follow_letters(hive, moved)?))
+}
+
+/// The elements of a boot configuration.
+fn follow_devices(hive: &mut Hive, moved: &[MovedPartition]) -> Result<usize, Error> {
+    let Some(objects) = hive.find(hive.root(), &["Objects"])? else { return Ok(0) };
+    let mut changed = 0;
+    for (_, object) in hive.keys(objects)? {
+        let Some(elements) = hive.find(object, &["Elements"])? else { continue };
+        for (kind, element) in hive.keys(elements)? {
+            let is_device = u32::from_str_radix(&kind, 16).is_ok_and(|kind| kind & FORMAT == DEVICE);
+            let value = if is_device { hive.value_named(element, "Element")? } else { None };
+            let Some(value) = value.filter(|value| value.kind == REG_BINARY) else { continue };
+            let mut data = hive.data(&value);
+            let count = follow_element(&mut data, moved);
+            if count > 0 {
+                hive.overwrite(&value, &data)?;
+                changed += count;
+            }
+        }
+    }
+    Ok(changed)
+}
+
+fn follow_element(data: &mut [u8], moved: &[MovedPartition]) -> usize {
+    let (mut at, mut changed) = (FIRST_PARTITION, 0);
+    while let Some(place) = data.get_mut(at..at.saturating_add(PARTITION_BYTES)) {
+        match moved.iter().find(|moved| *place == element(moved.was)) {
+            Some(moved) => {
+                place.copy_from_slice(&element(moved.is));
+                changed += 1;
+                at = at.saturating_add(PARTITION_BYTES);
+            }
+            None => at = at.saturating_add(4),
+        }
+    }
+    changed
+}
+
+/// A partition as it stands in an element.
+fn element(name: WindowsName) -> [u8; PARTITION_BYTES] {
+    let mut bytes = [0; PARTITION_BYTES];
+    let (partition, rest) = bytes.split_at_mut(16);
+    let (kind, disk) = rest.split_at_mut(8);
+    let fill = |to: &mut [u8], from: &[u8]| to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+    match name {
+        WindowsName::Gpt { disk: guid, partition: own } => {
+            fill(partition, &own.to_disk_bytes());
+            fill(disk, &guid.to_disk_bytes());
+        }
+        WindowsName::Mbr { signature, start_bytes } => {
+            fill(partition, &start_bytes.to_le_bytes());
+            fill(kind, &[0, 0, 0, 0, 1]);
+            fill(disk, &signature.to_le_bytes());
+        }
+    }
+    bytes
+}
+
+/// The drive letters of a Windows.
+fn follow_letters(hive: &mut Hive, moved: &[MovedPartition]) -> Result<usize, Error> {
+    let Some(devices) = hive.find(hive.root(), &["MountedDevices"])? else { return Ok(0) };
+    let mut changed = 0;
+    for value in hive.values(devices)? {
+        let data = hive.data(&value);
+        if let Some(moved) = moved.iter().find(|moved| data == letter(moved.was)) {
+            hive.set(devices, &value.name, value.kind, &letter(moved.is))?;
+            changed += 1;
+        }
+    }
+    Ok(changed)
+}
+
+/// A partition as it stands at a drive letter.
+fn letter(name: WindowsName) -> Vec<u8> {
+    match name {
+        WindowsName::Gpt { partition, .. } => [BY_GUID.as_slice(), &partition.to_disk_bytes()].concat(),
+        WindowsName::Mbr { signature, start_bytes } => {
+            [signature.to_le_bytes().as_slice(), &start_bytes.to_le_bytes()].concat()
+        }
+    }
+}
+
+/// What was done with the hives of one volume: sentences.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Followed {
+    /// What was changed.
+    pub changed: Vec<String>,
+    /// What a person has to look after.
+    pub problems: Vec<String>,
+}
+
+impl Followed {
+    /// Adds what came of one hive.
+    pub fn add(&mut self, path: &str, result: Result<usize, String>) {
+        match result {
+            Ok(0) => {}
+            Ok(1) => self.changed.push(format!("in /{path} a partition is named as it is now")),
+            Ok(count) => self.changed.push(format!("in /{path} partitions are named as they are now, {count} times")),
+            Err(why) => self.problems.push(format!(
+                "/{path} names partitions as they were: {why}; if Windows does not start, start its recovery and run \
+                 bcdboot"
+            )),
+        }
+    }
+}
+
+/// Has the hives on a FAT follow. Only bytes of their own are written, and no more than there were.
+///
+/// # Errors
+/// Where the volume cannot be written.
+pub fn follow_in_fat(volume: &dyn WriteAt, moved: &[MovedPartition]) -> Result<Followed, CustomizeError> {
+    let mut followed = Followed::default();
+    let files = match FatFiles::open(volume) {
+        Ok(Some(files)) => files,
+        Ok(None) => return Ok(followed),
+        Err(error) => {
+            followed.problems.push(format!("its files cannot be read: {error}"));
+            return Ok(followed);
+        }
+    };
+    for path in HIVES {
+        let found = files.places(path, MOST_BYTES).and_then(|places| {
+            let bytes = files.read(path, MOST_BYTES)?;
+            Ok(places.zip(bytes))
+        });
+        let (places, bytes) = match found {
+            Ok(Some(found)) => found,
+            Ok(None) => continue,
+            Err(error) => {
+                followed.add(path, Err(explained(&error)));
+                continue;
+            }
+        };
+        let length = bytes.len();
+        let result = follow_bytes(bytes, moved);
+        let result = result.and_then(|(count, bytes)| match bytes {
+            Some(bytes) if bytes.len() != length => Err("it has no room to grow in its place".to_owned()),
+            bytes => Ok((count, bytes)),
+        });
+        if let Ok((_, Some(bytes))) = &result {
+            let doing = || format!("writing /{path}");
+            let mut rest = bytes.as_slice();
+            for place in places {
+                let (part, behind) = rest.split_at_checked(usize_from(place.length())).unwrap_or((rest, &[]));
+                volume
+                    .write_at(place.start(), part)
+                    .map_err(|source| CustomizeError::Io { doing: doing(), source })?;
+                rest = behind;
+            }
+            volume.flush().map_err(|source| CustomizeError::Io { doing: doing(), source })?;
+        }
+        followed.add(path, result.map(|(count, _)| count));
+    }
+    Ok(followed)
+}
+
+/// What a hive becomes: how many names were changed, and its bytes where some were.
+///
+/// # Errors
+/// Why not: a clause.
+pub fn follow_bytes(bytes: Vec<u8>, moved: &[MovedPartition]) -> Result<(usize, Option<Vec<u8>>), String> {
+    let mut hive = Hive::read(bytes).map_err(|error| error.to_string())?;
+    let count = follow(&mut hive, moved).map_err(|error| error.to_string())?;
+    Ok((count, (count > 0).then(|| hive.into_bytes())))
+}
+
+fn explained(error: &filesystem::Error) -> String {
+    let cause = std::error::Error::source(error).map_or_else(String::new, |cause| format!(": {cause}"));
+    format!("{error}{cause}")
+}

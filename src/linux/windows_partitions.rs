@@ -1,0 +1,101 @@
+//! What a Windows notes of partitions, on the deployed volumes: NTFS through ntfs-3g, FAT without a mount.
+
+use super::customize::{missing_devices, written_place};
+use super::ntfs_files::with_ntfs;
+use super::tree::Tree;
+use super::{Error, lvm_devices, windows_files};
+use crate::blockio::Window;
+use crate::customize::windows::{Followed, HIVES, follow_bytes, follow_in_fat};
+use crate::customize::{CustomizeError, Deployed};
+use crate::plan::MovedPartition;
+use crate::progress::{Event, Monitor};
+use crate::schema::FileSystemKind;
+use std::path::Path;
+
+/// Has one volume follow. Returns sentences about what a person has to look after.
+pub(super) fn follow(
+    target: &str,
+    volume: &str,
+    kind: FileSystemKind,
+    moved: &[MovedPartition],
+    deployed: Deployed<'_>,
+    monitor: &dyn Monitor,
+) -> Result<Vec<String>, CustomizeError> {
+    let followed = if kind == FileSystemKind::Ntfs {
+        in_ntfs(target, volume, moved, deployed)?
+    } else {
+        let (shown, place) = written_place(target, volume, deployed)?;
+        let window = Window::new(shown, place).map_err(Error::io(format!("looking into {volume}")))?;
+        follow_in_fat(&window, moved)?
+    };
+    for message in followed.changed {
+        monitor.event(Event::Changed { volume: volume.to_owned(), message });
+    }
+    Ok(followed.problems.into_iter().map(|problem| format!("{volume}: {problem}")).collect())
+}
+
+fn in_ntfs(
+    target: &str,
+    volume: &str,
+    moved: &[MovedPartition],
+    deployed: Deployed<'_>,
+) -> Result<Followed, CustomizeError> {
+    let missing = missing_devices("looking into an NTFS").or_else(windows_files::missing);
+    if let Some(missing) = missing {
+        return Ok(not_looked_into(&missing));
+    }
+    lvm_devices::on_device(target, volume, deployed, |device| Ok(on_device(device, volume, moved)))?
+}
+
+/// What cannot be mounted, or written, is no failure: a volume with data is as good as before.
+fn on_device(device: &Path, volume: &str, moved: &[MovedPartition]) -> Result<Followed, CustomizeError> {
+    let looked = with_ntfs(device, true, volume, |tree| Ok(look(tree, moved)?));
+    let (followed, to_write) = match looked {
+        Ok(looked) => looked,
+        Err(error @ CustomizeError::Io { .. }) => return Err(error),
+        Err(error) => return Ok(not_looked_into(&error.with_causes())),
+    };
+    if to_write.is_empty() {
+        return Ok(followed);
+    }
+    let mut problems = followed.problems.clone();
+    let written = with_ntfs(device, false, volume, |tree| {
+        to_write.iter().try_for_each(|(path, bytes)| tree.overwrite(path, bytes)).map_err(Into::into)
+    });
+    match written {
+        Ok(()) => Ok(followed),
+        Err(error @ CustomizeError::Io { .. }) => Err(error),
+        Err(error) => {
+            problems.extend(not_looked_into(&error.with_causes()).problems);
+            Ok(Followed { changed: Vec::new(), problems })
+        }
+    }
+}
+
+type ToWrite = Vec<(String, Vec<u8>)>;
+
+fn look(tree: &Tree, moved: &[MovedPartition]) -> Result<(Followed, ToWrite), Error> {
+    let (mut followed, mut to_write) = (Followed::default(), Vec::new());
+    for path in HIVES {
+        let Some(path) = tree.spelled(path)? else { continue };
+        let read = match tree.read(&path) {
+            Ok(Some(bytes)) => follow_bytes(bytes, moved),
+            Ok(None) => continue,
+            Err(error @ Error::Io { .. }) => return Err(error),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Ok((_, Some(bytes))) = &read {
+            to_write.push((path.clone(), bytes.clone()));
+        }
+        followed.add(&path, read.map(|(count, _)| count));
+    }
+    Ok((followed, to_write))
+}
+
+fn not_looked_into(why: &str) -> Followed {
+    let problem = format!(
+        "it was not looked into ({why}): if it holds a Windows, that does not start before its boot configuration names \
+         the partitions anew (bcdboot, from Windows' installation medium)"
+    );
+    Followed { changed: Vec::new(), problems: vec![problem] }
+}
