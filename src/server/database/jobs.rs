@@ -3,8 +3,7 @@
 use super::super::moment::Moment;
 use super::super::problem::Problem;
 use super::{
-    Machine, at_most, below, exists, image, json, key, mark_failure, note, of_json, of_word, profile, row,
-    rows, word,
+    Machine, exists, image, json, key, mark_failure, note, of_json, of_word, profile, row, rows, word,
 };
 use crate::image::{ImageName, ImageVersion, Manifest, layout};
 use crate::protocol::{
@@ -110,15 +109,16 @@ pub(in crate::server) fn job(c: &Connection, id: u64) -> Result<JobRow, Problem>
     find_job(c, id)?.ok_or_else(|| Problem::not_found(&format!("job {id}")))
 }
 
-/// A page of jobs, newest first.
+/// The most jobs that are shown at once.
+const SHOWN: i64 = 1000;
+
+/// The newest jobs, newest first.
 pub(in crate::server) fn jobs(c: &Connection, filter: &JobFilter) -> Result<Vec<JobRow>, Problem> {
     let question = format!(
         "{COLUMNS} WHERE (?1 IS NULL OR machine_name = ?1 COLLATE NOCASE) AND (?2 IS NULL OR image = ?2)
-         AND (NOT ?3 OR state <> 'ended') AND id < ?4 ORDER BY id DESC LIMIT ?5"
+         AND (NOT ?3 OR state <> 'ended') ORDER BY id DESC LIMIT ?4"
     );
-    let JobFilter { machine, image, open, before, limit } = filter;
-    let values = (machine, image, open, below(*before), at_most(*limit)?);
-    rows(c, &question, values, JobRow::read)
+    rows(c, &question, (&filter.machine, &filter.image, filter.open, SHOWN), JobRow::read)
 }
 
 /// The job of a machine that has not ended.
