@@ -309,6 +309,7 @@ fn events_are_taken_once_and_in_order() {
     assert_eq!(numbers, [0, 1, 2, 3, 4, 5]);
     assert_eq!((&kept[3]["event"]["message"], &kept[4]["event"]["song"]), (&json!("3"), &json!(7)));
     assert_eq!(lab.get(&format!("jobs/{job}/events?first=5")).as_array().unwrap().len(), 1);
+    assert_eq!(lab.get(&format!("jobs/{job}/events?first=2&limit=2")).as_array().unwrap().len(), 2);
     assert_eq!(lab.get(&format!("jobs/{job}"))["progress"]["done_bytes"], 5);
     // A second claim goes on where the first one was.
     let token = machine.claim(&lab, job);
@@ -334,6 +335,34 @@ fn events_are_taken_once_and_in_order() {
     let record = lab.get(&format!("jobs/{job}"));
     assert_eq!((&record["outcome"], &record["state"]), (&json!("problems"), &json!("ended")));
     assert!(record["message"].as_str().unwrap().contains("label"), "{record}");
+}
+
+#[test]
+fn history_is_read_in_pages() {
+    let lab = Lab::new();
+    let (machine, image) = (lab.machine(), lab.image());
+    let job = || {
+        let job = lab.act(&machine, "deploy", &image);
+        lab.admin(DELETE, &format!("jobs/{job}"), Value::Null).is(200);
+        job
+    };
+    let made: Vec<u64> = (0..5).map(|_| job()).rev().collect();
+    let numbers = |path: &str| -> Vec<u64> {
+        lab.get(path).as_array().unwrap().iter().map(|entry| entry["id"].as_u64().unwrap()).collect()
+    };
+    for list in [format!("jobs?image={image}&"), format!("images/{image}/history?")] {
+        assert_eq!(numbers(&list), made);
+        assert_eq!(numbers(&format!("{list}limit=2")), made[..2]);
+        assert_eq!(numbers(&format!("{list}limit=2&before={}", made[1])), made[2..4]);
+        assert_eq!(numbers(&format!("{list}before={}", made[4])), [0; 0]);
+        for wrong in ["limit=0", "limit=1001", "limit=-1", "before=x", "colour=grey"] {
+            lab.admin(GET, &format!("{list}{wrong}"), Value::Null).is(400);
+        }
+    }
+    let first = numbers("audit?limit=3");
+    let next = numbers(&format!("audit?limit=3&before={}", first[2]));
+    assert!(first.len() == 3 && next.len() == 3 && first[2] > next[0], "{first:?} {next:?}");
+    lab.admin(GET, "audit?limit=0", Value::Null).is(400);
 }
 
 #[test]

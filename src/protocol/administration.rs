@@ -352,14 +352,30 @@ pub struct JobFilter {
     pub image: Option<String>,
     /// True: those that have not ended.
     pub open: bool,
+    /// As in [`Page`].
+    pub before: Option<u64>,
+    /// As in [`Page`].
+    pub limit: Option<u32>,
 }
 
-/// `GET admin/jobs/ID/events?first=N`: which are shown, at most 1000 of them.
+/// `?before=NUMBER&limit=N`: which part is shown of a list that has the newest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Page {
+    /// What is older than the entry of this number: the last one of the page before.
+    pub before: Option<u64>,
+    /// At most so many, from 1 to 1000; 1000 where nothing is said.
+    pub limit: Option<u32>,
+}
+
+/// `GET admin/jobs/ID/events?first=N&limit=N`: which are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EventFilter {
     /// Number of the first.
     pub first: u64,
+    /// As in [`Page`].
+    pub limit: Option<u32>,
 }
 
 /// An event of a job as the server keeps it.
@@ -424,6 +440,9 @@ impl fmt::Debug for UserRequest {
 /// One line of the audit trail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEntry {
+    /// Its number; later ones have larger ones.
+    #[serde(default)]
+    pub id: u64,
     /// When.
     pub time: String,
     /// Who: a user's name, or `machine NAME`.
@@ -450,6 +469,8 @@ pub struct Settings {
     pub menu_without_job: bool,
     /// True: a machine that never had a job gets the image that is for its model when it starts.
     pub model_match: bool,
+    /// Days after a job's end for which its events and its machine's log are kept; 0: for ever.
+    pub keep_events_days: u32,
 }
 
 impl Default for Settings {
@@ -462,6 +483,7 @@ impl Default for Settings {
             silence_seconds: 3600,
             menu_without_job: false,
             model_match: true,
+            keep_events_days: 90,
         }
     }
 }

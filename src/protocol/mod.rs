@@ -14,7 +14,7 @@ mod session;
 pub use administration::{
     Action, ActionRequest, AuditEntry, EventFilter, GroupRecord, GroupRequest, ImageChange, ImageRecord,
     JobEvent, JobFilter, JobRecord, JobRequest, JobState, JobTarget, MachineChange, MachineRecord,
-    ModelMatch, ModelMatchKind, ParseProfileNameError, ProfileChange, ProfileName, ProfileRecord, Role,
+    ModelMatch, ModelMatchKind, Page, ParseProfileNameError, ProfileChange, ProfileName, ProfileRecord, Role,
     Settings, UserLogin, UserRecord, UserRequest,
 };
 pub use inventory::{Inventory, InventoryDisk, Processor};

@@ -255,6 +255,7 @@ async fn look_after_jobs(site: Shared) {
             .write(move |_, c| {
                 let now = Moment::now();
                 database::end_silent(c, started, now)?;
+                database::forget_told(c, now)?;
                 database::forget_expired(c, now)
             })
             .await;

@@ -96,7 +96,29 @@ pub enum AdminAction {
         action: Option<SettingsAction>,
     },
     /// Who did what, newest first
-    Audit,
+    Audit {
+        #[command(flatten)]
+        page: PageArguments,
+    },
+}
+
+#[derive(Debug, Default, Args)]
+pub struct PageArguments {
+    /// Only what is older than this number: the last one that was shown
+    #[arg(long, value_name = "NUMBER")]
+    pub before: Option<u64>,
+    /// At most so many, up to 1000 [default: 1000]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit: Option<u32>,
+}
+
+impl PageArguments {
+    /// As part of a URL behind its question mark.
+    pub fn query(&self) -> String {
+        let before = self.before.map(|before| format!("before={before}"));
+        let limit = self.limit.map(|limit| format!("limit={limit}"));
+        before.into_iter().chain(limit).collect::<Vec<_>>().join("&")
+    }
 }
 
 #[derive(Debug, Args)]
@@ -203,10 +225,12 @@ pub enum AdminImagesAction {
         /// Name
         name: String,
     },
-    /// Show the jobs of one
+    /// Show the jobs of one, newest first
     History {
         /// Name
         name: String,
+        #[command(flatten)]
+        page: PageArguments,
     },
 }
 
@@ -262,6 +286,8 @@ pub enum JobsAction {
         /// Only those of one image
         #[arg(long, value_name = "NAME")]
         image: Option<String>,
+        #[command(flatten)]
+        page: PageArguments,
     },
     /// Show one
     Show {

@@ -11,7 +11,7 @@ use super::print;
 use anyhow::{Context, Result, bail};
 use arguments::{
     ActionArgument, Admin, AdminAction, AdminImagesAction, GroupsAction, JobArguments, JobsAction,
-    MachinesAction, PasswordArgument, ProfilesAction, SettingsAction, UsersAction,
+    MachinesAction, PageArguments, PasswordArgument, ProfilesAction, SettingsAction, UsersAction,
 };
 use client::{Ask, Client, part};
 use login::Kept;
@@ -50,13 +50,15 @@ pub fn run(arguments: Admin, listener: &Listener) -> Result<ExitCode> {
         AdminAction::Profiles { action } => profiles(&shown, action)?,
         AdminAction::Action { machine, action, profile } => set_action(&shown, &machine, action, profile)?,
         AdminAction::Jobs { action } => {
-            let all = JobsAction::List { open: false, machine: None, image: None };
+            let page = PageArguments::default();
+            let all = JobsAction::List { open: false, machine: None, image: None, page };
             jobs(&shown, action.unwrap_or(all))?;
         }
         AdminAction::Users { action } => users(&shown, action.unwrap_or(UsersAction::List))?,
         AdminAction::Settings { action } => settings(&shown, action.unwrap_or(SettingsAction::Show))?,
-        AdminAction::Audit => {
-            shown.show::<Vec<AuditEntry>>(&Ask::get("audit"), |entries| show::audit(entries))?;
+        AdminAction::Audit { page } => {
+            let ask = Ask::get(format!("audit?{}", page.query()));
+            shown.show::<Vec<AuditEntry>>(&ask, |entries| show::audit(entries))?;
         }
     }
     Ok(ExitCode::Done)
@@ -156,8 +158,8 @@ fn images(shown: &Shown<'_>, action: AdminImagesAction) -> Result<()> {
             one(&Ask::new(Method::PUT, path(&name)?).with(&change)?)
         }
         AdminImagesAction::Delete { name } => shown.done(&Ask::new(Method::DELETE, path(&name)?)),
-        AdminImagesAction::History { name } => {
-            let ask = Ask::get(format!("{}/history", path(&name)?));
+        AdminImagesAction::History { name, page } => {
+            let ask = Ask::get(format!("{}/history?{}", path(&name)?, page.query()));
             shown.show::<Vec<JobRecord>>(&ask, |list| show::jobs(list))
         }
     }
@@ -218,8 +220,8 @@ fn set_action(
 fn jobs(shown: &Shown<'_>, action: JobsAction) -> Result<()> {
     let one = |ask: &Ask| shown.show::<JobRecord>(ask, show::job);
     match action {
-        JobsAction::List { open, machine, image } => {
-            let mut path = format!("jobs?open={open}");
+        JobsAction::List { open, machine, image, page } => {
+            let mut path = format!("jobs?open={open}&{}", page.query());
             for (name, value) in [("machine", machine), ("image", image)] {
                 if let Some(value) = value {
                     path.push_str(&format!("&{name}={}", part(&value)?));

@@ -187,8 +187,10 @@ pub fn users(users: &[UserRecord]) -> String {
 }
 
 pub fn audit(entries: &[AuditEntry]) -> String {
-    let row = |entry: &AuditEntry| vec![entry.time.clone(), line(&entry.who), line(&entry.what)];
-    table(&["TIME", "WHO", "WHAT"], entries.iter().map(row).collect())
+    let row = |entry: &AuditEntry| {
+        vec![entry.id.to_string(), entry.time.clone(), line(&entry.who), line(&entry.what)]
+    };
+    table(&["LINE", "TIME", "WHO", "WHAT"], entries.iter().map(row).collect())
 }
 
 #[cfg(test)]

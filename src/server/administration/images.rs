@@ -3,11 +3,11 @@
 use super::super::database;
 use super::super::moment::Moment;
 use super::super::problem::Problem;
-use super::super::request::{Asker, At, Said};
+use super::super::request::{Asked, Asker, At, Said};
 use super::super::{Shared, access};
 use super::status;
 use crate::protocol::{
-    ImageChange, ImageRecord, JobFilter, JobRecord, ProfileChange, ProfileName, ProfileRecord, Role,
+    ImageChange, ImageRecord, JobFilter, JobRecord, Page, ProfileChange, ProfileName, ProfileRecord, Role,
 };
 use axum::Json;
 use axum::extract::State;
@@ -89,11 +89,12 @@ pub(super) async fn delete(
 pub(super) async fn history(
     State(site): State<Shared>,
     At(name): At<String>,
+    Asked(Page { before, limit }): Asked<Page>,
     asker: Asker,
 ) -> Result<Json<Vec<JobRecord>>, Problem> {
     site.read(move |_, c| {
         access::user(c, &asker, Moment::now(), Role::Reader)?;
-        let filter = JobFilter { image: Some(name), ..JobFilter::default() };
+        let filter = JobFilter { image: Some(name), before, limit, ..JobFilter::default() };
         let jobs = database::jobs(c, &filter)?.into_iter();
         Ok(Json(jobs.map(database::JobRow::record).collect::<Result<_, _>>()?))
     })

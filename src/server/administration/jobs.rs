@@ -113,7 +113,7 @@ pub(super) async fn events(
 ) -> Result<Json<Vec<JobEvent>>, Problem> {
     site.read(move |_, c| {
         access::user(c, &asker, Moment::now(), Role::Reader)?;
-        Ok(Json(database::events_of(c, database::job(c, id)?.id, filter.first)?))
+        Ok(Json(database::events_of(c, database::job(c, id)?.id, filter)?))
     })
     .await
 }

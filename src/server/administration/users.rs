@@ -3,10 +3,10 @@
 use super::super::database::{self, Purpose};
 use super::super::moment::Moment;
 use super::super::problem::Problem;
-use super::super::request::{Asker, At, Said};
+use super::super::request::{Asked, Asker, At, Said};
 use super::super::{Shared, access, login, secret};
 use super::status;
-use crate::protocol::{AuditEntry, Login, Role, Settings, UserLogin, UserRecord, UserRequest};
+use crate::protocol::{AuditEntry, Login, Page, Role, Settings, UserLogin, UserRecord, UserRequest};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -122,11 +122,12 @@ pub(super) async fn set_settings(
 /// `GET admin/audit`.
 pub(super) async fn audit(
     State(site): State<Shared>,
+    Asked(page): Asked<Page>,
     asker: Asker,
 ) -> Result<Json<Vec<AuditEntry>>, Problem> {
     site.read(move |_, c| {
         access::user(c, &asker, Moment::now(), Role::Reader)?;
-        Ok(Json(database::audit_trail(c)?))
+        Ok(Json(database::audit_trail(c, page)?))
     })
     .await
 }

@@ -2,12 +2,9 @@
 
 use super::super::moment::Moment;
 use super::super::problem::Problem;
-use super::rows;
-use crate::protocol::AuditEntry;
+use super::{at_most, below, rows};
+use crate::protocol::{AuditEntry, Page};
 use rusqlite::Connection;
-
-/// The most lines that are shown at once.
-const SHOWN: i64 = 1000;
 
 /// Adds a line.
 pub(in crate::server) fn note(c: &Connection, now: Moment, who: &str, what: &str) -> Result<(), Problem> {
@@ -15,9 +12,15 @@ pub(in crate::server) fn note(c: &Connection, now: Moment, who: &str, what: &str
     Ok(())
 }
 
-/// The newest lines, newest first.
-pub(in crate::server) fn audit_trail(c: &Connection) -> Result<Vec<AuditEntry>, Problem> {
-    rows(c, "SELECT time, who, what FROM audit ORDER BY id DESC LIMIT ?1", [SHOWN], |row| {
-        Ok(AuditEntry { time: row.get::<_, Moment>(0)?.text(), who: row.get(1)?, what: row.get(2)? })
+/// A page of lines, newest first.
+pub(in crate::server) fn audit_trail(c: &Connection, page: Page) -> Result<Vec<AuditEntry>, Problem> {
+    let question = "SELECT id, time, who, what FROM audit WHERE id < ?1 ORDER BY id DESC LIMIT ?2";
+    rows(c, question, (below(page.before), at_most(page.limit)?), |row| {
+        Ok(AuditEntry {
+            id: row.get::<_, i64>(0)?.unsigned_abs(),
+            time: row.get::<_, Moment>(1)?.text(),
+            who: row.get(2)?,
+            what: row.get(3)?,
+        })
     })
 }

@@ -116,9 +116,13 @@ fn end_each(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Database, For, Wish, add_image, add_job, add_machine, job, machine_by_name, wish};
+    use super::super::super::secret::hash_of;
+    use super::super::{
+        Batch, Bearer, Database, For, Wish, add_image, add_job, add_machine, bearer, events_of,
+        forget_expired, forget_told, job, log_of, machine_by_name, put_log, set_settings, take_events, wish,
+    };
     use super::*;
-    use crate::protocol::{Inventory, ProfileName};
+    use crate::protocol::{EventFilter, Inventory, ProfileName, Settings};
     use crate::store::Directory;
 
     /// Two jobs of the machine `pc`: one that an administrator wished, and one that a person at a console chose.
@@ -162,6 +166,62 @@ mod tests {
         assert_eq!(state(&database, chosen), (JobState::Ended, Some(Outcome::Cancelled)), "nobody began it");
         let machine = database.read(|c| machine_by_name(c, "pc")).unwrap();
         assert_eq!(machine.failed_job, Some(wished), "it does not try again by itself");
+    }
+
+    #[test]
+    fn a_job_that_takes_days_keeps_its_token_for_as_long_as_its_machine_is_heard() {
+        let folder = tempfile::tempdir().unwrap();
+        let began = Moment::now();
+        let (database, wished, _) = two_jobs(folder.path(), began);
+        let claimed = database.write(|c| claim(c, &job(c, wished.unsigned_abs())?, began)).unwrap();
+        let Claim::Granted(granted) = claimed else { panic!("{claimed:?}") };
+        let hash = hash_of(&granted.token);
+        let batch: Batch = serde_json::from_str(r#"{"first": 0, "events": []}"#).unwrap();
+        for hours in (1..100).step_by(20) {
+            let now = began.after(hours * 3600);
+            let known = |now| database.read(|c| bearer(c, &hash, now)).unwrap();
+            assert_eq!(known(now), Some(Bearer::Job(wished)), "after {hours} hours");
+            assert_eq!(known(now.after(JOB_TOKEN_SECONDS)), None, "not for ever");
+            let heard = |c: &Connection| take_events(c, &job(c, wished.unsigned_abs())?, &batch, now);
+            database.write(heard).unwrap();
+            database.write(|c| forget_expired(c, now)).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_was_told_of_a_job_is_forgotten_long_after_its_end_and_the_job_is_not() {
+        const DAY: u32 = 24 * 3600;
+        let folder = tempfile::tempdir().unwrap();
+        let began = Moment::now();
+        let (database, wished, chosen) = two_jobs(folder.path(), began);
+        let told = |id: i64| {
+            let filter = EventFilter::default();
+            let read = |c: &Connection| Ok((events_of(c, id, filter)?.len(), log_of(c, id)?));
+            database.read(read).unwrap()
+        };
+        let event = r#"{"first": 0, "events": [{"time": "x", "event": "note", "message": "m"}]}"#;
+        for id in [wished, chosen] {
+            let batch: Batch = serde_json::from_str(event).unwrap();
+            let tell = |c: &Connection| {
+                take_events(c, &job(c, id.unsigned_abs())?, &batch, began)?;
+                put_log(c, id, "the log", began)
+            };
+            database.write(tell).unwrap();
+        }
+        database.write(|c| end(c, &job(c, wished.unsigned_abs())?, Outcome::Done, "done", began)).unwrap();
+        let forget = |now: Moment| database.write(|c| forget_told(c, now)).unwrap();
+        let all = (1, "the log".to_owned());
+        forget(began.after(89 * DAY));
+        assert_eq!(told(wished), all);
+        let keep = |days| Settings { keep_events_days: days, ..Settings::default() };
+        database.write(|c| set_settings(c, &keep(0))).unwrap();
+        forget(began.after(5000 * DAY));
+        assert_eq!(told(wished), all, "0 is for ever");
+        database.write(|c| set_settings(c, &keep(7))).unwrap();
+        forget(began.after(8 * DAY));
+        assert_eq!(told(wished), (0, String::new()));
+        assert_eq!(state(&database, wished), (JobState::Ended, Some(Outcome::Done)));
+        assert_eq!(told(chosen), all, "it has not ended");
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use super::super::moment::Moment;
 use super::super::problem::Problem;
-use super::{JOB_TOKEN_SECONDS, JobRow, json, key, of_json, prolong_job, row, rows};
+use super::{JOB_TOKEN_SECONDS, JobRow, at_most, json, key, of_json, prolong_job, row, rows, settings};
 use crate::progress::Event;
-use crate::protocol::{EventsAnswer, JobEvent, MAX_EVENTS, TimedEvent};
+use crate::protocol::{EventFilter, EventsAnswer, JobEvent, MAX_EVENTS, TimedEvent};
 use crate::units::u64_from;
 use rusqlite::Connection;
 use serde::Deserialize;
@@ -14,10 +14,11 @@ use serde_json::Value;
 const PROGRESS_KEPT_BYTES: i64 = 4 << 20;
 /// And nothing more of one that has told so much.
 const KEPT_BYTES: i64 = 16 << 20;
-/// The most events that are shown at once.
-const SHOWN: i64 = 1000;
 /// The longest text of a time.
 const MAX_TIME: usize = 64;
+const DAY_SECONDS: u32 = 24 * 3600;
+/// Of how many jobs at most what was told is forgotten in one transaction: each may have 20 MiB.
+const FORGOTTEN_AT_ONCE: i64 = 20;
 
 /// A batch of events as it came: what a newer agent tells is kept as it is.
 #[derive(Debug, Deserialize)]
@@ -70,11 +71,32 @@ pub(in crate::server) fn take_events(
     Ok(EventsAnswer { next, cancel: job.cancel.clone() })
 }
 
-/// Events of a job from a number on, as many as are shown at once.
-pub(in crate::server) fn events_of(c: &Connection, job: i64, first: u64) -> Result<Vec<JobEvent>, Problem> {
+/// Forgets what machines told of jobs that ended long ago, of a few of them at a time: nobody waits for it.
+pub(in crate::server) fn forget_told(c: &Connection, now: Moment) -> Result<(), Problem> {
+    let days = settings(c)?.keep_events_days;
+    if days == 0 {
+        return Ok(());
+    }
+    let limit = now.before(days.saturating_mul(DAY_SECONDS));
+    let old = "SELECT id FROM jobs WHERE state = 'ended' AND ended < ?1
+         AND (event_bytes > 0 OR id IN (SELECT job FROM logs)) LIMIT ?2";
+    for job in rows(c, old, (limit, FORGOTTEN_AT_ONCE), |row| Ok(row.get::<_, i64>(0)?))? {
+        c.execute("DELETE FROM events WHERE job = ?1", [job])?;
+        c.execute("DELETE FROM logs WHERE job = ?1", [job])?;
+        c.execute("UPDATE jobs SET event_bytes = 0 WHERE id = ?1", [job])?;
+    }
+    Ok(())
+}
+
+/// A page of a job's events, from a number on.
+pub(in crate::server) fn events_of(
+    c: &Connection,
+    job: i64,
+    filter: EventFilter,
+) -> Result<Vec<JobEvent>, Problem> {
     let question =
         "SELECT number, received, body FROM events WHERE job = ?1 AND number >= ?2 ORDER BY number LIMIT ?3";
-    rows(c, question, (job, key(first), SHOWN), |row| {
+    rows(c, question, (job, key(filter.first), at_most(filter.limit)?), |row| {
         Ok(JobEvent {
             number: row.get::<_, i64>(0)?.unsigned_abs(),
             received: row.get::<_, Moment>(1)?.text(),

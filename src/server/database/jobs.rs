@@ -3,7 +3,8 @@
 use super::super::moment::Moment;
 use super::super::problem::Problem;
 use super::{
-    Machine, exists, image, json, key, mark_failure, note, of_json, of_word, profile, row, rows, word,
+    Machine, at_most, below, exists, image, json, key, mark_failure, note, of_json, of_word, profile, row,
+    rows, word,
 };
 use crate::image::{ImageName, ImageVersion, Manifest, layout};
 use crate::protocol::{
@@ -109,16 +110,15 @@ pub(in crate::server) fn job(c: &Connection, id: u64) -> Result<JobRow, Problem>
     find_job(c, id)?.ok_or_else(|| Problem::not_found(&format!("job {id}")))
 }
 
-/// The most jobs that are shown at once.
-const SHOWN: i64 = 1000;
-
-/// The newest jobs, newest first.
+/// A page of jobs, newest first.
 pub(in crate::server) fn jobs(c: &Connection, filter: &JobFilter) -> Result<Vec<JobRow>, Problem> {
     let question = format!(
         "{COLUMNS} WHERE (?1 IS NULL OR machine_name = ?1 COLLATE NOCASE) AND (?2 IS NULL OR image = ?2)
-         AND (NOT ?3 OR state <> 'ended') ORDER BY id DESC LIMIT ?4"
+         AND (NOT ?3 OR state <> 'ended') AND id < ?4 ORDER BY id DESC LIMIT ?5"
     );
-    rows(c, &question, (&filter.machine, &filter.image, filter.open, SHOWN), JobRow::read)
+    let JobFilter { machine, image, open, before, limit } = filter;
+    let values = (machine, image, open, below(*before), at_most(*limit)?);
+    rows(c, &question, values, JobRow::read)
 }
 
 /// The job of a machine that has not ended.

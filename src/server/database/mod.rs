@@ -164,6 +164,23 @@ fn exists(connection: &Connection, question: &str, values: impl rusqlite::Params
     Ok(row(connection, question, values, |_| Ok(()))?.is_some())
 }
 
+/// The most entries of a list that are shown at once.
+const MAX_PAGE: u32 = 1000;
+
+/// The number of which a page shows smaller ones.
+fn below(before: Option<u64>) -> i64 {
+    before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX)
+}
+
+/// How many entries a page has at most.
+fn at_most(limit: Option<u32>) -> Result<u32, Problem> {
+    let limit = limit.unwrap_or(MAX_PAGE);
+    if (1..=MAX_PAGE).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(Problem::bad_request(format!("a list shows from 1 to {MAX_PAGE} entries at once, not {limit}")))
+}
+
 /// The number of a record as the file has it; of one that cannot be there, a number that is not.
 fn key(id: u64) -> i64 {
     i64::try_from(id).unwrap_or(-1)
