@@ -330,7 +330,7 @@ fn a_zfs_member_is_known_by_any_label_and_whole_ones_win() {
 
 #[test]
 fn formats_without_a_tool_here_are_known_by_their_specified_bytes() {
-    use FileSystemKind::{Apfs, Bcachefs, HfsPlus, Iso9660, LogicalDiskManager, Refs, Squashfs, Ufs};
+    use FileSystemKind::{Apfs, Bcachefs, Iso9660, LogicalDiskManager, Refs, Squashfs, Ufs};
     let magic =
         [0xC6, 0x85, 0x73, 0xF6, 0x4E, 0x1A, 0x45, 0xCA, 0x82, 0x65, 0xF5, 0x7F, 0x48, 0xBA, 0x6D, 0x81];
     let iso = [b"\x01CD001\x01\0".as_slice(), &[b' '; 32], b"A_DISC                          "].concat();
@@ -357,8 +357,6 @@ fn formats_without_a_tool_here_are_known_by_their_specified_bytes() {
                 (8192 + 1372, &[0, 1, 0x19, 0x54]),
             ],
         ),
-        (HfsPlus, None, vec![(1024, b"H+\0\x04"), (1024 + 40, &[0, 0, 16, 0])]),
-        (HfsPlus, None, vec![(1024, b"BD"), (1024 + 0x7C, b"H+")]),
         (Apfs, None, vec![(24, &[1, 0, 0, 0x80]), (32, b"NXSB"), (36, &[0, 16, 0, 0]), (72, &UUID_BYTES)]),
         (
             Bcachefs,

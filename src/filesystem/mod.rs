@@ -17,6 +17,7 @@ mod exfat;
 mod ext;
 mod f2fs;
 mod fat;
+mod hfs_plus;
 mod jfs;
 pub mod lvm;
 mod minix;
@@ -68,6 +69,7 @@ const READERS: &[Reader] = &[
     Reader { probe: jfs::probe, read: jfs::read },
     Reader { probe: reiserfs::probe, read: reiserfs::read },
     Reader { probe: minix::probe, read: minix::read },
+    Reader { probe: hfs_plus::probe, read: hfs_plus::read },
     btrfs::READER,
     ext::READER,
 ];

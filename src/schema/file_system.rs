@@ -23,10 +23,10 @@ pub enum FileSystemKind {
     Jfs,
     Reiserfs,
     Minix,
+    HfsPlus,
     Swap,
     // Recognised by name and captured raw.
     ExtJournal,
-    HfsPlus,
     Apfs,
     Ufs,
     Refs,
@@ -101,6 +101,7 @@ impl FileSystemKind {
                 | Self::Jfs
                 | Self::Reiserfs
                 | Self::Minix
+                | Self::HfsPlus
         )
     }
 }

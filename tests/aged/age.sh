@@ -1,4 +1,5 @@
 # Ages the file system on /dev/vda; KIND is its driver, END how it is left. tests/aged/make runs it in a virtual machine.
+[ "$KIND" = hfsplus ] && modprobe nls_utf8
 modprobe "$KIND"
 mount -t "$KIND" /dev/vda /mnt || exit 1
 cd /mnt

@@ -44,7 +44,6 @@ const OTHERS: &[(Strength, Recogniser)] = &[
     (Strong, unix::squashfs),
     (Strong, other::refs),
     (Strong, other::apfs),
-    (Strong, other::hfs_plus),
     (Weak, unix::ufs),
     (Weak, zfs::read_any_label),
     (Weak, encrypted::luks2_backup),

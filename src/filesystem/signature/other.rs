@@ -1,11 +1,11 @@
-//! ReFS, file systems of macOS and of optical discs.
+//! ReFS, APFS, and the file system of optical discs.
 
 use super::identity::{text_at, uuid_at};
 use super::{Found, peek};
 use crate::blockio::ReadAt;
 use crate::filesystem::Error;
 use crate::schema::FileSystemKind;
-use crate::units::{read_slice, read_u16be, read_u16le, read_u32be, read_u32le};
+use crate::units::{read_slice, read_u16le, read_u32le};
 
 /// The volume header of ReFS, of any version.
 pub(super) fn refs(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
@@ -27,20 +27,6 @@ pub(super) fn apfs(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
         && (4096..=65536).contains(&block_bytes);
     let found = || Found::file_system(FileSystemKind::Apfs, block_bytes.into());
     Ok(is_apfs.then(|| found().named(uuid_at(&superblock, 72), None)))
-}
-
-/// Apple Technical Note 1150: HFS+ and HFSX, bare or inside an HFS wrapper.
-pub(super) fn hfs_plus(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
-    let Some(header) = peek(volume, 1 << 10, 512)? else { return Ok(None) };
-    let is_signature = |at: usize| matches!(read_slice(&header, at, 2), Ok(b"H+" | b"HX"));
-    let block_bytes = read_u32be(&header, 40).unwrap_or(0);
-    let is_bare = is_signature(0)
-        && matches!(read_u16be(&header, 2), Ok(4 | 5))
-        && block_bytes.is_power_of_two()
-        && block_bytes >= 512;
-    let is_wrapped = header.starts_with(b"BD") && is_signature(0x7C);
-    let block_bytes = if is_bare { block_bytes } else { 512 };
-    Ok((is_bare || is_wrapped).then(|| Found::file_system(FileSystemKind::HfsPlus, block_bytes.into())))
 }
 
 /// ECMA-119: the primary volume descriptor in sector 16.
