@@ -93,6 +93,21 @@ impl Drop for Person {
     }
 }
 
+/// There is an image for the machine's model. It would get it and be registered for it, were nobody there to choose.
+fn an_image_is_for_its_model(folder: &Path, url: &str, disk: &Path) {
+    let (store, password) = (folder.join("data/store"), folder.join("password"));
+    for words in [
+        vec!["capture", "other", "--to", text(&store), "--disk", text(disk), "--quiet"],
+        vec!["admin", "login", "admin", "--password-file", text(&password)],
+        vec!["admin", "profiles", "set", "other/default", "--for", "equals:Walker 7"],
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_remint"));
+        command.args(&words).env("HOME", folder).env_remove("XDG_STATE_HOME").env("REMINT_SERVER", url);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
 #[test]
 fn a_person_registers_captures_and_deploys_at_a_terminal() {
     let folder = lab::folder();
@@ -113,6 +128,7 @@ fn a_person_registers_captures_and_deploys_at_a_terminal() {
         .unwrap();
 
     let server = Server::start(folder.path());
+    an_image_is_for_its_model(folder.path(), &server.url, &source);
     let command = format!(
         "{} menu --server {} --inventory {} --disk {} --disk {}",
         env!("CARGO_BIN_EXE_remint"),
