@@ -346,7 +346,8 @@ fn history_is_read_in_pages() {
         lab.admin(DELETE, &format!("jobs/{job}"), Value::Null).is(200);
         job
     };
-    let made: Vec<u64> = (0..5).map(|_| job()).rev().collect();
+    let mut made: Vec<u64> = (0..5).map(|_| job()).collect();
+    made.reverse();
     let numbers = |path: &str| -> Vec<u64> {
         lab.get(path).as_array().unwrap().iter().map(|entry| entry["id"].as_u64().unwrap()).collect()
     };
