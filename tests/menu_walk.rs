@@ -211,7 +211,7 @@ fn a_terminal_that_changes_its_size_and_a_server_that_goes_and_comes_are_survive
     fs::write(&inventory, r#"{"macs": ["52:54:00:00:00:18"], "model": "Walker 8"}"#).unwrap();
     let mut server = Server::start(folder.path());
     let command = format!(
-        "{} menu --server {} --inventory {} --disk {} --retry-for 1",
+        "{} menu --server {} --inventory {} --disk {}",
         env!("CARGO_BIN_EXE_remint"),
         server.url,
         text(&inventory),

@@ -5,7 +5,7 @@ use super::disks;
 use super::state::{Command, Event, Fulfilling, Reached, Wish};
 use crate::agent::{self, DiskSettings, ExitCode, RunRequest};
 use crate::client::{Client, Error};
-use crate::http::chain;
+use crate::http::{Access, chain};
 use crate::linux::keymaps;
 use crate::progress::{self, Monitor};
 use crate::protocol::{OnDemandRequest, Operation, Session};
@@ -19,6 +19,8 @@ use std::time::Duration;
 
 /// Of a longer log the end is shown.
 const MOST_LOG_BYTES: u64 = 256 << 10;
+/// For how long a server that does not answer is asked again: a person waits for it. Data of a job have their own time.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How often the end of a job is looked for while a person reads its plan.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -153,7 +155,9 @@ impl Desk {
                 "no server is known; name one with --server, or with remint.server= on the kernel's command line"
             );
         };
-        let client = Client::connect(server, &self.request.access, self.request.inventory.clone())?;
+        let access = &self.request.access;
+        let access = Access { retry_for: access.retry_for.min(PATIENCE), ..access.clone() };
+        let client = Client::connect(server, &access, self.request.inventory.clone())?;
         let mut client = client.attended();
         let session = client.session()?;
         self.client = Some(client);
