@@ -6,7 +6,7 @@ mod aged;
 mod lab;
 
 use aged::{Image, changed, reading};
-use lab::{MIB, run, text};
+use lab::{MIB, run, run_allowing, text};
 use remint::blockio::{MemoryDisk, WriteAt, read_vec};
 use remint::schema::{FileSystemKind, State};
 use remint::units::ByteRange;
@@ -77,12 +77,21 @@ fn every_file_comes_back_from_the_used_blocks_on_noise() {
 }
 
 #[test]
-fn what_was_not_unmounted_is_dirty() {
-    let file_system = Image::aged("jfs-crash").reading().file_system;
+fn what_was_not_unmounted_is_dirty_also_where_its_own_tool_says_otherwise() {
+    let image = Image::aged("jfs-crash");
+    let file_system = image.reading().file_system;
     assert_eq!(file_system.state, State::Dirty);
     let finding = &file_system.findings[0];
-    assert!(finding.contains("was not unmounted") && finding.contains("fsck.jfs"), "{finding}");
+    assert!(finding.contains("was not unmounted") && finding.contains("fsck.jfs -f"), "{finding}");
     assert!(file_system.uuid.is_some() && file_system.used_bytes.is_none());
+    // It fails to replay this log, and calls the file system clean.
+    let said = run("fsck.jfs", &["--replay_journal_only", text(&image.path)]);
+    assert!(said.contains("logredo failed") && said.contains("is clean"), "{said}");
+    let file_system = image.reading().file_system;
+    assert!(file_system.state == State::Dirty && file_system.findings[0].contains("waits for its replay"));
+    // The way out.
+    run_allowing("fsck.jfs", &["-f", "-y", text(&image.path)], &[0, 1]);
+    assert_eq!(image.reading().file_system.state, State::Clean);
 }
 
 #[test]

@@ -137,6 +137,30 @@ impl ReadAt for Recorder<'_> {
     }
 }
 
+/// What is left where only the used blocks were restored, on noise.
+struct OnNoise<'a> {
+    disk: &'a MemoryDisk,
+    used: &'a RangeSet,
+}
+
+impl ReadAt for OnNoise<'_> {
+    fn size_bytes(&self) -> u64 {
+        self.disk.size_bytes()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        for (at, byte) in (offset..).zip(buffer.iter_mut()) {
+            *byte = (at.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u8;
+        }
+        let asked = ByteRange::at(offset, buffer.len() as u64).unwrap();
+        for part in self.used.within(asked) {
+            let from = (part.start() - offset) as usize;
+            self.disk.read_at(part.start(), &mut buffer[from..from + part.length() as usize])?;
+        }
+        Ok(())
+    }
+}
+
 /// The places that a reader looks at.
 pub fn places(disk: &MemoryDisk) -> Vec<ByteRange> {
     let recorder = Recorder { disk, places: Mutex::default() };
@@ -146,7 +170,7 @@ pub fn places(disk: &MemoryDisk) -> Vec<ByteRange> {
 }
 
 /// Ten thousand changes where the reader looks, of a bit or of some bytes: each is survived, and what is still clean has
-/// a map that `is_right` agrees with. `seal` puts checksums right behind every second change.
+/// a map that `is_right` agrees with, and reads the same where only that map is left. `seal` puts checksums right behind every second change.
 pub fn survives_damage(disk: &MemoryDisk, seal: impl Fn(&MemoryDisk), is_right: impl Fn(&RangeSet) -> bool) {
     let places = places(disk);
     let mut random = Noise::new(11);
@@ -173,9 +197,11 @@ pub fn survives_damage(disk: &MemoryDisk, seal: impl Fn(&MemoryDisk), is_right: 
                 assert!(file_system.size_bytes <= disk.size_bytes());
                 assert_eq!(used.as_ref().map(RangeSet::total_bytes), file_system.used_bytes);
                 assert!(file_system.state == State::Clean || !file_system.findings.is_empty());
-                if let Some(used) = used {
+                if let Some(used) = &used {
                     assert!(used.end() <= disk.size_bytes());
-                    assert!(is_right(&used), "{new:x?} for {old:x?} at byte {at} of {place}");
+                    let again = read(&OnNoise { disk, used }).unwrap().unwrap();
+                    assert_eq!((&again.file_system, again.used.as_ref()), (&file_system, Some(used)));
+                    assert!(is_right(used), "{new:x?} for {old:x?} at byte {at} of {place}");
                 }
                 file_system.state.to_string()
             }

@@ -76,7 +76,7 @@ fn judge(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Judgement, Erro
         None => log::unfinished(volume, superblock.log)?,
     };
     if let Some(why) = why {
-        let fact = format!("it {why}; run fsck.jfs on it, or capture it with --when-dirty raw");
+        let fact = format!("it {why}; run fsck.jfs -f on it, or capture it with --when-dirty raw");
         return Ok(Judgement::Dirty { fact });
     }
     let mut used = block_map::read(volume, superblock.blocks())?;
