@@ -3,6 +3,7 @@
 
 use super::capture::CaptureRequest;
 use super::capture_workers;
+use super::computer_name::ComputerName;
 use super::deploy::DeployRequest;
 use super::disks::{self, DiskSettings};
 use super::images::{ImageReference, StoreSettings};
@@ -75,6 +76,7 @@ impl DeployRequest {
             options: deploy_options(choices),
             schema: schema.transpose()?,
             script,
+            computer_name: choices.computer_name.as_deref().map(ComputerName::new),
             store,
         })
     }
@@ -119,6 +121,7 @@ pub(super) fn deploy_options(choices: &DeployChoices) -> DeployOptions {
         new_ids: choices.new_ids,
         keep_boot_entries: choices.keep_boot_entries,
         boot_first: choices.boot_first,
+        computer_name: None,
         started_by: None,
         seed: None,
     }

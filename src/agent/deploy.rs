@@ -1,5 +1,6 @@
 //! `remint plan` and `remint deploy`.
 
+use super::computer_name::{ComputerName, check_for_windows};
 use super::disks::DiskSettings;
 use super::images::{ImageReference, StoreSettings, load_manifest, open_store, resolve};
 use super::script::ScriptFile;
@@ -32,6 +33,8 @@ pub struct DeployRequest {
     pub schema: Option<SchemaFile>,
     /// The script that partitions, for the layout of that name.
     pub script: Option<ScriptFile>,
+    /// What the systems are called from now on.
+    pub computer_name: Option<ComputerName>,
 }
 
 /// A deploy that was planned, and not begun.
@@ -51,12 +54,15 @@ pub fn prepare_deploy(request: &DeployRequest) -> Result<PreparedDeploy> {
     let manifest = load_manifest(store.as_ref(), &version)?;
     let Decided { mut options, targets, standing } = decide_targets(request, &version, &manifest)?;
     options.seed = Some(options.seed.map_or_else(|| linux::random_bits().map(Seed::from_bytes), Ok)?);
+    let wished = request.computer_name.as_ref();
+    options.computer_name = wished.map(|wished| wished.resolve(linux::inventory)).transpose()?;
     let targets = Targets { disks: &targets, standing: Some(&standing) };
     let plan = plan::deploy(version.image.as_ref(), version.version.as_ref(), &manifest, targets, &options);
     let plan = plan.map_err(|refusal| match &request.schema {
         Some(file) => at_its_line(file, refusal),
         None => refusal.into(),
     })?;
+    check_for_windows(&plan)?;
     Ok(PreparedDeploy { plan, manifest, version, store })
 }
 

@@ -5,6 +5,7 @@
 
 mod capture;
 mod choices;
+mod computer_name;
 mod deploy;
 mod disks;
 mod images;

@@ -224,10 +224,14 @@ fn carry_out(
     let machine = MachineLog::begin(request.log.as_deref());
     reporter.add_to_log(machine.before());
     let access = Access { token: Some(token), stop, ..request.access.clone() };
+    let who = Who {
+        server: &request.server,
+        inventory: &request.inventory,
+        registered: client.registered().map(str::to_owned),
+    };
     let end = std::thread::scope(|scope| {
         let sending = scope.spawn(|| reporter.keep_sending(&link));
-        let end =
-            End::of(guarded(|| work(summary, job, &request.server, access, &reporter, agrees)), &reporter);
+        let end = End::of(guarded(|| work(summary, job, who, access, &reporter, agrees)), &reporter);
         reporter.end(end.event());
         let _ = sending.join();
         end
@@ -245,10 +249,18 @@ fn guarded(work: impl FnOnce() -> Result<Done>) -> Result<Done> {
         .unwrap_or_else(|_| Err(anyhow!("the agent panicked; this is a defect of remint, please report it")))
 }
 
+/// Whose job it is, and at which server.
+struct Who<'a> {
+    server: &'a str,
+    inventory: &'a Inventory,
+    /// What the server calls the machine.
+    registered: Option<String>,
+}
+
 fn work(
     summary: &JobSummary,
     job: Result<Box<Job>, String>,
-    server: &str,
+    who: Who<'_>,
     access: Access,
     reporter: &Reporter<'_>,
     agrees: Agrees<'_>,
@@ -257,7 +269,7 @@ fn work(
     if job.id != summary.id || job.operation != summary.operation {
         bail!("job {} is not the one that was offered; nothing was changed", job.id);
     }
-    let store = StoreSettings { location: store_url(server, &job.store)?, access };
+    let store = StoreSettings { location: store_url(who.server, &job.store)?, access };
     let image = job.image.parse().with_context(|| format!("the image \"{}\" of the job", job.image))?;
     match job.operation {
         Operation::Capture => {
@@ -273,6 +285,9 @@ fn work(
             let mut request =
                 DeployRequest::new(ImageReference { image, version }, store, &job.profile.deploy)?;
             choices::target_the_only_disk(&mut request, &job.profile.deploy)?;
+            if let Some(name) = &mut request.computer_name {
+                (name.machine, name.registered) = (Some(who.inventory.clone()), who.registered);
+            }
             let prepared = prepare_deploy(&request)?;
             prepared.refuse_unwritable()?;
             reporter.event(Event::Note { message: prepared.explain() });

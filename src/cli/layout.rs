@@ -79,6 +79,10 @@ pub struct LayoutArguments {
     /// and one is made where none starts what was deployed
     #[arg(long)]
     pub keep_boot_entries: bool,
+    /// What the system is called from now on, Linux or Windows. {serial}, {asset} and {mac} stand for what this machine says,
+    /// {serial:6} for the last six characters of it, {name} for what the server of a job calls it
+    #[arg(long, value_name = "NAME")]
+    pub computer_name: Option<String>,
     /// Have this machine's UEFI firmware start what is deployed first, before the network too. Otherwise the network stays
     /// first where it was
     #[arg(long, conflicts_with_all = ["keep_boot_entries", "keep_table"])]
@@ -153,6 +157,7 @@ impl LayoutArguments {
             },
             new_ids: self.new_ids,
             keep_boot_entries: self.keep_boot_entries,
+            computer_name: self.computer_name.clone(),
             boot_first: self.boot_first,
         })
     }

@@ -34,6 +34,8 @@ pub struct Client {
     introduction: SessionRequest,
     /// The token of the session.
     token: Option<Secret>,
+    /// What the server calls this machine, where it knows it.
+    registered: Option<String>,
 }
 
 /// What became of a claim.
@@ -73,7 +75,7 @@ impl Client {
         }
         let agent = env!("CARGO_PKG_VERSION").to_owned();
         let introduction = SessionRequest { agent, machine, attended: false };
-        Ok(Self { connection, introduction, token: None })
+        Ok(Self { connection, introduction, token: None, registered: None })
     }
 
     /// Says that a person is at the machine and chooses: the server gives it nothing to do by itself.
@@ -93,7 +95,14 @@ impl Client {
         let asked = asked.header(CONTENT_TYPE, "application/json")?;
         let session: Session = understood(&asked, self.connection.answer(&asked)?)?;
         self.token = Some(Secret::new(&session.token));
+        self.registered = session.machine.as_ref().map(|machine| machine.name.clone());
         Ok(session)
+    }
+
+    /// What the server calls this machine, where it knows it.
+    #[must_use]
+    pub fn registered(&self) -> Option<&str> {
+        self.registered.as_deref()
     }
 
     /// The token of the session, for those who keep it out of logs.

@@ -13,6 +13,8 @@ pub mod fat;
 mod firmware;
 pub mod fstab;
 pub mod grub;
+mod markup;
+pub mod naming;
 pub mod references;
 pub mod windows;
 

@@ -3,7 +3,8 @@
 use super::loop_device::control_device;
 use super::mounted::kernel_has;
 use super::{
-    Error, boot_files, fuse, is_root, lvm_devices, program, references, windows_files, windows_partitions,
+    Error, boot_files, computer_name, fuse, is_root, lvm_devices, program, references, windows_files,
+    windows_partitions,
 };
 use crate::blockio::{Window, WriteAt};
 use crate::customize::{CustomizeError, Customizer, Deployed, Taken, boot_sector, efi_system, fat};
@@ -35,6 +36,7 @@ impl Customizer for Customizations {
                 let is_fat = references::mounted_as(*file_system).is_some_and(|(name, _)| name == "vfat");
                 references::missing(*file_system).filter(|_| !is_fat)
             }
+            Step::ComputerName { volumes, .. } => computer_name::missing_for(volumes),
             Step::PartitionNames { looked_into: false, .. }
             | Step::WindowsPartitions { .. }
             | Step::BootSector { .. } => None,
@@ -81,6 +83,10 @@ impl Customizer for Customizations {
             Step::WindowsPartitions { target, volume, file_system, moved, .. } => {
                 let kind = *file_system;
                 let problems = windows_partitions::follow(target, volume, kind, moved, deployed, monitor)?;
+                Ok(Taken { problems, ..Taken::default() })
+            }
+            Step::ComputerName { name, volumes } => {
+                let problems = computer_name::give(name, volumes, deployed, monitor)?;
                 Ok(Taken { problems, ..Taken::default() })
             }
             Step::BootSector { target, volume, was, is } => {

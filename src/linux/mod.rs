@@ -14,6 +14,7 @@ mod boot_files;
 mod boot_system;
 pub mod cards;
 pub mod clock;
+mod computer_name;
 pub mod confined;
 mod customize;
 mod discover;

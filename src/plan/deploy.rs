@@ -13,7 +13,7 @@ use super::seed::Seed;
 use super::shrinking::{self, Shrinking};
 use super::standing::Targets;
 use super::step::Step;
-use super::{boot_entries, choice, existing, identity, place, scripted, standard, windows};
+use super::{boot_entries, choice, existing, identity, naming, place, scripted, standard, windows};
 use crate::machine::MachineDisk;
 use crate::schema::{
     Disk, FileSystemKind, Firmware, FreeSpace, Keep, Layout, PartitionWish, StandardChoice, Table,
@@ -49,6 +49,8 @@ pub struct DeployOptions {
     pub keep_boot_entries: bool,
     /// True: where boot entries follow, what is deployed comes first in their order, before the network too.
     pub boot_first: bool,
+    /// What the systems on the targets are called from now on.
+    pub computer_name: Option<String>,
     /// What started this machine, where the targets are disks of its own.
     pub started_by: Option<Firmware>,
     /// What new GUIDs and signatures are derived from; needed where the layout has new partitions.
@@ -71,6 +73,7 @@ impl DeployOptions {
             new_ids: false,
             keep_boot_entries: false,
             boot_first: false,
+            computer_name: None,
             started_by: None,
             seed: None,
         }
@@ -322,6 +325,7 @@ fn deploy_captured(
     steps.extend(group::steps(captured, &plan));
     steps.extend(identity::steps(captured, &plan));
     steps.extend(windows::steps(captured, &plan));
+    steps.extend(naming::steps(captured, &plan, options.computer_name.as_ref()));
     steps.extend(boot_entries::steps(&plan.boot_entries));
     plan.steps = steps;
     Ok(plan)

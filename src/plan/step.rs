@@ -1,6 +1,7 @@
 //! What is done to deployed file systems when they have their places and sizes, before the table is written.
 
 use super::deploy::{DeployPlan, NewContent};
+use super::naming::NamedVolume;
 use super::windows::MovedPartition;
 use super::{identity, keep};
 use crate::schema::{Disk, FileSystemKind, Firmware, Role, Table, Volume};
@@ -47,6 +48,13 @@ pub enum Step {
         was: u32,
         /// First sector of the partition.
         is: u32,
+    },
+    /// Give the systems on the targets a name.
+    ComputerName {
+        /// The name.
+        name: String,
+        /// The volumes that may hold one.
+        volumes: Vec<NamedVolume>,
     },
     /// Make a file system in a partition that the image does not have.
     MakeFileSystem {
@@ -177,6 +185,7 @@ impl Step {
             Self::BootFiles(files) => files.volume.as_str().into(),
             Self::ForgetDevices { volume, .. } => volume.as_str().into(),
             Self::FallbackLoader { partition, .. } => format!("partition {partition}").into(),
+            Self::ComputerName { name, .. } => name.as_str().into(),
             Self::PartitionNames { volume, .. }
             | Self::WindowsPartitions { volume, .. }
             | Self::BootSector { volume, .. } => volume.as_str().into(),
@@ -186,6 +195,14 @@ impl Step {
     /// True where everything that the step names is in its plan, and nothing that it writes belongs to another.
     pub(super) fn is_in(&self, plan: &DeployPlan) -> bool {
         let on = |target: &str| plan.disks.iter().find(|disk| disk.target.path == target);
+        let has = |target: &str, volume: &str| {
+            let mut of_disk = on(target).into_iter().flat_map(|disk| &disk.volumes);
+            let logical = plan.logical_volumes();
+            of_disk.any(|planned| planned.volume == volume)
+                || logical
+                    .iter()
+                    .any(|logical| logical.planned.volume == volume && logical.target(plan) == target)
+        };
         match self {
             Self::MakeFileSystem { target, partition, place, content } => on(target).is_some_and(|disk| {
                 let new = disk.made.iter().find(|new| new.partition == *partition);
@@ -212,12 +229,10 @@ impl Step {
                 on(target).is_some_and(|disk| disk.volumes.iter().any(|planned| planned.volume == *volume))
             }
             Self::ForgetDevices { target, volume, .. } | Self::PartitionNames { target, volume, .. } => {
-                let mut of_disk = on(target).into_iter().flat_map(|disk| &disk.volumes);
-                let logical = plan.logical_volumes();
-                of_disk.any(|planned| planned.volume == *volume)
-                    || logical.iter().any(|logical| {
-                        logical.planned.volume == *volume && logical.target(plan) == target.as_str()
-                    })
+                has(target, volume)
+            }
+            Self::ComputerName { volumes, .. } => {
+                volumes.iter().all(|named| has(&named.target, &named.volume))
             }
         }
     }
@@ -234,6 +249,7 @@ impl fmt::Display for Step {
             Self::PartitionNames { .. } => f.write_str("the names of partitions follow"),
             Self::WindowsPartitions { .. } => f.write_str("what Windows notes of partitions follow"),
             Self::BootSector { .. } => f.write_str("the boot sector follow"),
+            Self::ComputerName { .. } => f.write_str("the name of the computer"),
         }
     }
 }

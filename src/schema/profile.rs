@@ -122,6 +122,10 @@ pub struct DeployChoices {
     /// True: the boot entries of the machine's firmware stay as they are ("don't update NVRAM").
     #[serde(skip_serializing_if = "is_default")]
     pub keep_boot_entries: bool,
+    /// What the systems on the targets are called from now on ("change computer name"); `{serial}`, `{asset}`, `{mac}` and
+    /// `{name}` in it stand for what the machine says.
+    #[serde(skip_serializing_if = "is_default")]
+    pub computer_name: Option<String>,
     /// True: the firmware starts what was deployed first, before the network too ("set boot manager first").
     #[serde(skip_serializing_if = "is_default")]
     pub boot_first: bool,
@@ -146,6 +150,7 @@ impl Default for DeployChoices {
             keep: Keep::default(),
             new_ids: false,
             keep_boot_entries: false,
+            computer_name: None,
             boot_first: false,
         }
     }

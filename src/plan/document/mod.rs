@@ -199,6 +199,7 @@ fn choices(schema: DeploySchema) -> Result<Choices, Misplaced> {
         new_ids: schema.new_ids,
         keep_boot_entries: schema.keep_boot_entries,
         boot_first: schema.boot_first,
+        computer_name: None,
         started_by: None,
         seed: None,
     };

@@ -1,0 +1,331 @@
+//! The name of a computer, in the system on a deployed volume.
+//!
+//! - Linux: `/etc/hostname`, the lines of `/etc/hosts` that have the old name, and `/etc/machine-id`, which is emptied: systemd
+//!   makes a new one at the next start (machine-id(5)).
+//! - Windows: `ComputerName` in its answer files, and the registry. Both, because an answer file may be one that Windows' setup
+//!   has used up: it reads it only in an image that was prepared (sysprep).
+//!
+//! Taken again, nothing changes.
+
+use super::CustomizeError;
+use super::markup::{Text, replace};
+use crate::registry::{Error, Hive, Key, REG_SZ};
+
+/// NetBIOS knows 15 characters, and Windows takes no longer name for a computer.
+pub const MOST_WINDOWS_CHARACTERS: usize = 15;
+/// Where Windows' setup looks for its answers.
+const ANSWERS: [&str; 4] = [
+    "Windows/Panther/unattend.xml",
+    "Windows/Panther/Unattend/unattend.xml",
+    "Windows/System32/Sysprep/unattend.xml",
+    "Windows/System32/Sysprep/Panther/unattend.xml",
+];
+/// The answers of a Windows XP.
+const OLD_ANSWERS: &str = "Sysprep/sysprep.inf";
+const SYSTEM_HIVE: &str = "Windows/System32/config/SYSTEM";
+/// What is called so in a set of controls.
+const IN_REGISTRY: [(&[&str], &str); 4] = [
+    (&["Control", "ComputerName", "ComputerName"], "ComputerName"),
+    (&["Control", "ComputerName", "ActiveComputerName"], "ComputerName"),
+    (&["Services", "Tcpip", "Parameters"], "Hostname"),
+    (&["Services", "Tcpip", "Parameters"], "NV Hostname"),
+];
+
+/// The files of a volume; where Windows does so, small letters and capitals do not count.
+pub trait Files {
+    /// A file; `None` where it is not there.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, CustomizeError>;
+}
+
+/// What becomes of a system.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Renamed {
+    /// The files that get another content, with a sentence for each.
+    pub changed: Vec<ChangedFile>,
+    /// What a person has to look after.
+    pub problems: Vec<String>,
+}
+
+/// A file with another content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangedFile {
+    /// Its path, without a slash in front.
+    pub path: String,
+    /// Its content.
+    pub bytes: Vec<u8>,
+    /// What that says.
+    pub said: String,
+}
+
+/// Names the Linux below a folder (empty, or with a slash at its end); `None` where there is none.
+///
+/// # Errors
+/// Where its files cannot be read.
+pub fn linux(files: &dyn Files, root: &str, name: &str) -> Result<Option<Renamed>, CustomizeError> {
+    let read = |path: &str| files.read(&format!("{root}etc/{path}"));
+    let text = |bytes: Option<Vec<u8>>| bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    let hostname = text(read("hostname")?);
+    if hostname.is_none() && read("os-release")?.is_none() {
+        return Ok(None);
+    }
+    let mut renamed = Renamed::default();
+    let mut change = |path: &str, content: String, said: String| {
+        let path = format!("{root}etc/{path}");
+        renamed.changed.push(ChangedFile { path, bytes: content.into_bytes(), said });
+    };
+    let mut lines = hostname.as_deref().unwrap_or_default().lines().map(str::trim);
+    let old = lines.rfind(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or_default();
+    if old != name {
+        change("hostname", format!("{name}\n"), format!("the system is called {name} in /etc/hostname"));
+    }
+    if let Some(hosts) = text(read("hosts")?) {
+        let new = in_hosts(&hosts, old, name);
+        if new != hosts {
+            change("hosts", new, format!("/etc/hosts knows the system as {name}"));
+        }
+    }
+    if read("machine-id")?.is_some_and(|id| !id.is_empty()) {
+        change("machine-id", String::new(), "it gets a new /etc/machine-id when it starts".to_owned());
+    }
+    Ok(Some(renamed))
+}
+
+/// The lines of `/etc/hosts` with a new name where the old one stands, alone or with a domain. Every other character stays.
+fn in_hosts(hosts: &str, old: &str, name: &str) -> String {
+    let first = old.split('.').next().unwrap_or_default();
+    if first.is_empty() || first.eq_ignore_ascii_case("localhost") {
+        return hosts.to_owned();
+    }
+    let word = |word: &str| {
+        let (host, domain) = word.find('.').and_then(|dot| word.split_at_checked(dot)).unwrap_or((word, ""));
+        if host.eq_ignore_ascii_case(first) { format!("{name}{domain}") } else { word.to_owned() }
+    };
+    let line = |line: &str| {
+        let at = line.find('#').unwrap_or(line.len());
+        let (entry, comment) = line.split_at_checked(at).unwrap_or((line, ""));
+        let mut words = entry.split_inclusive(char::is_whitespace);
+        let mut new = String::new();
+        let mut is_name = false;
+        for piece in &mut words {
+            let bare = piece.trim_end_matches(char::is_whitespace);
+            let space = piece.get(bare.len()..).unwrap_or_default();
+            new.push_str(&if is_name { word(bare) } else { bare.to_owned() });
+            new.push_str(space);
+            // The first word is an address.
+            is_name |= !bare.is_empty();
+        }
+        new + comment
+    };
+    hosts.split_inclusive('\n').map(line).collect()
+}
+
+/// Names the Windows on a volume; `None` where there is none.
+///
+/// # Errors
+/// Where its files cannot be read.
+pub fn windows(files: &dyn Files, name: &str) -> Result<Option<Renamed>, CustomizeError> {
+    let Some(hive) = files.read(SYSTEM_HIVE)? else { return Ok(None) };
+    let mut renamed = Renamed::default();
+    let mut take = |path: &str, bytes: Vec<u8>, result: Result<Option<Vec<u8>>, String>| match result {
+        Ok(Some(new)) if new != bytes => {
+            let said = format!("the system is called {name} in /{path}");
+            renamed.changed.push(ChangedFile { path: path.to_owned(), bytes: new, said });
+        }
+        Ok(_) => {}
+        Err(why) => renamed.problems.push(format!("the name was not written to /{path}: {why}")),
+    };
+    for path in ANSWERS {
+        if let Some(bytes) = files.read(path)? {
+            let result = in_answers(&bytes, name);
+            take(path, bytes, result);
+        }
+    }
+    if let Some(bytes) = files.read(OLD_ANSWERS)? {
+        let result = in_old_answers(&bytes, name);
+        take(OLD_ANSWERS, bytes, result);
+    }
+    let result = in_registry(hive.clone(), name).map_err(|error| error.to_string());
+    take(SYSTEM_HIVE, hive, result.map(Some));
+    Ok(Some(renamed))
+}
+
+fn in_answers(bytes: &[u8], name: &str) -> Result<Option<Vec<u8>>, String> {
+    let text = Text::decode(bytes)?;
+    Ok(replace(&text.characters, "ComputerName", name)?.map(|new| text.encode(&new)))
+}
+
+/// `ComputerName=` in the section `[UserData]`.
+fn in_old_answers(bytes: &[u8], name: &str) -> Result<Option<Vec<u8>>, String> {
+    let text = Text::decode(bytes)?;
+    let (mut new, mut is_user_data, mut found) = (String::new(), false, false);
+    for line in text.characters.split_inclusive('\n') {
+        let bare = line.trim();
+        if bare.starts_with('[') {
+            is_user_data = bare.eq_ignore_ascii_case("[UserData]");
+        }
+        let key = line.split_once('=').map(|(key, _)| key);
+        match key.filter(|key| is_user_data && key.trim().eq_ignore_ascii_case("ComputerName")) {
+            Some(key) => {
+                let end = line.get(line.trim_end_matches(['\r', '\n']).len()..).unwrap_or_default();
+                new.push_str(&format!("{key}={name}{end}"));
+                found = true;
+            }
+            None => new.push_str(line),
+        }
+    }
+    Ok(found.then(|| text.encode(&new)))
+}
+
+/// In every set of controls that `Select` names: the current one, and those that Windows falls back to.
+fn in_registry(bytes: Vec<u8>, name: &str) -> Result<Vec<u8>, Error> {
+    let mut hive = Hive::read(bytes)?;
+    let root = hive.root();
+    let select = hive.find(root, &["Select"])?;
+    let mut sets = Vec::new();
+    for value in select.map(|select| hive.values(select)).transpose()?.unwrap_or_default() {
+        if let Ok(number) = <[u8; 4]>::try_from(hive.data(&value)) {
+            sets.push(u32::from_le_bytes(number));
+        }
+    }
+    sets.sort_unstable();
+    sets.dedup();
+    let data: Vec<u8> = name.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
+    let mut is_named = false;
+    for number in sets {
+        let Some(set) = hive.find(root, &[&format!("ControlSet{number:03}")])? else { continue };
+        for (path, value) in IN_REGISTRY {
+            if let Some(key) = hive.find(set, path)? {
+                set_where_different(&mut hive, key, value, &data)?;
+                is_named = true;
+            }
+        }
+    }
+    if !is_named {
+        return Err(Error::Unsupported("it has no set of controls with a name".to_owned()));
+    }
+    Ok(hive.into_bytes())
+}
+
+fn set_where_different(hive: &mut Hive, key: Key, name: &str, data: &[u8]) -> Result<(), Error> {
+    let known = hive.value_named(key, name)?;
+    if known.is_some_and(|known| known.kind == REG_SZ && hive.data(&known) == data) {
+        return Ok(());
+    }
+    hive.set(key, name, REG_SZ, data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::REG_DWORD;
+    use std::collections::BTreeMap;
+
+    struct Volume(BTreeMap<String, Vec<u8>>);
+
+    impl Volume {
+        fn new(files: &[(&str, &[u8])]) -> Self {
+            Self(files.iter().map(|(path, bytes)| ((*path).to_owned(), bytes.to_vec())).collect())
+        }
+
+        fn take(&mut self, renamed: &Renamed) {
+            for file in &renamed.changed {
+                self.0.insert(file.path.clone(), file.bytes.clone());
+            }
+        }
+
+        fn text(&self, path: &str) -> &str {
+            std::str::from_utf8(&self.0[path]).unwrap()
+        }
+    }
+
+    impl Files for Volume {
+        fn read(&self, path: &str) -> Result<Option<Vec<u8>>, CustomizeError> {
+            Ok(self.0.get(path).cloned())
+        }
+    }
+
+    #[test]
+    fn a_linux_has_its_name_everywhere_and_once() {
+        let hosts = "127.0.0.1\tlocalhost\n127.0.1.1 \tgolden.lab.example  GOLDEN goldenrod # golden\n::1 ip6-localhost";
+        let mut volume = Volume::new(&[
+            ("etc/hostname", b"golden\n"),
+            ("etc/hosts", hosts.as_bytes()),
+            ("etc/machine-id", b"0123456789abcdef0123456789abcdef\n"),
+        ]);
+        let renamed = linux(&volume, "", "pc-07").unwrap().unwrap();
+        assert_eq!(renamed.changed.len(), 3);
+        volume.take(&renamed);
+        assert_eq!(volume.text("etc/hostname"), "pc-07\n");
+        let expected = hosts.replace("golden.lab", "pc-07.lab").replace("GOLDEN", "pc-07");
+        assert_eq!(volume.text("etc/hosts"), expected);
+        assert_eq!(volume.text("etc/machine-id"), "");
+        assert_eq!(linux(&volume, "", "pc-07").unwrap().unwrap(), Renamed::default());
+        assert_eq!(linux(&Volume::new(&[("etc/fstab", b"")]), "", "x").unwrap(), None);
+        let inner = Volume::new(&[("@rootfs/etc/os-release", b"")]);
+        assert_eq!(linux(&inner, "@rootfs/", "x").unwrap().unwrap().changed[0].path, "@rootfs/etc/hostname");
+    }
+
+    fn hive(sets: u32) -> Vec<u8> {
+        let mut hive = Hive::empty("ROOT").unwrap();
+        let select = hive.make_key(hive.root(), "Select").unwrap();
+        for (name, number) in [("Current", 1u32), ("Default", 1), ("LastKnownGood", 2), ("Failed", 0)] {
+            hive.set(select, name, REG_DWORD, &number.to_le_bytes()).unwrap();
+        }
+        for number in 1..=sets {
+            let set = hive.make_key(hive.root(), &format!("ControlSet{number:03}")).unwrap();
+            for (path, value) in IN_REGISTRY {
+                let key = path.iter().fold(set, |key, part| hive.make_key(key, part).unwrap());
+                hive.set(key, value, REG_SZ, &[b'X', 0, 0, 0]).unwrap();
+            }
+        }
+        hive.into_bytes()
+    }
+
+    #[test]
+    fn a_windows_has_its_name_in_its_answers_and_in_its_registry() {
+        let answers = "<unattend><ComputerName>*</ComputerName></unattend>";
+        let wide: Vec<u8> = format!("\u{feff}{answers}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let inf = b"[Other]\r\nComputerName=1\r\n[userdata]\r\nFullName=\"x\"\r\nComputerName = *\r\n";
+        let mut volume = Volume::new(&[
+            (SYSTEM_HIVE, &hive(3)),
+            (ANSWERS[0], answers.as_bytes()),
+            (ANSWERS[2], &wide),
+            (ANSWERS[3], b"<unattend/>"),
+            (OLD_ANSWERS, inf),
+        ]);
+        let renamed = windows(&volume, "PC-07").unwrap().unwrap();
+        assert_eq!((renamed.changed.len(), renamed.problems.len()), (4, 0), "{renamed:?}");
+        volume.take(&renamed);
+        assert_eq!(volume.text(ANSWERS[0]), answers.replace('*', "PC-07"));
+        assert_eq!(volume.text(OLD_ANSWERS).matches("ComputerName =PC-07\r\n").count(), 1);
+        let hive = Hive::read(volume.0[SYSTEM_HIVE].clone()).unwrap();
+        let name = |set: &str, value: usize| {
+            let (path, value) = IN_REGISTRY[value];
+            let key = hive.find(hive.root(), &[&[set], path].concat()).unwrap().unwrap();
+            hive.data(&hive.value_named(key, value).unwrap().unwrap())
+        };
+        let expected: Vec<u8> = "PC-07\0".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for index in 0..IN_REGISTRY.len() {
+            assert_eq!(name("ControlSet001", index), expected);
+            assert_eq!(name("ControlSet002", index), expected);
+            assert_eq!(name("ControlSet003", index), [b'X', 0, 0, 0], "no Select names it");
+        }
+        assert_eq!(windows(&volume, "PC-07").unwrap().unwrap(), Renamed::default());
+    }
+
+    #[test]
+    fn what_cannot_be_named_is_a_problem_and_no_windows_is_none() {
+        let mut dirty = hive(1);
+        dirty[4] ^= 1;
+        dirty[508] ^= 1;
+        let volume = Volume::new(&[(SYSTEM_HIVE, &dirty), (ANSWERS[0], b"<a><ComputerName>x")]);
+        let renamed = windows(&volume, "PC").unwrap().unwrap();
+        assert_eq!((renamed.changed.len(), renamed.problems.len()), (0, 2), "{renamed:?}");
+        assert_eq!(windows(&Volume::new(&[]), "PC").unwrap(), None);
+        let none = windows(&Volume::new(&[(SYSTEM_HIVE, &hive(0))]), "PC").unwrap().unwrap();
+        assert!(none.problems[0].contains("no set of controls"));
+    }
+}

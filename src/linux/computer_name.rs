@@ -1,0 +1,135 @@
+//! A name for the systems on deployed volumes: Linux through the kernel, Windows through ntfs-3g.
+
+use super::customize::missing_devices;
+use super::mounted::{Mounted, kernel_has};
+use super::ntfs_files::with_ntfs;
+use super::tree::Tree;
+use super::{Error, lvm_devices, references, windows_files};
+use crate::customize::naming::{self, Files, Renamed};
+use crate::customize::{CustomizeError, Deployed};
+use crate::plan::NamedVolume;
+use crate::progress::{Event, Monitor};
+use crate::schema::FileSystemKind;
+use std::path::Path;
+
+/// Where the root of a Linux is on a btrfs: on top, or in the subvolume that Debian, Ubuntu, openSUSE or Fedora make.
+const BTRFS_ROOTS: [&str; 4] = ["", "@rootfs/", "@/", "root/"];
+
+/// What is missing to look into a volume: a clause.
+fn missing(kind: FileSystemKind) -> Option<String> {
+    let what = "giving a system a name";
+    let needed = missing_devices(what);
+    match kind {
+        FileSystemKind::Ntfs => needed.or_else(windows_files::missing),
+        _ => needed.or_else(|| {
+            let (name, _) = mounted_as(kind)?;
+            (!kernel_has(name))
+                .then(|| format!("this kernel cannot mount {kind}; load its module (modprobe {name})"))
+        }),
+    }
+}
+
+/// What keeps the systems on these volumes from getting a name: a sentence.
+pub(super) fn missing_for(volumes: &[NamedVolume]) -> Option<String> {
+    volumes.iter().find_map(|volume| missing(volume.file_system))
+}
+
+fn mounted_as(kind: FileSystemKind) -> Option<(&'static str, &'static str)> {
+    match kind {
+        FileSystemKind::Btrfs => Some(("btrfs", "subvolid=5,skip_balance,nodiscard")),
+        kind => references::mounted_as(kind),
+    }
+}
+
+/// Gives every system on the volumes a name. Returns sentences about what a person has to look after.
+pub(super) fn give(
+    name: &str,
+    volumes: &[NamedVolume],
+    deployed: Deployed<'_>,
+    monitor: &dyn Monitor,
+) -> Result<Vec<String>, CustomizeError> {
+    let (mut found, mut problems) = (false, Vec::new());
+    for NamedVolume { target, volume, file_system } in volumes {
+        let on_device = |device: &Path| Ok(in_volume(device, volume, *file_system, name));
+        let Some(renamed) = lvm_devices::on_device(target, volume, deployed, on_device)?? else { continue };
+        found = true;
+        for file in renamed.changed {
+            monitor.event(Event::Changed { volume: volume.clone(), message: file.said });
+        }
+        problems.extend(renamed.problems.into_iter().map(|problem| format!("{volume}: {problem}")));
+    }
+    if !found {
+        problems.push(format!("no volume holds a system that could be called {name}"));
+    }
+    Ok(problems)
+}
+
+fn in_volume(
+    device: &Path,
+    volume: &str,
+    kind: FileSystemKind,
+    name: &str,
+) -> Result<Option<Renamed>, CustomizeError> {
+    let look = |tree: &Tree| match kind {
+        FileSystemKind::Ntfs => naming::windows(&WindowsTree(tree), name),
+        FileSystemKind::Btrfs => {
+            let mut roots = BTRFS_ROOTS.iter();
+            roots.find_map(|root| naming::linux(tree, root, name).transpose()).transpose()
+        }
+        _ => naming::linux(tree, "", name),
+    };
+    let Some(renamed) = with_files(device, kind, true, volume, look)? else { return Ok(None) };
+    if !renamed.changed.is_empty() {
+        with_files(device, kind, false, volume, |tree| {
+            for file in &renamed.changed {
+                match kind {
+                    FileSystemKind::Ntfs => {
+                        let path = tree.spelled(&file.path)?.unwrap_or_else(|| file.path.clone());
+                        tree.overwrite(&path, &file.bytes)?;
+                    }
+                    _ => tree.write(&file.path, &file.bytes)?,
+                }
+            }
+            Ok(())
+        })?;
+    }
+    Ok(Some(renamed))
+}
+
+/// Mounts a volume for a moment.
+fn with_files<T>(
+    device: &Path,
+    kind: FileSystemKind,
+    read_only: bool,
+    volume: &str,
+    work: impl FnOnce(&Tree) -> Result<T, CustomizeError>,
+) -> Result<T, CustomizeError> {
+    let Some((name, options)) = mounted_as(kind) else { return with_ntfs(device, read_only, volume, work) };
+    let folder = tempfile::Builder::new().prefix("remint-name-").tempdir();
+    let folder = folder.map_err(Error::io("making a folder to mount a file system at"))?;
+    let mount = if read_only { Mounted::read_only } else { Mounted::new };
+    let mounted = mount(device, folder.path(), name, options)?;
+    let done = Tree::open(folder.path(), volume).map_err(Into::into).and_then(|tree| work(&tree));
+    let unmounted = mounted.unmount();
+    let done = done?;
+    unmounted?;
+    Ok(done)
+}
+
+impl Files for Tree {
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, CustomizeError> {
+        Ok(Self::read(self, path)?)
+    }
+}
+
+/// Windows does not tell small letters from capitals.
+struct WindowsTree<'a>(&'a Tree);
+
+impl Files for WindowsTree<'_> {
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, CustomizeError> {
+        match self.0.spelled(path)? {
+            Some(path) => Ok(self.0.read(&path)?),
+            None => Ok(None),
+        }
+    }
+}

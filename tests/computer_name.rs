@@ -1,0 +1,172 @@
+//! A deployed system is called what was wished for, on every file system that may hold one; nothing else is changed.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::expect_used, clippy::indexing_slicing)]
+
+mod lab;
+
+use lab::{Kind, MIB, Mount, remint_ends, text};
+use remint::registry::{Hive, REG_DWORD, REG_SZ};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const EXT4: Kind = Kind { name: "ext4", family: "ext4", make: &["mkfs.ext4", "-q", "-F", "-b", "4096"] };
+const XFS: Kind = Kind { name: "XFS", family: "xfs", make: &["mkfs.xfs", "-q", "-f"] };
+const BTRFS: Kind = Kind { name: "btrfs", family: "btrfs", make: &["mkfs.btrfs", "-q", "-f", "-M"] };
+const NTFS: Kind = Kind { name: "NTFS", family: "ntfs", make: &["mkntfs", "-Q", "-F", "-q"] };
+const SYSTEM: &str = "Windows/System32/config/SYSTEM";
+const ANSWERS: &str = "Windows/Panther/Unattend.xml";
+
+/// An image of a disk with one volume, and what is deployed of it.
+struct Lab {
+    folder: tempfile::TempDir,
+    kind: &'static Kind,
+}
+
+impl Lab {
+    fn new(kind: &'static Kind, size_mib: u64, files: &[(&str, &[u8])]) -> Self {
+        let folder = lab::folder();
+        let tree = folder.path().join("files");
+        for (name, bytes) in
+            files.iter().chain(&[("deep/file", b"x".as_slice()), ("noise-65536", &[7; 65536])])
+        {
+            fs::create_dir_all(tree.join(name).parent().unwrap()).unwrap();
+            fs::write(tree.join(name), bytes).unwrap();
+        }
+        let lab = Self { folder, kind };
+        let part = lab.path("part.img");
+        let table = format!("label: dos\nsize={size_mib}MiB, type=83\n");
+        let places = lab::partitioned_disk(&lab.path("disk.img"), (size_mib + 2) * MIB, 512, &table);
+        kind.build(&part, places[0].length, &tree);
+        lab::put(&lab.path("disk.img"), places[0].start, &part);
+        remint_ends(
+            0,
+            &["capture", "lab", "--to", text(&lab.path("store")), "--disk", text(&lab.path("disk.img"))],
+        );
+        lab
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn deploy(&self, name: &str, code: i32) -> String {
+        let target = self.path("target.img");
+        lab::noisy_disk(&target, fs::metadata(self.path("disk.img")).unwrap().len());
+        let (store, target) = (self.path("store"), text(&target).to_owned());
+        let arguments =
+            ["deploy", "lab", "--from", text(&store), "--disk", &target, "--yes", "--events", "json"];
+        remint_ends(code, &[arguments.as_slice(), &["--computer-name", name]].concat())
+    }
+
+    /// The deployed file system is sound, and differs from the captured one in these files alone.
+    fn differs_in(&self, expected: &[&str]) {
+        let (disk, target) = (self.path("disk.img"), self.path("target.img"));
+        let place = lab::partitions(&target, 512)[0];
+        self.kind.check(&target, place.start, place.length);
+        let was = self.kind.files(&disk, place.start, place.length);
+        let is = self.kind.files(&target, place.start, place.length);
+        assert!(was.keys().eq(is.keys()), "{:?} {:?}", was.keys(), is.keys());
+        let changed = was.iter().filter(|(name, facts)| is[*name] != **facts);
+        let changed: Vec<&str> = changed.map(|(name, _)| name.as_str()).collect();
+        assert_eq!(changed, expected);
+    }
+
+    fn deployed(&self, file: &str) -> Vec<u8> {
+        let target = self.path("target.img");
+        let place = lab::partitions(&target, 512)[0];
+        let mount = Mount::new(&target, place.start, place.length, self.kind.family, true);
+        fs::read(mount.path().join(file)).unwrap()
+    }
+}
+
+#[test]
+fn a_linux_gets_a_name() {
+    let hosts = b"127.0.0.1\tlocalhost\n127.0.1.1\tgolden.lab golden\n";
+    for (kind, size_mib, root) in
+        [(&EXT4, 32, ""), (&XFS, 320, ""), (&BTRFS, 140, ""), (&BTRFS, 140, "@rootfs/")]
+    {
+        let name = |file: &str| format!("{root}etc/{file}");
+        let names = [name("hostname"), name("hosts"), name("machine-id"), name("os-release")];
+        let contents: [&[u8]; 4] =
+            [b"golden\n", hosts, b"0123456789abcdef0123456789abcdef\n", b"ID=debian\n"];
+        let files: Vec<(&str, &[u8])> = names.iter().map(String::as_str).zip(contents).collect();
+        let lab = Lab::new(kind, size_mib, &files);
+        let said = lab.deploy("pc-07", 0);
+        assert!(said.contains("the system is called pc-07 in /etc/hostname"), "{said}");
+        lab.differs_in(&[&names[0], &names[1], &names[2]]);
+        assert_eq!(lab.deployed(&names[0]), b"pc-07\n");
+        assert_eq!(lab.deployed(&names[1]), b"127.0.0.1\tlocalhost\n127.0.1.1\tpc-07.lab pc-07\n");
+        assert_eq!(lab.deployed(&names[2]), b"");
+    }
+}
+
+fn hive() -> Vec<u8> {
+    let mut hive = Hive::empty("ROOT").unwrap();
+    let select = hive.make_key(hive.root(), "Select").unwrap();
+    for (name, number) in [("Current", 1u32), ("LastKnownGood", 2)] {
+        hive.set(select, name, REG_DWORD, &number.to_le_bytes()).unwrap();
+    }
+    for set in ["ControlSet001", "ControlSet002"] {
+        let set = hive.make_key(hive.root(), set).unwrap();
+        let control = hive.make_key(set, "Control").unwrap();
+        let name = hive.make_key(control, "ComputerName").unwrap();
+        let name = hive.make_key(name, "ComputerName").unwrap();
+        hive.set(name, "ComputerName", REG_SZ, &wide("OLD")).unwrap();
+        let services = hive.make_key(set, "Services").unwrap();
+        let services = hive.make_key(services, "Tcpip").unwrap();
+        hive.make_key(services, "Parameters").unwrap();
+    }
+    hive.into_bytes()
+}
+
+fn wide(text: &str) -> Vec<u8> {
+    text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
+}
+
+fn in_registry(hive: &Path, key: &str, value: &str) -> String {
+    let output = Command::new("hivexget").args([text(hive), key, value]).output().unwrap();
+    assert!(output.status.success(), "{key} {value}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_windows_gets_a_name() {
+    let answers = "<?xml version=\"1.0\" encoding=\"utf-16\"?>\r\n<unattend><ComputerName>*</ComputerName></unattend>\r\n";
+    let encoded: Vec<u8> = format!("\u{feff}{answers}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let lab = Lab::new(&NTFS, 40, &[(SYSTEM, &hive()), (ANSWERS, &encoded)]);
+    lab.deploy("ROOM5-07", 0);
+    lab.differs_in(&[ANSWERS, SYSTEM]);
+    let expected = format!("\u{feff}{}", answers.replace('*', "ROOM5-07"));
+    assert_eq!(
+        lab.deployed(ANSWERS),
+        expected.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>()
+    );
+    let copy = lab.path("SYSTEM");
+    fs::write(&copy, lab.deployed(SYSTEM)).unwrap();
+    assert!(lab::run("hivexml", &[text(&copy)]).contains("</hive>"));
+    for set in ["ControlSet001", "ControlSet002"] {
+        let name = format!("\\{set}\\Control\\ComputerName\\ComputerName");
+        assert_eq!(in_registry(&copy, &name, "ComputerName"), "ROOM5-07");
+        let network = format!("\\{set}\\Services\\Tcpip\\Parameters");
+        for value in ["Hostname", "NV Hostname"] {
+            assert_eq!(in_registry(&copy, &network, value), "ROOM5-07");
+        }
+    }
+    // Windows takes no longer one, and that is known before anything is written.
+    let target = lab.path("target.img");
+    let before = lab::traces(&target);
+    let (store, target_name) = (lab.path("store"), text(&target).to_owned());
+    let arguments =
+        ["deploy", "lab", "--from", text(&store), "--disk", &target_name, "--yes", "--computer-name"];
+    let said = remint_ends(1, &[arguments.as_slice(), &["A-NAME-OF-SIXTEEN"]].concat());
+    assert!(said.contains("at most 15"), "{said}");
+    assert_eq!(before, lab::traces(&target));
+}
+
+#[test]
+fn a_disk_without_a_system_has_nothing_to_name_and_says_so() {
+    let lab = Lab::new(&EXT4, 32, &[("etc/fstab", b"x")]);
+    let said = lab.deploy("pc-07", 3);
+    assert!(said.contains("no volume holds a system that could be called pc-07"), "{said}");
+    lab.differs_in(&[]);
+}
