@@ -51,7 +51,16 @@ pub(super) fn give(
     let (mut found, mut problems) = (false, Vec::new());
     for NamedVolume { target, volume, file_system } in volumes {
         let on_device = |device: &Path| Ok(in_volume(device, volume, *file_system, name));
-        let Some(renamed) = lvm_devices::on_device(target, volume, deployed, on_device)?? else { continue };
+        let renamed = match lvm_devices::on_device(target, volume, deployed, on_device)?? {
+            Looked::Named(renamed) => renamed,
+            Looked::NoSystem => continue,
+            Looked::Failed(why) => {
+                problems.push(format!(
+                    "{volume}: whether it holds a system to be called {name} could not be seen: {why}"
+                ));
+                continue;
+            }
+        };
         found = true;
         for file in renamed.changed {
             monitor.event(Event::Changed { volume: volume.clone(), message: file.said });
@@ -64,12 +73,20 @@ pub(super) fn give(
     Ok(problems)
 }
 
+/// What a volume is found to hold.
+enum Looked {
+    NoSystem,
+    Named(Renamed),
+    /// Nothing was written: a volume with data is as good as before.
+    Failed(String),
+}
+
 fn in_volume(
     device: &Path,
     volume: &str,
     kind: FileSystemKind,
     name: &str,
-) -> Result<Option<Renamed>, CustomizeError> {
+) -> Result<Looked, CustomizeError> {
     let look = |tree: &Tree| match kind {
         FileSystemKind::Ntfs => naming::windows(&WindowsTree(tree), name),
         FileSystemKind::Btrfs => {
@@ -78,7 +95,11 @@ fn in_volume(
         }
         _ => naming::linux(tree, "", name),
     };
-    let Some(renamed) = with_files(device, kind, true, volume, look)? else { return Ok(None) };
+    let renamed = match with_files(device, kind, true, volume, look) {
+        Ok(Some(renamed)) => renamed,
+        Ok(None) => return Ok(Looked::NoSystem),
+        Err(error) => return Ok(Looked::Failed(error.with_causes())),
+    };
     if !renamed.changed.is_empty() {
         with_files(device, kind, false, volume, |tree| {
             for file in &renamed.changed {
@@ -93,7 +114,7 @@ fn in_volume(
             Ok(())
         })?;
     }
-    Ok(Some(renamed))
+    Ok(Looked::Named(renamed))
 }
 
 /// Mounts a volume for a moment.
