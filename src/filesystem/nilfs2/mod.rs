@@ -7,7 +7,8 @@
 //! - Segments are taken whole, also the one that is being written and the one that follows it: the target may hold an
 //!   older deploy of the same file system, whose logs would be believed after a power cut, because their sequence
 //!   numbers go on where these end.
-//! - Both superblocks are in the map.
+//! - Both superblocks are in the map, and the place near the end of the volume at which Linux looks for the backup, also
+//!   where the file system ends before: so the whole volume is the file system.
 //!
 //! ```text
 //! 0      1 KiB        first_data_block                                      end of the device, 4 KiB before it
@@ -35,6 +36,7 @@ pub(super) fn probe(volume: &dyn ReadAt) -> Result<Option<FileSystemKind>, Error
 /// states of a reading that still tells the UUID, the label and the size.
 pub(super) fn read(volume: &dyn ReadAt) -> Result<Reading, Error> {
     let superblock::Found { superblock, hint } = superblock::read(volume)?;
+    let size_bytes = volume.size_bytes();
     let (state, findings, used) = match judge(volume, &superblock) {
         Ok(Judgement::Clean { used }) => (State::Clean, hint.into_iter().collect(), Some(used)),
         Ok(Judgement::Dirty { fact }) => (State::Dirty, vec![fact], None),
@@ -45,9 +47,9 @@ pub(super) fn read(volume: &dyn ReadAt) -> Result<Reading, Error> {
     let file_system = FileSystem {
         kind: FileSystemKind::Nilfs2,
         block_size_bytes: superblock.block_bytes,
-        size_bytes: superblock.dev_size,
+        size_bytes,
         used_bytes: used.as_ref().map(RangeSet::total_bytes),
-        minimum_bytes: superblock.dev_size,
+        minimum_bytes: size_bytes,
         uuid: superblock.uuid,
         label: superblock.label,
         state,

@@ -74,7 +74,6 @@ pub(super) fn backup_places(dev_size: u64, volume_bytes: u64) -> impl Iterator<I
         .into_iter()
         .filter_map(backup_at)
         .filter_map(|at| ByteRange::at(at, BACKUP_BYTES))
-        .filter(move |place| place.end() <= dev_size)
 }
 
 /// True where the first superblock is there, or its magic number and a whole backup.
