@@ -15,6 +15,7 @@ mod lab;
 mod store_fixture;
 
 use contract_peer::{Lab, Machine, finish, mac, name};
+use remint::units::Hex;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -30,7 +31,7 @@ fn name_of(card: &str) -> String {
 
 /// What a boot loader is given.
 fn script(lab: &Lab, card: &str, model: &str) -> String {
-    let model: String = model.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let model = Hex(model.as_bytes().to_vec());
     let path = format!("/boot/machine.ipxe?mac={card}&model={model}");
     let answer = lab.request(GET, &path, "").send().unwrap();
     assert_eq!(answer.status(), 200);
@@ -225,6 +226,8 @@ fn nothing_that_a_machine_says_becomes_part_of_its_script_and_its_name_is_free()
         assert!(given.contains("remint.mode=run"), "{given}");
         assert!(!given.contains(&model) && !given.contains("shell") && !given.contains("net0"), "{given}");
     }
+    let wrong = lab.request(GET, &format!("/boot/machine.ipxe?mac={}&model=4g", mac()), "").send().unwrap();
+    assert_eq!(wrong.status(), 400);
     let long = format!("{model}{}", "x".repeat(300));
     assert!(!script(&lab, &mac(), &long).contains("remint.mode=run"));
     assert_eq!(session(&lab, &mac(), &long)["job"], Value::Null);

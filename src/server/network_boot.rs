@@ -10,6 +10,7 @@ use super::request::Asked;
 use super::{Shared, Site, model_match};
 use crate::protocol::Inventory;
 use crate::schema::NetworkBoot;
+use crate::units::Hex;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST};
@@ -27,9 +28,10 @@ const MAX_ARGUMENTS: usize = 1500;
 #[derive(Debug, Deserialize)]
 pub(super) struct Card {
     mac: String,
-    /// What SMBIOS calls it; empty where a boot loader does not know.
+    /// What SMBIOS calls it, in hexadecimal, because boot loaders change what has a meaning in URLs; empty where one does
+    /// not know.
     #[serde(default)]
-    model: String,
+    model: Hex,
 }
 
 /// What a machine starts.
@@ -71,7 +73,7 @@ pub(super) async fn script(
                 check_network_boot(boot)?;
                 Ok(remint(what, mode, boot, server.as_deref(), site.fingerprint.as_deref()))
             };
-            match start(site, c, &mac, &card.model)? {
+            match start(site, c, &mac, &String::from_utf8_lossy(&card.model.0))? {
                 Start::Job(job) => {
                     let what = format!("job {}, {} {}", job.id, job.operation, job.image);
                     starts(&what, "run", &job.profile.network_boot)
