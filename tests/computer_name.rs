@@ -1,4 +1,5 @@
-//! A deployed system is called what was wished for, on every file system that may hold one; nothing else is changed.
+//! A deployed system is called what was wished for, on every file system that may hold one, and the answer files of a Windows
+//! hold what was; nothing else is changed.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::expect_used, clippy::indexing_slicing)]
 
 mod lab;
@@ -50,12 +51,16 @@ impl Lab {
     }
 
     fn deploy(&self, name: &str, code: i32) -> String {
+        self.deploy_with(&["--computer-name", name], code)
+    }
+
+    fn deploy_with(&self, options: &[&str], code: i32) -> String {
         let target = self.path("target.img");
         lab::noisy_disk(&target, fs::metadata(self.path("disk.img")).unwrap().len());
         let (store, target) = (self.path("store"), text(&target).to_owned());
         let arguments =
             ["deploy", "lab", "--from", text(&store), "--disk", &target, "--yes", "--events", "json"];
-        remint_ends(code, &[arguments.as_slice(), &["--computer-name", name]].concat())
+        remint_ends(code, &[arguments.as_slice(), options].concat())
     }
 
     /// The deployed file system is sound, and differs from the captured one in these files alone.
@@ -168,5 +173,36 @@ fn a_disk_without_a_system_has_nothing_to_name_and_says_so() {
     let lab = Lab::new(&EXT4, 32, &[("etc/fstab", b"x")]);
     let said = lab.deploy("pc-07", 3);
     assert!(said.contains("no volume holds a system that could be called pc-07"), "{said}");
+    lab.differs_in(&[]);
+}
+
+#[test]
+fn the_answer_files_of_a_windows_are_filled_in() {
+    let answers = "<?xml version=\"1.0\"?>\r\n<u><w:TimeZone>old</w:TimeZone><Pass/><ComputerName>*</ComputerName></u>\r\n";
+    let lab = Lab::new(&NTFS, 40, &[(SYSTEM, &hive()), (ANSWERS, answers.as_bytes())]);
+    let zone = ["--answer", "TimeZone=no", "--answer", "TimeZone=Z\u{fc}rich & <Genf>"];
+    let said = lab.deploy_with(&[zone.as_slice(), &["--answer", "Pass=s3cret"]].concat(), 0);
+    assert!(
+        said.contains("what was answered is set (TimeZone, Pass) in /Windows/Panther/unattend.xml"),
+        "{said}"
+    );
+    assert!(!said.contains("s3cret"), "{said}");
+    lab.differs_in(&[ANSWERS]);
+    let filled =
+        answers.replace("old", "Z&#xFC;rich &amp; &lt;Genf&gt;").replace("<Pass/>", "<Pass>s3cret</Pass>");
+    assert_eq!(String::from_utf8(lab.deployed(ANSWERS)).unwrap(), filled);
+    // The name comes last, and what is nowhere is said.
+    let options = ["--computer-name", "PC-7", "--answer", "ComputerName=NO", "--answer", "Owner=x"];
+    let said = lab.deploy_with(&options, 3);
+    assert!(said.contains("no answer file of a deployed Windows has an element Owner"), "{said}");
+    lab.differs_in(&[ANSWERS, SYSTEM]);
+    assert_eq!(String::from_utf8(lab.deployed(ANSWERS)).unwrap(), answers.replace('*', "PC-7"));
+}
+
+#[test]
+fn a_disk_without_a_windows_has_no_answer_files_and_says_so() {
+    let lab = Lab::new(&EXT4, 32, &[("etc/hostname", b"golden\n")]);
+    let said = lab.deploy_with(&["--answer", "TimeZone=UTC"], 3);
+    assert!(said.contains("no answer file of a deployed Windows has an element TimeZone"), "{said}");
     lab.differs_in(&[]);
 }

@@ -13,7 +13,7 @@ use crate::image::ImageName;
 use crate::partition::Trust;
 use crate::plan::{CaptureOptions, DeployOptions, Shrinking};
 use crate::schema::{
-    CaptureChoices, DeployChoices, Destination, Keep, NamedTarget, StandardChoice, TrustedTable,
+    Answer, CaptureChoices, DeployChoices, Destination, Keep, NamedTarget, StandardChoice, TrustedTable,
 };
 use anyhow::{Context, Result, bail};
 use std::time::Duration;
@@ -59,6 +59,9 @@ impl DeployRequest {
     pub fn new(image: ImageReference, store: StoreSettings, choices: &DeployChoices) -> Result<Self> {
         if let Some(fact) = contradiction(choices) {
             bail!("{fact}");
+        }
+        if let Some(fault) = choices.answers.iter().find_map(Answer::fault) {
+            return Err(fault.into());
         }
         let schema = choices.schema.as_ref().map(|schema| {
             let text = serde_json::to_string_pretty(schema).context("writing the schema")?;
@@ -122,6 +125,7 @@ pub(super) fn deploy_options(choices: &DeployChoices) -> DeployOptions {
         keep_boot_entries: choices.keep_boot_entries,
         boot_first: choices.boot_first,
         computer_name: None,
+        answers: choices.answers.clone(),
         started_by: None,
         seed: None,
     }
@@ -189,6 +193,17 @@ mod tests {
     fn request(choices: &DeployChoices) -> Result<DeployRequest, String> {
         let image = "lab".parse().unwrap();
         DeployRequest::new(image, StoreSettings::default(), choices).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_answer_that_no_answer_file_can_hold_is_refused() {
+        let choices: DeployChoices =
+            serde_json::from_str(r#"{"answers":[{"element":"Time Zone","value":"s3cret"}]}"#).unwrap();
+        let said = request(&choices).unwrap_err();
+        assert!(
+            said.contains("\"Time Zone\" is no name of an element") && !said.contains("s3cret"),
+            "{said}"
+        );
     }
 
     #[test]

@@ -95,7 +95,8 @@ fn fault(name: &str) -> Option<String> {
 /// Refuses what Windows would not take, before anything is written.
 pub(super) fn check_for_windows(plan: &DeployPlan) -> Result<()> {
     for step in &plan.steps {
-        if let Step::ComputerName { name, volumes } = step
+        if let Step::Settings { settings, volumes } = step
+            && let Some(name) = &settings.name
             && name.len() > MOST_WINDOWS_CHARACTERS
             && let Some(volume) = volumes.iter().find(|volume| volume.file_system == FileSystemKind::Ntfs)
         {

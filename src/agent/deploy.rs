@@ -55,6 +55,8 @@ pub fn prepare_deploy(request: &DeployRequest) -> Result<PreparedDeploy> {
     let Decided { mut options, targets, standing } = decide_targets(request, &version, &manifest)?;
     options.seed = Some(options.seed.map_or_else(|| linux::random_bits().map(Seed::from_bytes), Ok)?);
     let wished = request.computer_name.as_ref();
+    // A schema says nothing of them.
+    options.answers.clone_from(&request.options.answers);
     options.computer_name = wished.map(|wished| wished.resolve(linux::inventory)).transpose()?;
     let targets = Targets { disks: &targets, standing: Some(&standing) };
     let plan = plan::deploy(version.image.as_ref(), version.version.as_ref(), &manifest, targets, &options);

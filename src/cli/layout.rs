@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use remint::agent::{DeployRequest, ImageReference, SchemaFile, StoreSettings};
 use remint::plan::Seed;
 use remint::schema::{
-    ChosenVolume, DeployChoices, Firmware, FreeSpace, Keep, KeptPartition, Layout, PartitionWish,
+    Answer, ChosenVolume, DeployChoices, Firmware, FreeSpace, Keep, KeptPartition, Layout, PartitionWish,
 };
 use remint::units::SectorSize;
 use std::path::{Path, PathBuf};
@@ -83,6 +83,10 @@ pub struct LayoutArguments {
     /// {serial:6} for the last six characters of it, {name} for what the server of a job calls it
     #[arg(long, value_name = "NAME")]
     pub computer_name: Option<String>,
+    /// What an element of Windows' answer file (unattend.xml) holds from now on, such as TimeZone=UTC, wherever it is there.
+    /// May be given several times; of several for one element the last counts
+    #[arg(long = "answer", value_name = "ELEMENT=VALUE")]
+    pub answers: Vec<Answer>,
     /// Have this machine's UEFI firmware start what is deployed first, before the network too. Otherwise the network stays
     /// first where it was
     #[arg(long, conflicts_with_all = ["keep_boot_entries", "keep_table"])]
@@ -158,6 +162,7 @@ impl LayoutArguments {
             new_ids: self.new_ids,
             keep_boot_entries: self.keep_boot_entries,
             computer_name: self.computer_name.clone(),
+            answers: self.answers.clone(),
             boot_first: self.boot_first,
         })
     }

@@ -52,11 +52,11 @@ impl Text {
     }
 }
 
-/// Replaces the content of every element of this name, whatever its prefix; `None` where there is none. The value is
-/// plain: nothing in it means anything to XML.
+/// Replaces the content of every element of this name, whatever its prefix; `None` where there is none. Nothing in the value
+/// is a tag, and all of it is ASCII: see [`escape`].
 ///
 /// # Errors
-/// Where the text is not well formed: a clause.
+/// Where the text is not well formed, or such an element holds others: a clause.
 pub(super) fn replace(text: &str, element: &str, value: &str) -> Result<Option<String>, String> {
     let (mut done, mut rest, mut found) = (String::new(), text, false);
     while let Some((before, tag)) = cut(rest, "<") {
@@ -84,7 +84,10 @@ pub(super) fn replace(text: &str, element: &str, value: &str) -> Result<Option<S
             done.push_str(&format!("{}>{value}</{name}>", start.trim_end()));
             rest = behind;
         } else {
-            let (_, end) = cut(behind, &format!("</{name}")).ok_or_else(|| open(tag))?;
+            let (content, end) = cut(behind, &format!("</{name}")).ok_or_else(|| open(tag))?;
+            if holds_elements(content) {
+                return Err(format!("the element {element} holds other elements, which would be lost"));
+            }
             done.push_str(inside);
             done.push_str(value);
             rest = end;
@@ -92,6 +95,28 @@ pub(super) fn replace(text: &str, element: &str, value: &str) -> Result<Option<S
     }
     done.push_str(rest);
     Ok(found.then_some(done))
+}
+
+/// Text as the content of an element, in characters that every encoding has (XML 1.0, 2.4 and 4.1).
+pub(super) fn escape(text: &str) -> String {
+    let mut escaped = String::new();
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            // Of a carriage return a reader would make the end of a line.
+            ' '..='~' | '\t' | '\n' => escaped.push(character),
+            other => escaped.push_str(&format!("&#x{:X};", u32::from(other))),
+        }
+    }
+    escaped
+}
+
+/// True where something begins as the tag of an element does. Comments and such begin otherwise.
+fn holds_elements(content: &str) -> bool {
+    content.split('<').skip(1).any(|rest| !rest.starts_with(['!', '?']))
 }
 
 /// The text in front of something, and the text from there on.

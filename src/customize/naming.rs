@@ -1,4 +1,4 @@
-//! The name of a computer, in the system on a deployed volume.
+//! The name of a computer, in the system on a deployed volume, with the other answers of a Windows.
 //!
 //! - Linux: `/etc/hostname`, the lines of `/etc/hosts` that have the old name, and `/etc/machine-id`, which is emptied: systemd
 //!   makes a new one at the next start (machine-id(5)).
@@ -8,20 +8,12 @@
 //! Taken again, nothing changes.
 
 use super::CustomizeError;
-use super::markup::{Text, replace};
+use super::answers::{self, ANSWERS, OLD_ANSWERS};
+use crate::plan::Settings;
 use crate::registry::{Error, Hive, Key, REG_SZ};
 
 /// NetBIOS knows 15 characters, and Windows takes no longer name for a computer.
 pub const MOST_WINDOWS_CHARACTERS: usize = 15;
-/// Where Windows' setup looks for its answers.
-const ANSWERS: [&str; 4] = [
-    "Windows/Panther/unattend.xml",
-    "Windows/Panther/Unattend/unattend.xml",
-    "Windows/System32/Sysprep/unattend.xml",
-    "Windows/System32/Sysprep/Panther/unattend.xml",
-];
-/// The answers of a Windows XP.
-const OLD_ANSWERS: &str = "Sysprep/sysprep.inf";
 const SYSTEM_HIVE: &str = "Windows/System32/config/SYSTEM";
 /// What is called so in a set of controls.
 const IN_REGISTRY: [(&[&str], &str); 4] = [
@@ -45,6 +37,8 @@ pub trait Files {
 pub struct Renamed {
     /// The files that get another content, with a sentence for each.
     pub changed: Vec<ChangedFile>,
+    /// The elements that its answer files have, of those that there are answers for.
+    pub answered: Vec<String>,
     /// What a person has to look after.
     pub problems: Vec<String>,
 }
@@ -122,13 +116,28 @@ fn in_hosts(hosts: &str, old: &str, name: &str) -> String {
     hosts.split_inclusive('\n').map(line).collect()
 }
 
-/// Names the Windows on a volume; `None` where there is none.
+/// Gives the Windows on a volume its name and its answers; `None` where there is none.
 ///
 /// # Errors
 /// Where its files cannot be read.
-pub fn windows(files: &dyn Files, name: &str) -> Result<Option<Renamed>, CustomizeError> {
+pub fn windows(files: &dyn Files, settings: &Settings) -> Result<Option<Renamed>, CustomizeError> {
     let Some(hive) = files.read(SYSTEM_HIVE)? else { return Ok(None) };
     let mut renamed = Renamed::default();
+    for path in ANSWERS {
+        let Some(bytes) = files.read(path)? else { continue };
+        match answers::fill(&bytes, settings) {
+            Ok(filled) => {
+                renamed.answered.extend(filled.elements);
+                renamed.problems.extend(filled.problems.iter().map(|problem| format!("/{path}: {problem}")));
+                if filled.bytes != bytes {
+                    let said = format!("{} in /{path}", filled.said.join(", "));
+                    renamed.changed.push(ChangedFile { path: path.to_owned(), bytes: filled.bytes, said });
+                }
+            }
+            Err(why) => renamed.problems.push(format!("/{path} was not changed: {why}")),
+        }
+    }
+    let Some(name) = &settings.name else { return Ok(Some(renamed)) };
     let mut take = |path: &str, bytes: Vec<u8>, result: Result<Option<Vec<u8>>, String>| match result {
         Ok(Some(new)) if new != bytes => {
             let said = format!("the system is called {name} in /{path}");
@@ -137,46 +146,13 @@ pub fn windows(files: &dyn Files, name: &str) -> Result<Option<Renamed>, Customi
         Ok(_) => {}
         Err(why) => renamed.problems.push(format!("the name was not written to /{path}: {why}")),
     };
-    for path in ANSWERS {
-        if let Some(bytes) = files.read(path)? {
-            let result = in_answers(&bytes, name);
-            take(path, bytes, result);
-        }
-    }
     if let Some(bytes) = files.read(OLD_ANSWERS)? {
-        let result = in_old_answers(&bytes, name);
+        let result = answers::fill_old(&bytes, name);
         take(OLD_ANSWERS, bytes, result);
     }
     let result = in_registry(hive.clone(), name).map_err(|error| error.to_string());
     take(SYSTEM_HIVE, hive, result.map(Some));
     Ok(Some(renamed))
-}
-
-fn in_answers(bytes: &[u8], name: &str) -> Result<Option<Vec<u8>>, String> {
-    let text = Text::decode(bytes)?;
-    Ok(replace(&text.characters, "ComputerName", name)?.map(|new| text.encode(&new)))
-}
-
-/// `ComputerName=` in the section `[UserData]`.
-fn in_old_answers(bytes: &[u8], name: &str) -> Result<Option<Vec<u8>>, String> {
-    let text = Text::decode(bytes)?;
-    let (mut new, mut is_user_data, mut found) = (String::new(), false, false);
-    for line in text.characters.split_inclusive('\n') {
-        let bare = line.trim();
-        if bare.starts_with('[') {
-            is_user_data = bare.eq_ignore_ascii_case("[UserData]");
-        }
-        let key = line.split_once('=').map(|(key, _)| key);
-        match key.filter(|key| is_user_data && key.trim().eq_ignore_ascii_case("ComputerName")) {
-            Some(key) => {
-                let end = line.get(line.trim_end_matches(['\r', '\n']).len()..).unwrap_or_default();
-                new.push_str(&format!("{key}={name}{end}"));
-                found = true;
-            }
-            None => new.push_str(line),
-        }
-    }
-    Ok(found.then(|| text.encode(&new)))
 }
 
 /// In every set of controls that `Select` names: the current one, and those that Windows falls back to.
@@ -268,6 +244,10 @@ mod tests {
         assert_eq!(linux(&inner, "@rootfs/", "x").unwrap().unwrap().changed[0].path, "@rootfs/etc/hostname");
     }
 
+    fn called(name: &str) -> Settings {
+        Settings { name: Some(name.to_owned()), answers: Vec::new() }
+    }
+
     fn hive(sets: u32) -> Vec<u8> {
         let mut hive = Hive::empty("ROOT").unwrap();
         let select = hive.make_key(hive.root(), "Select").unwrap();
@@ -296,7 +276,7 @@ mod tests {
             (ANSWERS[3], b"<unattend/>"),
             (OLD_ANSWERS, inf),
         ]);
-        let renamed = windows(&volume, "PC-07").unwrap().unwrap();
+        let renamed = windows(&volume, &called("PC-07")).unwrap().unwrap();
         assert_eq!((renamed.changed.len(), renamed.problems.len()), (4, 0), "{renamed:?}");
         volume.take(&renamed);
         assert_eq!(volume.text(ANSWERS[0]), answers.replace('*', "PC-07"));
@@ -313,7 +293,7 @@ mod tests {
             assert_eq!(name("ControlSet002", index), expected);
             assert_eq!(name("ControlSet003", index), [b'X', 0, 0, 0], "no Select names it");
         }
-        assert_eq!(windows(&volume, "PC-07").unwrap().unwrap(), Renamed::default());
+        assert_eq!(windows(&volume, &called("PC-07")).unwrap().unwrap(), Renamed::default());
     }
 
     #[test]
@@ -322,10 +302,10 @@ mod tests {
         dirty[4] ^= 1;
         dirty[508] ^= 1;
         let volume = Volume::new(&[(SYSTEM_HIVE, &dirty), (ANSWERS[0], b"<a><ComputerName>x")]);
-        let renamed = windows(&volume, "PC").unwrap().unwrap();
+        let renamed = windows(&volume, &called("PC")).unwrap().unwrap();
         assert_eq!((renamed.changed.len(), renamed.problems.len()), (0, 2), "{renamed:?}");
-        assert_eq!(windows(&Volume::new(&[]), "PC").unwrap(), None);
-        let none = windows(&Volume::new(&[(SYSTEM_HIVE, &hive(0))]), "PC").unwrap().unwrap();
+        assert_eq!(windows(&Volume::new(&[]), &called("PC")).unwrap(), None);
+        let none = windows(&Volume::new(&[(SYSTEM_HIVE, &hive(0))]), &called("PC")).unwrap().unwrap();
         assert!(none.problems[0].contains("no set of controls"));
     }
 }

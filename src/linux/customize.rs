@@ -3,7 +3,7 @@
 use super::loop_device::control_device;
 use super::mounted::kernel_has;
 use super::{
-    Error, boot_files, computer_name, fuse, is_root, lvm_devices, program, references, windows_files,
+    Error, boot_files, fuse, is_root, lvm_devices, program, references, settings, windows_files,
     windows_partitions,
 };
 use crate::blockio::{Window, WriteAt};
@@ -36,7 +36,7 @@ impl Customizer for Customizations {
                 let is_fat = references::mounted_as(*file_system).is_some_and(|(name, _)| name == "vfat");
                 references::missing(*file_system).filter(|_| !is_fat)
             }
-            Step::ComputerName { volumes, .. } => computer_name::missing_for(volumes),
+            Step::Settings { volumes, .. } => settings::missing_for(volumes),
             Step::PartitionNames { looked_into: false, .. }
             | Step::WindowsPartitions { .. }
             | Step::BootSector { .. } => None,
@@ -85,8 +85,8 @@ impl Customizer for Customizations {
                 let problems = windows_partitions::follow(target, volume, kind, moved, deployed, monitor)?;
                 Ok(Taken { problems, ..Taken::default() })
             }
-            Step::ComputerName { name, volumes } => {
-                let problems = computer_name::give(name, volumes, deployed, monitor)?;
+            Step::Settings { settings: told, volumes } => {
+                let problems = settings::tell(told, volumes, deployed, monitor)?;
                 Ok(Taken { problems, ..Taken::default() })
             }
             Step::BootSector { target, volume, was, is } => {

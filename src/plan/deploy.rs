@@ -13,10 +13,10 @@ use super::seed::Seed;
 use super::shrinking::{self, Shrinking};
 use super::standing::Targets;
 use super::step::Step;
-use super::{boot_entries, choice, existing, identity, naming, place, scripted, standard, windows};
+use super::{boot_entries, choice, existing, identity, place, scripted, settings, standard, windows};
 use crate::machine::MachineDisk;
 use crate::schema::{
-    Disk, FileSystemKind, Firmware, FreeSpace, Keep, Layout, PartitionWish, StandardChoice, Table,
+    Answer, Disk, FileSystemKind, Firmware, FreeSpace, Keep, Layout, PartitionWish, StandardChoice, Table,
     VolumeGroup,
 };
 use crate::units::{ByteRange, format_size};
@@ -51,6 +51,8 @@ pub struct DeployOptions {
     pub boot_first: bool,
     /// What the systems on the targets are called from now on.
     pub computer_name: Option<String>,
+    /// What elements of the answer files of a Windows on the targets hold from now on.
+    pub answers: Vec<Answer>,
     /// What started this machine, where the targets are disks of its own.
     pub started_by: Option<Firmware>,
     /// What new GUIDs and signatures are derived from; needed where the layout has new partitions.
@@ -74,6 +76,7 @@ impl DeployOptions {
             keep_boot_entries: false,
             boot_first: false,
             computer_name: None,
+            answers: Vec::new(),
             started_by: None,
             seed: None,
         }
@@ -325,7 +328,7 @@ fn deploy_captured(
     steps.extend(group::steps(captured, &plan));
     steps.extend(identity::steps(captured, &plan));
     steps.extend(windows::steps(captured, &plan));
-    steps.extend(naming::steps(captured, &plan, options.computer_name.as_ref()));
+    steps.extend(settings::steps(captured, &plan, options));
     steps.extend(boot_entries::steps(&plan.boot_entries));
     plan.steps = steps;
     Ok(plan)

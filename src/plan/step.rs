@@ -1,7 +1,7 @@
 //! What is done to deployed file systems when they have their places and sizes, before the table is written.
 
 use super::deploy::{DeployPlan, NewContent};
-use super::naming::NamedVolume;
+use super::settings::{Settings, SystemVolume};
 use super::windows::MovedPartition;
 use super::{identity, keep};
 use crate::schema::{Disk, FileSystemKind, Firmware, Role, Table, Volume};
@@ -49,12 +49,12 @@ pub enum Step {
         /// First sector of the partition.
         is: u32,
     },
-    /// Give the systems on the targets a name.
-    ComputerName {
-        /// The name.
-        name: String,
+    /// Tell the systems on the targets what they are called, and what their answer files hold.
+    Settings {
+        /// What they are told.
+        settings: Settings,
         /// The volumes that may hold one.
-        volumes: Vec<NamedVolume>,
+        volumes: Vec<SystemVolume>,
     },
     /// Make a file system in a partition that the image does not have.
     MakeFileSystem {
@@ -185,7 +185,7 @@ impl Step {
             Self::BootFiles(files) => files.volume.as_str().into(),
             Self::ForgetDevices { volume, .. } => volume.as_str().into(),
             Self::FallbackLoader { partition, .. } => format!("partition {partition}").into(),
-            Self::ComputerName { name, .. } => name.as_str().into(),
+            Self::Settings { settings, .. } => settings.name.as_deref().unwrap_or("answer files").into(),
             Self::PartitionNames { volume, .. }
             | Self::WindowsPartitions { volume, .. }
             | Self::BootSector { volume, .. } => volume.as_str().into(),
@@ -231,8 +231,8 @@ impl Step {
             Self::ForgetDevices { target, volume, .. } | Self::PartitionNames { target, volume, .. } => {
                 has(target, volume)
             }
-            Self::ComputerName { volumes, .. } => {
-                volumes.iter().all(|named| has(&named.target, &named.volume))
+            Self::Settings { volumes, .. } => {
+                volumes.iter().all(|system| has(&system.target, &system.volume))
             }
         }
     }
@@ -249,7 +249,13 @@ impl fmt::Display for Step {
             Self::PartitionNames { .. } => f.write_str("the names of partitions follow"),
             Self::WindowsPartitions { .. } => f.write_str("what Windows notes of partitions follow"),
             Self::BootSector { .. } => f.write_str("the boot sector follow"),
-            Self::ComputerName { .. } => f.write_str("the name of the computer"),
+            Self::Settings { settings, .. } => {
+                f.write_str(match (&settings.name, settings.answers.is_empty()) {
+                    (_, true) => "the name of the computer",
+                    (None, false) => "the answers of Windows",
+                    (Some(_), false) => "the name of the computer and the answers of Windows",
+                })
+            }
         }
     }
 }

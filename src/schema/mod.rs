@@ -3,6 +3,7 @@
 //! A manifest is made of these types ([`Disk`] and below), a profile of the options in [`options`].
 //! Everything here leads to a write one day, so unknown fields are denied.
 
+mod answer;
 mod disk;
 mod document;
 mod file_system;
@@ -13,6 +14,7 @@ mod profile;
 mod table;
 mod wish;
 
+pub use answer::{Answer, AnswerFault};
 pub use disk::{Content, Disk, Role, Volume};
 pub use document::{
     DEPLOY_SCHEMA_FORMAT, DeploySchema, Destination, DiskChoice, GroupChoice, LogicalChoice, NamedTarget,

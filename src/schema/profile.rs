@@ -4,7 +4,8 @@
 //! is refused, never left out: a wish that is not heard could cost a disk.
 
 use super::{
-    Compression, DeploySchema, Firmware, FreeSpace, Keep, Layout, OnReadError, PartitionWish, WhenDirty,
+    Answer, Compression, DeploySchema, Firmware, FreeSpace, Keep, Layout, OnReadError, PartitionWish,
+    WhenDirty,
 };
 use serde::{Deserialize, Serialize};
 
@@ -126,6 +127,9 @@ pub struct DeployChoices {
     /// `{name}` in it stand for what the machine says.
     #[serde(skip_serializing_if = "is_default")]
     pub computer_name: Option<String>,
+    /// What elements of the answer files of a Windows on the targets hold ("sysprep tags").
+    #[serde(skip_serializing_if = "is_default")]
+    pub answers: Vec<Answer>,
     /// True: the firmware starts what was deployed first, before the network too ("set boot manager first").
     #[serde(skip_serializing_if = "is_default")]
     pub boot_first: bool,
@@ -151,6 +155,7 @@ impl Default for DeployChoices {
             new_ids: false,
             keep_boot_entries: false,
             computer_name: None,
+            answers: Vec::new(),
             boot_first: false,
         }
     }

@@ -200,6 +200,7 @@ fn choices(schema: DeploySchema) -> Result<Choices, Misplaced> {
         keep_boot_entries: schema.keep_boot_entries,
         boot_first: schema.boot_first,
         computer_name: None,
+        answers: Vec::new(),
         started_by: None,
         seed: None,
     };

@@ -1,4 +1,4 @@
-//! A name for the systems on deployed volumes: Linux through the kernel, Windows through ntfs-3g.
+//! What the systems on deployed volumes are told: their name and answers. Linux through the kernel, Windows through ntfs-3g.
 
 use super::customize::missing_devices;
 use super::mounted::{Mounted, kernel_has};
@@ -7,9 +7,10 @@ use super::tree::Tree;
 use super::{Error, lvm_devices, references, windows_files};
 use crate::customize::naming::{self, Files, Renamed};
 use crate::customize::{CustomizeError, Deployed};
-use crate::plan::NamedVolume;
+use crate::plan::{Settings, SystemVolume};
 use crate::progress::{Event, Monitor};
 use crate::schema::FileSystemKind;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Where the root of a Linux is on a btrfs: on top, or in the subvolume that Debian, Ubuntu, openSUSE or Fedora make.
@@ -17,7 +18,7 @@ const BTRFS_ROOTS: [&str; 4] = ["", "@rootfs/", "@/", "root/"];
 
 /// What is missing to look into a volume: a clause.
 fn missing(kind: FileSystemKind) -> Option<String> {
-    let what = "giving a system a name";
+    let what = "changing the settings of a system";
     let needed = missing_devices(what);
     match kind {
         FileSystemKind::Ntfs => needed.or_else(windows_files::missing),
@@ -29,8 +30,8 @@ fn missing(kind: FileSystemKind) -> Option<String> {
     }
 }
 
-/// What keeps the systems on these volumes from getting a name: a sentence.
-pub(super) fn missing_for(volumes: &[NamedVolume]) -> Option<String> {
+/// What keeps the systems on these volumes from being told anything: a sentence.
+pub(super) fn missing_for(volumes: &[SystemVolume]) -> Option<String> {
     volumes.iter().find_map(|volume| missing(volume.file_system))
 }
 
@@ -41,42 +42,49 @@ fn mounted_as(kind: FileSystemKind) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// Gives every system on the volumes a name. Returns sentences about what a person has to look after.
-pub(super) fn give(
-    name: &str,
-    volumes: &[NamedVolume],
+/// Tells every system on the volumes. Returns sentences about what a person has to look after.
+pub(super) fn tell(
+    settings: &Settings,
+    volumes: &[SystemVolume],
     deployed: Deployed<'_>,
     monitor: &dyn Monitor,
 ) -> Result<Vec<String>, CustomizeError> {
-    let (mut found, mut problems) = (false, Vec::new());
-    for NamedVolume { target, volume, file_system } in volumes {
-        let on_device = |device: &Path| Ok(in_volume(device, volume, *file_system, name));
+    let (mut found, mut answered, mut problems) = (false, BTreeSet::new(), Vec::new());
+    for SystemVolume { target, volume, file_system } in volumes {
+        let on_device = |device: &Path| Ok(in_volume(device, volume, *file_system, settings));
         let renamed = match lvm_devices::on_device(target, volume, deployed, on_device)?? {
-            Looked::Named(renamed) => renamed,
+            Looked::Told(renamed) => renamed,
             Looked::NoSystem => continue,
             Looked::Failed(why) => {
-                problems.push(format!(
-                    "{volume}: whether it holds a system to be called {name} could not be seen: {why}"
-                ));
+                let wish = settings
+                    .name
+                    .as_ref()
+                    .map_or_else(|| "with an answer file".to_owned(), |name| format!("to be called {name}"));
+                problems.push(format!("{volume}: whether it holds a system {wish} could not be seen: {why}"));
                 continue;
             }
         };
         found = true;
+        answered.extend(renamed.answered);
         for file in renamed.changed {
             monitor.event(Event::Changed { volume: volume.clone(), message: file.said });
         }
         problems.extend(renamed.problems.into_iter().map(|problem| format!("{volume}: {problem}")));
     }
-    if !found {
+    if let (false, Some(name)) = (found, &settings.name) {
         problems.push(format!("no volume holds a system that could be called {name}"));
     }
+    let lacking = settings.answers.iter().filter(|answer| !answered.contains(&answer.element));
+    problems.extend(lacking.map(|answer| {
+        format!("no answer file of a deployed Windows has an element {}, so it was not set", answer.element)
+    }));
     Ok(problems)
 }
 
 /// What a volume is found to hold.
 enum Looked {
     NoSystem,
-    Named(Renamed),
+    Told(Renamed),
     /// Nothing was written: a volume with data is as good as before.
     Failed(String),
 }
@@ -85,15 +93,16 @@ fn in_volume(
     device: &Path,
     volume: &str,
     kind: FileSystemKind,
-    name: &str,
+    settings: &Settings,
 ) -> Result<Looked, CustomizeError> {
-    let look = |tree: &Tree| match kind {
-        FileSystemKind::Ntfs => naming::windows(&WindowsTree(tree), name),
-        FileSystemKind::Btrfs => {
+    let look = |tree: &Tree| match (kind, &settings.name) {
+        (FileSystemKind::Ntfs, _) => naming::windows(&WindowsTree(tree), settings),
+        (_, None) => Ok(None),
+        (FileSystemKind::Btrfs, Some(name)) => {
             let mut roots = BTRFS_ROOTS.iter();
             roots.find_map(|root| naming::linux(tree, root, name).transpose()).transpose()
         }
-        _ => naming::linux(tree, "", name),
+        (_, Some(name)) => naming::linux(tree, "", name),
     };
     let renamed = match with_files(device, kind, true, volume, look) {
         Ok(Some(renamed)) => renamed,
@@ -114,7 +123,7 @@ fn in_volume(
             Ok(())
         })?;
     }
-    Ok(Looked::Named(renamed))
+    Ok(Looked::Told(renamed))
 }
 
 /// Mounts a volume for a moment.
@@ -126,7 +135,7 @@ fn with_files<T>(
     work: impl FnOnce(&Tree) -> Result<T, CustomizeError>,
 ) -> Result<T, CustomizeError> {
     let Some((name, options)) = mounted_as(kind) else { return with_ntfs(device, read_only, volume, work) };
-    let folder = tempfile::Builder::new().prefix("remint-name-").tempdir();
+    let folder = tempfile::Builder::new().prefix("remint-settings-").tempdir();
     let folder = folder.map_err(Error::io("making a folder to mount a file system at"))?;
     let mount = if read_only { Mounted::read_only } else { Mounted::new };
     let mounted = mount(device, folder.path(), name, options)?;

@@ -1,0 +1,99 @@
+//! What deployed systems are told about themselves, and which volumes are looked into for them.
+
+use super::captured::Captured;
+use super::deploy::{DeployOptions, DeployPlan, VolumeAction, VolumePlan};
+use super::step::Step;
+use crate::schema::{Answer, Content, FileSystemKind};
+use serde::{Serialize, Serializer};
+
+/// What the systems on the targets are told.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Settings {
+    /// What they are called.
+    pub name: Option<String>,
+    /// What elements of their answer files hold, one for each element. A plan does not show the values: they may be
+    /// passwords.
+    #[serde(serialize_with = "elements")]
+    pub answers: Vec<Answer>,
+}
+
+/// A volume that may hold a system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SystemVolume {
+    /// Path of the target that it, or the first physical volume of its group, is on.
+    pub target: String,
+    /// Its name.
+    pub volume: String,
+    /// Its file system.
+    pub file_system: FileSystemKind,
+}
+
+/// The step that tells the systems on the targets what is wished for, where anything is.
+pub(super) fn steps(captured: Captured<'_>, plan: &DeployPlan, options: &DeployOptions) -> Option<Step> {
+    let settings = Settings { name: options.computer_name.clone(), answers: last_of_each(&options.answers) };
+    if settings == Settings::default() {
+        return None;
+    }
+    let may_hold_one = |kind: FileSystemKind| {
+        kind == FileSystemKind::Ntfs || (settings.name.is_some() && may_hold_a_linux(kind))
+    };
+    let looked_into = |target: &str, planned: &VolumePlan| {
+        let volume = captured.volumes().find(|volume| volume.name == planned.volume)?;
+        let Content::FileSystem(found) = &volume.content else { return None };
+        let is_looked_into = planned.action == VolumeAction::Write && may_hold_one(found.kind);
+        let (target, volume) = (target.to_owned(), planned.volume.clone());
+        is_looked_into.then_some(SystemVolume { target, volume, file_system: found.kind })
+    };
+    let mut volumes = Vec::new();
+    for disk in &plan.disks {
+        volumes.extend(disk.volumes.iter().filter_map(|planned| looked_into(&disk.target.path, planned)));
+    }
+    let logical = plan.logical_volumes();
+    volumes.extend(logical.iter().filter_map(|logical| looked_into(logical.target(plan), logical.planned)));
+    Some(Step::Settings { settings, volumes })
+}
+
+/// By priority, and of several for one element the last.
+fn last_of_each(answers: &[Answer]) -> Vec<Answer> {
+    let mut sorted: Vec<&Answer> = answers.iter().collect();
+    sorted.sort_by_key(|answer| answer.priority);
+    let mut last: Vec<Answer> = Vec::new();
+    for answer in sorted {
+        last.retain(|earlier| earlier.element != answer.element);
+        last.push(answer.clone());
+    }
+    last
+}
+
+fn elements<S: Serializer>(answers: &[Answer], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(answers.iter().map(|answer| &answer.element))
+}
+
+const fn may_hold_a_linux(kind: FileSystemKind) -> bool {
+    use FileSystemKind::{Btrfs, Ext2, Ext3, Ext4, Xfs};
+    matches!(kind, Ext2 | Ext3 | Ext4 | Xfs | Btrfs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_answer_for_an_element_counts_and_no_value_is_shown() {
+        let answer = |element: &str, value: &str, priority| Answer {
+            element: element.to_owned(),
+            value: value.to_owned(),
+            priority,
+        };
+        let said = [
+            answer("A", "late", 9),
+            answer("B", "first", 0),
+            answer("A", "soon", -1),
+            answer("B", "second", 0),
+        ];
+        let last = last_of_each(&said);
+        assert_eq!(last, [answer("B", "second", 0), answer("A", "late", 9)]);
+        let shown = serde_json::to_string(&Settings { name: None, answers: last }).unwrap();
+        assert_eq!(shown, r#"{"name":null,"answers":["B","A"]}"#);
+    }
+}
