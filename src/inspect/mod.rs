@@ -157,7 +157,8 @@ fn places(
     sector: SectorSize,
     notes: &mut Notes,
 ) -> (Table, Vec<Place>) {
-    let table = reading.table;
+    let mut table = reading.table;
+    partition::drop_empty(&mut table);
     if let Table::Mbr(mbr) = &table
         && mbr.partitions.is_empty()
         && let Some(kind) = volume::recognised(disk)

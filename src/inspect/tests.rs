@@ -114,7 +114,7 @@ fn partitions_are_volumes_in_disk_order_behind_the_boot_area() {
         [("d0-boot", 0, 2048), ("d0-p1", 2048, 2048), ("d0-p3", 4096, 10_240), ("d0-p2", 20_000, 10_001)]
     );
     assert_eq!(found.used.len(), 4);
-    assert_eq!(found.findings, ["Partition 4 has no sectors."]);
+    assert_eq!(found.findings, ["Partition 4 has no sectors; it is left out."]);
     let found = inspect(&disk_with(&mbr(), 64 * MIB));
     assert_eq!(names(&found), [("d0-boot", 0, 2048), ("d0-p1", 2048, 2048), ("d0-p5", 10_240, 2048)]);
 }
@@ -242,7 +242,7 @@ fn people_see_a_table() {
       3     2.00 MiB  5.00 MiB  Linux file system                 ext4      root   2f0a-77  3.00 MiB  4.00 MiB  dirty
       2     9.76 MiB  4.88 MiB  Windows recovery   späte�Zeile    raw
 
-    Note: Partition 4 has no sectors.
+    Note: Partition 4 has no sectors; it is left out.
     d0-p3: The journal is to be replayed; mount the volume once.
 
     Disk 1: 64.0 MiB (67108864 bytes), sectors of 512 bytes on 4096, TEST DISK, serial S-1

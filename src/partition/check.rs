@@ -1,7 +1,7 @@
 //! Judge the places of partitions: overlaps, ends beyond the disk, partitions without sectors.
 
 use super::{Finding, gpt, kinds};
-use crate::schema::{MbrPartition, MbrRole, Table};
+use crate::schema::{GptPartition, MbrPartition, MbrRole, Table};
 use crate::units::{Lba, SectorSize};
 
 /// More findings than anyone reads; a damaged table of 16384 entries could have as many.
@@ -24,10 +24,9 @@ impl Place {
 
 /// What is wrong with the places of the partitions of a table.
 pub(super) fn check(table: &Table, disk_sectors: u64, sector: SectorSize) -> Vec<Finding> {
-    let places = places(table);
     let mut findings: Vec<Finding> =
-        places.iter().filter(|p| p.first >= p.end).map(|p| Finding::Empty { number: p.number }).collect();
-    let mut used: Vec<Place> = places.into_iter().filter(|p| p.first < p.end).collect();
+        empty_ones(table).into_iter().map(|number| Finding::Empty { number }).collect();
+    let mut used: Vec<Place> = places(table).into_iter().filter(|p| p.first < p.end).collect();
     used.sort_by_key(|p| (p.first, p.number));
     let areas = table_areas(table, sector);
     for place in &used {
@@ -53,6 +52,33 @@ pub(super) fn check(table: &Table, disk_sectors: u64, sector: SectorSize) -> Vec
         findings.push(Finding::More { count });
     }
     findings
+}
+
+fn gpt_is_empty(partition: &GptPartition) -> bool {
+    partition.first_lba.0 >= partition.last_lba.0.saturating_add(1)
+}
+
+fn mbr_is_empty(partition: &MbrPartition) -> bool {
+    partition.sectors == 0
+}
+
+/// The numbers of the partitions without sectors.
+fn empty_ones(table: &Table) -> Vec<u32> {
+    match table {
+        Table::Gpt(gpt) => gpt.partitions.iter().filter(|p| gpt_is_empty(p)).map(|p| p.number).collect(),
+        Table::Mbr(mbr) => mbr.partitions.iter().filter(|p| mbr_is_empty(p)).map(|p| p.number).collect(),
+        Table::None => Vec::new(),
+    }
+}
+
+/// Takes the partitions without sectors ([`Finding::Empty`]) out of a table: they hold nothing, and have no place on another
+/// disk. No other partition changes its number.
+pub fn drop_empty(table: &mut Table) {
+    match table {
+        Table::Gpt(gpt) => gpt.partitions.retain(|partition| !gpt_is_empty(partition)),
+        Table::Mbr(mbr) => mbr.partitions.retain(|partition| !mbr_is_empty(partition)),
+        Table::None => {}
+    }
 }
 
 /// The places of everything that holds data: containers of logical partitions do not.

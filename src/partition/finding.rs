@@ -146,10 +146,10 @@ impl Finding {
             | Self::BackupNotAtEnd { .. }
             | Self::BackupDiffers
             | Self::ProtectiveMbrMissing
-            | Self::StaleBackup { .. }
-            | Self::OutsideContainer { .. }
-            | Self::SeveralContainers => Severity::Warning,
+            | Self::StaleBackup { .. } => Severity::Warning,
             Self::Conflict { .. }
+            | Self::OutsideContainer { .. }
+            | Self::SeveralContainers
             | Self::Overlap { .. }
             | Self::OverlapsTable { .. }
             | Self::BeyondEnd { .. }
@@ -198,14 +198,20 @@ impl fmt::Display for Finding {
             }
             Self::StaleBackup { partitions: count } => write!(
                 f,
-                "The disk has no table, but a backup GPT with {} at its end; it was not used.",
+                "The disk has no table, but a backup GPT with {} at its end; it was not used. Where it is the true one, \
+                 capture with --trust gpt.",
                 partitions(*count)
             ),
             Self::ImplausibleTable { fact } => {
                 write!(f, "Sector 0 ends in 55AA but holds no partition table: {fact}.")
             }
-            Self::SeveralContainers => f.write_str("There is more than one extended partition."),
-            Self::More { count } => write!(f, "{count} more findings about partitions are not shown."),
+            Self::SeveralContainers => f.write_str(
+                "There is more than one extended partition, which no deploy could write; repair the table first.",
+            ),
+            Self::More { count } => write!(
+                f,
+                "{count} more findings about partitions are not shown; repair the table first."
+            ),
             _ => self.fmt_partition(f),
         }
     }
@@ -226,19 +232,24 @@ impl Finding {
             }
             Self::BeyondEnd { number, last, disk_last } => write!(
                 f,
-                "Partition {number} reaches to sector {last}, beyond the last sector {disk_last} of the disk; repair \
-                 the table first."
+                "Partition {number} reaches to sector {last}, beyond the last sector {disk_last} of the disk: copy a \
+                 disk that was cut off again, or repair the table first."
             ),
-            Self::Empty { number } => write!(f, "Partition {number} has no sectors."),
+            Self::Empty { number } => write!(f, "Partition {number} has no sectors; it is left out."),
             Self::OutsideUsable { number } => {
                 write!(f, "Partition {number} lies outside the range that the GPT gives to partitions.")
             }
             Self::OutsideContainer { number, container } => {
-                write!(f, "Logical partition {number} reaches outside extended partition {container}.")
+                write!(
+                    f,
+                    "Logical partition {number} reaches outside extended partition {container}; repair the table \
+                     first."
+                )
             }
             Self::ChainBroken { at, fact } => write!(
                 f,
-                "The chain of logical partitions breaks at sector {at}: {fact}; what comes behind is unknown."
+                "The chain of logical partitions breaks at sector {at}: {fact}; what comes behind is unknown. Repair \
+                 the table first."
             ),
             _ => Ok(()),
         }

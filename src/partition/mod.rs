@@ -25,6 +25,7 @@ pub mod kinds;
 mod mbr;
 mod piece;
 
+pub use check::drop_empty;
 pub use error::Error;
 pub use finding::{Finding, Severity};
 pub use gpt::{array_sectors, backup_entries_lba, last_usable_lba};
