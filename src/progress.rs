@@ -117,6 +117,13 @@ pub enum Event {
         /// What was changed, with the path of the file: a sentence.
         message: String,
     },
+    /// A person's script said something.
+    Script {
+        /// Its name.
+        script: String,
+        /// A line that it printed, or that it begins.
+        message: String,
+    },
     /// The work is done. The sentence says what was made.
     Finished {
         /// The sentence.
@@ -144,6 +151,7 @@ impl Event {
             Self::Warning { subject, message } => format!("warning: {subject}: {message}"),
             Self::Note { message } | Self::Finished { message, .. } => message.clone(),
             Self::Changed { volume, message } => format!("{volume}: {message}"),
+            Self::Script { script, message } => format!("script {script}: {message}"),
             Self::Failed { message, .. } => format!("remint: {message}"),
             Self::VolumeStarted { phase: phase @ Phase::Customize, volume, content, .. } => {
                 format!("{} {volume}: {content}", phase.verb())

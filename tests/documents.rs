@@ -37,6 +37,7 @@ fn every_tag() -> BTreeSet<String> {
         Event::Warning { subject: text.clone(), message: text.clone() },
         Event::Note { message: text.clone() },
         Event::Changed { volume: text.clone(), message: text.clone() },
+        Event::Script { script: text.clone(), message: text.clone() },
         Event::Finished { message: text.clone(), problems: false },
         Event::Failed { message: text, target_changed: false },
     ];
@@ -50,6 +51,7 @@ fn every_tag() -> BTreeSet<String> {
             | Event::Warning { .. }
             | Event::Note { .. }
             | Event::Changed { .. }
+            | Event::Script { .. }
             | Event::Finished { .. }
             | Event::Failed { .. }
             | Event::Unknown => {}

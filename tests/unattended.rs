@@ -159,6 +159,32 @@ fn a_machine_waits_its_turn_and_deploys() {
 }
 
 #[test]
+fn scripts_of_a_profile_run_and_the_log_holds_what_they_print() {
+    let lab = Lab::with_image(4 * MIB);
+    let target = lab.target();
+    let scripts = json!([
+        {"when": "after-imaging", "text": "echo late; exit 1"},
+        {"when": "before-imaging", "text": "echo early $REMINT_IMAGE", "priority": 5},
+        {"when": "before-imaging", "text": "echo earlier", "priority": -5, "fatal": true},
+    ]);
+    let profile = json!({"deploy": {"targets": [text(&target)], "scripts": scripts}});
+    let mut script = lab.deploying(&target, json!({}));
+    script.claims = VecDeque::from([granted("deploy", "/store", Some(&lab.version()), profile)]);
+    let jobs = Jobs::start(script);
+    let ended = lab.run(&jobs.url, &[]).end();
+    assert_eq!(ended.code, Some(3), "{:?}", ended.events);
+    let script = jobs.script();
+    the_server_heard_all(&ended, &script);
+    assert_eq!(script.finish.clone().unwrap()["outcome"], "problems");
+    let log = script.log.clone().unwrap();
+    let at = |said: &str| log.find(said).unwrap_or_else(|| panic!("{said}: {log}"));
+    let earlier = at("script number 3 of the profile: earlier");
+    let early = at("script number 2 of the profile: early lab");
+    let late = at("script number 1 of the profile: late");
+    assert!(earlier < early && early < at("writing d0-p1") && at("writing d0-p1") < late, "{log}");
+}
+
+#[test]
 fn without_a_job_the_machine_is_its_own() {
     let lab = Lab::new();
     let jobs = Jobs::start(Script { session: json!({}), ..Script::default() });

@@ -8,6 +8,7 @@ use super::deploy::DeployRequest;
 use super::disks::{self, DiskSettings};
 use super::images::{ImageReference, StoreSettings};
 use super::script::ScriptFile;
+use super::scripts;
 use super::targets::{PlanTarget, SchemaFile, TargetRequest};
 use crate::image::ImageName;
 use crate::partition::Trust;
@@ -79,6 +80,7 @@ impl DeployRequest {
             options: deploy_options(choices),
             schema: schema.transpose()?,
             script,
+            scripts: scripts::in_order(&choices.scripts),
             computer_name: choices.computer_name.as_deref().map(ComputerName::new),
             store,
         })

@@ -4,6 +4,7 @@ use super::computer_name::{ComputerName, check_for_windows};
 use super::disks::DiskSettings;
 use super::images::{ImageReference, StoreSettings, load_manifest, open_store, resolve};
 use super::script::ScriptFile;
+use super::scripts::{self, WishedScript};
 use super::targets::{Decided, SchemaFile, TargetRequest, decide_targets};
 use crate::blockio::WriteAt;
 use crate::image::{ImageVersion, Manifest, Store};
@@ -11,7 +12,7 @@ use crate::linux::{self, Customizations, DiskWriter, EfiVariables, Tools};
 use crate::plan::{self, DeployOptions, DeployPlan, Refusal, Seed, Targets};
 use crate::progress::{Event, Monitor, Phase};
 use crate::restore::{self, Failure, Surroundings};
-use crate::schema::DeploySchema;
+use crate::schema::{DeploySchema, ScriptTime};
 use anyhow::{Context, Result, anyhow};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -33,6 +34,8 @@ pub struct DeployRequest {
     pub schema: Option<SchemaFile>,
     /// The script that partitions, for the layout of that name.
     pub script: Option<ScriptFile>,
+    /// Scripts that run before and after it, in their order.
+    pub scripts: Vec<WishedScript>,
     /// What the systems are called from now on.
     pub computer_name: Option<ComputerName>,
 }
@@ -45,6 +48,7 @@ pub struct PreparedDeploy {
     pub manifest: Manifest,
     version: ImageVersion,
     store: Arc<dyn Store>,
+    scripts: Vec<WishedScript>,
 }
 
 /// Plans a deploy. Nothing is written.
@@ -65,7 +69,7 @@ pub fn prepare_deploy(request: &DeployRequest) -> Result<PreparedDeploy> {
         None => refusal.into(),
     })?;
     check_for_windows(&plan)?;
-    Ok(PreparedDeploy { plan, manifest, version, store })
+    Ok(PreparedDeploy { plan, manifest, version, store, scripts: request.scripts.clone() })
 }
 
 /// Writes down what a request chooses, as a schema that a person can edit. Targets are not needed.
@@ -95,6 +99,7 @@ impl PreparedDeploy {
     #[must_use]
     pub fn explain(&self) -> String {
         let mut text = plan::explain(&self.plan, &self.manifest);
+        text.push_str(&scripts::explain(&self.scripts));
         if self.manifest.schema_only {
             text.push_str("\n! This version holds a schema and no data: it cannot be deployed.\n");
         }
@@ -116,7 +121,7 @@ impl PreparedDeploy {
         refusal.map_or(Ok(()), |refusal| Err(refusal.into()))
     }
 
-    /// Checks everything that can be checked without writing, then writes. Returns sentences about what
+    /// Checks everything that can be checked without writing, then writes, with the scripts before and after it. Returns sentences about what
     /// needs attention although the deploy is done.
     pub fn carry_out(&self, workers: NonZeroUsize, monitor: &dyn Monitor) -> Result<Vec<String>> {
         monitor.event(Event::PhaseStarted { phase: Phase::Preflight, total_bytes: None });
@@ -126,6 +131,10 @@ impl PreparedDeploy {
         let store = self.store.as_ref();
         let prepared = restore::prepare(&self.plan, &self.manifest, store, version, &resizer, &customizer)
             .map_err(Failure::from)?;
+        let failed_before = self.run_scripts(ScriptTime::BeforeImaging, monitor)?;
+        if monitor.cancelled() {
+            return Err(Failure::from(restore::Error::Cancelled).into());
+        }
         let writers = self.plan.disks.iter().map(|disk| DiskWriter::open(&disk.target));
         let writers: Vec<DiskWriter> = writers.collect::<Result<_, _>>().context("opening the target")?;
         monitor.event(Event::PhaseFinished { phase: Phase::Preflight });
@@ -141,7 +150,13 @@ impl PreparedDeploy {
         drop(writers);
         // After a failure too: the kernel shall not go on showing partitions that are gone.
         let not_reread = self.tell_the_kernel();
-        result.map(|problems| [problems, not_reread].concat()).map_err(Into::into)
+        let problems = result?;
+        let failed_after = self.run_scripts(ScriptTime::AfterImaging, monitor)?;
+        Ok([failed_before, problems, not_reread, failed_after].concat())
+    }
+
+    fn run_scripts(&self, when: ScriptTime, monitor: &dyn Monitor) -> Result<Vec<String>> {
+        scripts::run(&self.scripts, when, &self.plan, &self.manifest, monitor)
     }
 
     /// Has the kernel read the new tables.

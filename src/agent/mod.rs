@@ -18,6 +18,7 @@ mod replay;
 mod report;
 mod reporter;
 mod script;
+mod scripts;
 mod smallest;
 mod targets;
 mod unattended;
@@ -31,6 +32,7 @@ pub use images::{
 pub use outcome::{ExitCode, exit_code};
 pub use report::{InspectionJson, inspection_json, inspection_text, listing_text, manifest_text};
 pub use script::ScriptFile;
+pub use scripts::{ScriptFailure, WishedScript};
 pub use smallest::smallest_disks;
 pub use targets::{PlanTarget, SchemaFile, TargetRequest};
 pub use unattended::{Agrees, NextStep, RunOutcome, RunRequest, attend, run};

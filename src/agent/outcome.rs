@@ -1,5 +1,6 @@
 //! The one place where outcomes become exit codes.
 
+use super::scripts::ScriptFailure;
 use crate::restore;
 
 /// What the program says to a script.
@@ -38,6 +39,9 @@ impl From<ExitCode> for i32 {
 /// The exit code of a failure.
 #[must_use]
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if let Some(failure) = error.downcast_ref::<ScriptFailure>() {
+        return failure.exit_code();
+    }
     match error.downcast_ref::<restore::Failure>() {
         Some(failure) if failure.target_changed => ExitCode::TargetChanged,
         _ => ExitCode::Failed,

@@ -6,7 +6,8 @@ use clap::{Args, ValueEnum};
 use remint::agent::{DeployRequest, ImageReference, SchemaFile, StoreSettings};
 use remint::plan::Seed;
 use remint::schema::{
-    Answer, ChosenVolume, DeployChoices, Firmware, FreeSpace, Keep, KeptPartition, Layout, PartitionWish,
+    Answer, ChosenVolume, DeployChoices, DeployScript, Firmware, FreeSpace, Keep, KeptPartition, Layout,
+    PartitionWish, SCRIPT_LIMIT_SECONDS, ScriptTime,
 };
 use remint::units::SectorSize;
 use std::path::{Path, PathBuf};
@@ -87,6 +88,19 @@ pub struct LayoutArguments {
     /// May be given several times; of several for one element the last counts
     #[arg(long = "answer", value_name = "ELEMENT=VALUE")]
     pub answers: Vec<Answer>,
+    /// A script that /bin/sh runs here before a target is opened for writing; may be given several times
+    /// (docs/customize.md names its variables)
+    #[arg(long = "script-before", value_name = "FILE")]
+    pub scripts_before: Vec<PathBuf>,
+    /// The same when the target is complete
+    #[arg(long = "script-after", value_name = "FILE")]
+    pub scripts_after: Vec<PathBuf>,
+    /// How long each of these scripts may take
+    #[arg(long, value_name = "SECONDS", default_value_t = SCRIPT_LIMIT_SECONDS)]
+    pub scripts_limit: u32,
+    /// Have the deploy fail where one of these scripts does; otherwise that is a problem, exit code 3
+    #[arg(long)]
+    pub scripts_fatal: bool,
     /// Have this machine's UEFI firmware start what is deployed first, before the network too. Otherwise the network stays
     /// first where it was
     #[arg(long, conflicts_with_all = ["keep_boot_entries", "keep_table"])]
@@ -163,6 +177,7 @@ impl LayoutArguments {
             keep_boot_entries: self.keep_boot_entries,
             computer_name: self.computer_name.clone(),
             answers: self.answers.clone(),
+            scripts: self.deploy_scripts()?,
             boot_first: self.boot_first,
         })
     }
@@ -182,7 +197,24 @@ impl LayoutArguments {
         if let (Some(file), Some(path)) = (&mut request.script, &self.script) {
             file.name = path.display().to_string();
         }
+        // Without priorities they are in this order.
+        for (script, path) in
+            request.scripts.iter_mut().zip(self.scripts_before.iter().chain(&self.scripts_after))
+        {
+            script.name = path.display().to_string();
+        }
         Ok(request)
+    }
+
+    fn deploy_scripts(&self) -> Result<Vec<DeployScript>> {
+        let before = self.scripts_before.iter().map(|path| (ScriptTime::BeforeImaging, path));
+        let after = self.scripts_after.iter().map(|path| (ScriptTime::AfterImaging, path));
+        let read = |(when, path): (ScriptTime, &PathBuf)| {
+            let (_, text) = read_text(path, "script", MOST_SCRIPT_BYTES)?;
+            let (limit_seconds, fatal) = (self.scripts_limit, self.scripts_fatal);
+            Ok(DeployScript { when, text, priority: 0, limit_seconds, fatal })
+        };
+        before.chain(after).map(read).collect()
     }
 
     fn schema_file(&self) -> Result<Option<SchemaFile>> {

@@ -44,6 +44,7 @@ mod rehearsal;
 mod replay;
 mod reread;
 mod resize;
+mod script;
 mod settings;
 mod spill;
 mod sysfs;
@@ -69,6 +70,7 @@ pub use rehearsal::{Rehearsal, Rehearsed};
 pub use replay::{can_replay, replay};
 pub use reread::reread_table;
 pub use resize::Tools;
+pub use script::Script;
 pub use spill::SpillFile;
 pub use writer::DiskWriter;
 

@@ -1,7 +1,9 @@
 //! Running another program: no terminal, no input, a bounded part of its output, a time limit.
 
 use super::Error;
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -10,7 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
 
@@ -18,6 +20,10 @@ use std::time::{Duration, Instant};
 const DIRECTORIES: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How much of the end of its output is kept.
 const OUTPUT_BYTES: usize = 16 << 10;
+/// How much of a line is told.
+const MOST_LINE_BYTES: usize = 1 << 10;
+/// How much is read from a program ahead of what is taken.
+const CHUNKS_AHEAD: usize = 16;
 /// How long output is awaited after the program itself has ended.
 const OUTPUT_WAIT: Duration = Duration::from_secs(5);
 
@@ -44,19 +50,45 @@ pub(super) fn find(name: &str) -> Option<PathBuf> {
 /// # Errors
 /// [`Error::Unsupported`] where it is not installed.
 pub(super) fn run<A: AsRef<OsStr>>(name: &str, arguments: &[A], limit: Duration) -> Result<Outcome, Error> {
-    run_in(Path::new("/"), &[], name, arguments, limit)
+    run_watched(Path::new("/"), &[], name, arguments, &Watch::for_at_most(limit))
 }
 
-/// The same in a directory, with variables in its environment.
+/// How a program is watched while it runs.
+pub(super) struct Watch<'a> {
+    /// How long it may take.
+    pub(super) limit: Duration,
+    /// Takes each line of its output as it is printed.
+    pub(super) each_line: Option<&'a dyn Fn(&str)>,
+    /// True once it is to be stopped.
+    pub(super) cancelled: Option<&'a dyn Fn() -> bool>,
+    /// True: what it started and left in its group is killed when it ends by itself, too.
+    pub(super) kills_leftovers: bool,
+}
+
+impl Watch<'_> {
+    /// For so long, and nothing else.
+    pub(super) const fn for_at_most(limit: Duration) -> Self {
+        Self { limit, each_line: None, cancelled: None, kills_leftovers: false }
+    }
+}
+
+/// How it came to an end.
+enum End {
+    Itself(ExitStatus),
+    Late,
+    Cancelled,
+}
+
+/// The same in a directory, with variables in its environment, and watched.
 ///
 /// # Errors
 /// [`Error::Unsupported`] where it is not installed.
-pub(super) fn run_in<A: AsRef<OsStr>>(
+pub(super) fn run_watched<A: AsRef<OsStr>>(
     directory: &Path,
     variables: &[(&str, OsString)],
     name: &str,
     arguments: &[A],
-    limit: Duration,
+    watch: &Watch<'_>,
 ) -> Result<Outcome, Error> {
     let path =
         find(name).ok_or_else(|| Error::unsupported(format!("the program {name} is not installed")))?;
@@ -73,39 +105,95 @@ pub(super) fn run_in<A: AsRef<OsStr>>(
     let mut child = command.spawn().map_err(Error::io(doing()))?;
     // The command holds the writing end of the pipe, which has to be closed for the reader to see its end.
     drop(command);
-    let output = collect(reader);
-    let status = wait(&mut child, limit).map_err(Error::io(doing()))?;
-    let output = output.recv_timeout(OUTPUT_WAIT).unwrap_or_default();
-    let (code, ending) = match status {
-        None => (None, format!("did not end within {} seconds and was stopped", limit.as_secs())),
-        Some(status) => match (status.code(), status.signal()) {
+    let mut output = Output::new(reader, watch.each_line);
+    let end = wait(&mut child, watch, &mut output).map_err(Error::io(doing()))?;
+    let (code, ending) = match end {
+        End::Late => (None, format!("did not end within {} seconds and was stopped", watch.limit.as_secs())),
+        End::Cancelled => (None, "was stopped on request".to_owned()),
+        End::Itself(status) => match (status.code(), status.signal()) {
             (Some(code), _) => (Some(code), format!("ended with exit code {code}")),
             (None, signal) => (None, format!("was killed by signal {}", signal.unwrap_or_default())),
         },
     };
-    Ok(Outcome { code, ending, output })
+    Ok(Outcome { code, ending, output: output.finish() })
 }
 
-/// Reads everything, so that the program never waits for its output, and hands over the end of it.
-fn collect(mut reader: io::PipeReader) -> Receiver<String> {
-    let (sender, receiver) = channel();
-    spawn(move || {
-        let mut tail = VecDeque::new();
-        let mut buffer = [0; 4096];
-        loop {
-            match reader.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(length) => tail.extend(buffer.iter().take(length)),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => break,
+/// What a program prints, while it runs.
+struct Output<'a> {
+    chunks: Receiver<Vec<u8>>,
+    each_line: Option<&'a dyn Fn(&str)>,
+    /// The end of everything.
+    tail: VecDeque<u8>,
+    /// The beginning of a line that is not at its end.
+    line: Vec<u8>,
+}
+
+impl<'a> Output<'a> {
+    fn new(mut reader: io::PipeReader, each_line: Option<&'a dyn Fn(&str)>) -> Self {
+        let (sender, chunks) = sync_channel(CHUNKS_AHEAD);
+        spawn(move || {
+            let mut buffer = [0; 4096];
+            loop {
+                match reader.read(&mut buffer) {
+                    Ok(0) => break,
+                    Ok(length) => {
+                        let chunk = buffer.iter().take(length).copied().collect();
+                        // Where nobody listens any more, what goes on running must still not fail at printing.
+                        let _ = sender.send(chunk);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(_) => break,
+                }
             }
-            tail.drain(..tail.len().saturating_sub(OUTPUT_BYTES));
+        });
+        Self { chunks, each_line, tail: VecDeque::new(), line: Vec::new() }
+    }
+
+    /// Takes what is printed during a pause. False where nothing will be any more.
+    fn take_for(&mut self, pause: Duration) -> bool {
+        let begun = Instant::now();
+        loop {
+            match self.chunks.recv_timeout(pause.saturating_sub(begun.elapsed())) {
+                Ok(chunk) => self.push(&chunk),
+                Err(RecvTimeoutError::Timeout) => return true,
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+            if begun.elapsed() >= pause {
+                return true;
+            }
         }
-        let bytes: Vec<u8> = tail.into();
-        // The receiver may have stopped waiting.
-        let _ = sender.send(printable(&String::from_utf8_lossy(&bytes)));
-    });
-    receiver
+    }
+
+    fn push(&mut self, chunk: &[u8]) {
+        self.tail.extend(chunk);
+        self.tail.drain(..self.tail.len().saturating_sub(OUTPUT_BYTES));
+        if self.each_line.is_some() {
+            for byte in chunk {
+                match byte {
+                    b'\n' | b'\r' => self.tell(),
+                    byte if self.line.len() < MOST_LINE_BYTES => self.line.push(*byte),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self) {
+        let line = printable(&String::from_utf8_lossy(&std::mem::take(&mut self.line)));
+        if let Some(each_line) = self.each_line
+            && !line.is_empty()
+        {
+            each_line(&line);
+        }
+    }
+
+    /// Waits for what is on its way, and hands over the end of everything.
+    fn finish(mut self) -> String {
+        self.take_for(OUTPUT_WAIT);
+        self.tell();
+        let bytes: Vec<u8> = self.tail.into();
+        printable(&String::from_utf8_lossy(&bytes))
+    }
 }
 
 /// Output as one text without what only makes sense on a terminal.
@@ -116,28 +204,50 @@ fn printable(output: &str) -> String {
     lines.join("\n")
 }
 
-/// Waits for the end; `None` where the program had to be killed.
-fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
-    let deadline = Instant::now().checked_add(limit);
+/// Waits for the end, and kills a program that is late or is to be stopped.
+fn wait(child: &mut Child, watch: &Watch<'_>, output: &mut Output<'_>) -> io::Result<End> {
+    let deadline = Instant::now().checked_add(watch.limit);
     let mut pause = Duration::from_millis(1);
     loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
+        if has_ended(child)? {
+            if watch.kills_leftovers {
+                kill_group(child);
+            }
+            return child.wait().map(End::Itself);
         }
-        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        let late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        if late || watch.cancelled.is_some_and(|cancelled| cancelled()) {
             kill(child)?;
-            return Ok(None);
+            return Ok(if late { End::Late } else { End::Cancelled });
         }
-        sleep(pause);
+        let begun = Instant::now();
+        if !output.take_for(pause) {
+            sleep(pause.saturating_sub(begun.elapsed()));
+        }
         pause = pause.saturating_mul(2).min(Duration::from_millis(100));
     }
 }
 
-fn kill(child: &mut Child) -> io::Result<()> {
+/// True where a program has ended. It is not reaped by that, so its number still is its own and its group's.
+fn has_ended(child: &Child) -> io::Result<bool> {
+    let Ok(id) = i32::try_from(child.id()) else { return Ok(false) };
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    match waitid(Id::Pid(Pid::from_raw(id)), flags) {
+        Ok(status) => Ok(status != WaitStatus::StillAlive),
+        Err(Errno::EINTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn kill_group(child: &Child) {
     if let Ok(id) = i32::try_from(child.id()) {
-        // The group may be gone already; then waiting below returns at once.
+        // It may be gone already.
         let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
     }
+}
+
+fn kill(child: &mut Child) -> io::Result<()> {
+    kill_group(child);
     child.kill()?;
     // A process that is stuck in the kernel cannot be killed: it is not waited for longer.
     for _ in 0..100 {

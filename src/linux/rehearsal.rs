@@ -7,7 +7,9 @@
 //! - It runs without input, in a folder of its own that is gone afterwards, and no longer than its limit.
 
 use super::loop_device::{LoopDevice, control_device};
-use super::{Error, fuse, is_root, program};
+use super::program::Watch;
+use super::script::{self, Script};
+use super::{Error, fuse, is_root};
 use crate::blockio::BlankDisk;
 use crate::units::{MIB, SectorSize};
 use std::ffi::OsString;
@@ -81,24 +83,16 @@ impl Rehearsal<'_> {
 
     /// Returns what it printed.
     fn run_on(&self, device: &Path, folder: &Path) -> Result<String, Error> {
-        let write = |name: &str, content: &str| {
-            let path = folder.join(name);
-            fs::write(&path, content).map_err(Error::io(format!("writing {}", path.display())))?;
-            Ok(path.into_os_string())
-        };
-        let script = write("script", self.script)?;
         let mut variables: Vec<(&str, OsString)> = vec![
             ("REMINT_DISK", device.as_os_str().to_owned()),
             ("REMINT_SIZE_BYTES", self.size_bytes.to_string().into()),
             ("REMINT_SECTOR_BYTES", self.sector.to_string().into()),
             ("REMINT_SECTORS", self.sector.lba_of(self.size_bytes).0.to_string().into()),
-            ("REMINT_PLACES", write(PLACES, "")?),
+            ("REMINT_PLACES", script::write_file(folder, PLACES, "")?),
         ];
         variables.extend(self.variables.iter().map(|(name, value)| (*name, OsString::from(value))));
-        for (name, content) in self.files {
-            variables.push((*name, write(&name.to_lowercase(), content)?));
-        }
-        let ran = program::run_in(folder, &variables, "sh", &[script], self.limit)?;
+        let script = Script { text: self.script, variables: &variables, files: self.files };
+        let ran = script.run_in(folder, &Watch::for_at_most(self.limit))?;
         if ran.code == Some(0) {
             return Ok(ran.output);
         }

@@ -102,6 +102,7 @@ impl Work {
             }
             Event::Warning { subject, message } => self.say(format!("warning: {subject}: {message}")),
             Event::Changed { volume, message } => self.say(format!("{volume}: {message}")),
+            event @ Event::Script { .. } => event.line().into_iter().for_each(|line| self.say(line)),
             Event::Finished { message, .. } | Event::Failed { message, .. } => self.say(message),
             _ => {}
         }

@@ -11,6 +11,7 @@ mod group;
 mod keep;
 mod options;
 mod profile;
+mod script;
 mod table;
 mod wish;
 
@@ -32,5 +33,6 @@ pub use options::{
 pub use profile::{
     CaptureChoices, Completion, DeployChoices, MachineEnd, NetworkBoot, Profile, TrustedTable,
 };
+pub use script::{DeployScript, SCRIPT_LIMIT_SECONDS, ScriptTime};
 pub use table::{Gpt, GptPartition, Mbr, MbrPartition, MbrRole, Table};
 pub use wish::{ParseWishError, PartitionWish, WantedSize};

@@ -4,8 +4,8 @@
 //! is refused, never left out: a wish that is not heard could cost a disk.
 
 use super::{
-    Answer, Compression, DeploySchema, Firmware, FreeSpace, Keep, Layout, OnReadError, PartitionWish,
-    WhenDirty,
+    Answer, Compression, DeploySchema, DeployScript, Firmware, FreeSpace, Keep, Layout, OnReadError,
+    PartitionWish, WhenDirty,
 };
 use serde::{Deserialize, Serialize};
 
@@ -130,6 +130,9 @@ pub struct DeployChoices {
     /// What elements of the answer files of a Windows on the targets hold ("sysprep tags").
     #[serde(skip_serializing_if = "is_default")]
     pub answers: Vec<Answer>,
+    /// Scripts that run before and after it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub scripts: Vec<DeployScript>,
     /// True: the firmware starts what was deployed first, before the network too ("set boot manager first").
     #[serde(skip_serializing_if = "is_default")]
     pub boot_first: bool,
@@ -156,6 +159,7 @@ impl Default for DeployChoices {
             keep_boot_entries: false,
             computer_name: None,
             answers: Vec::new(),
+            scripts: Vec::new(),
             boot_first: false,
         }
     }
