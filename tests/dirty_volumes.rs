@@ -343,3 +343,42 @@ fn an_ntfs_that_is_only_marked_dirty_comes_back_with_every_file_and_the_mark() {
         assert!(kind.files(&target, 0, size) == files, "{size}: not every file is the same");
     }
 }
+
+#[test]
+fn a_mounted_disk_is_refused_until_a_person_allows_it() {
+    let folder = lab::folder();
+    let disk = made(folder.path(), 24 * MIB, &["mkfs.ext4", "-q", "-F"]);
+    let store = text(&folder.path().join("store")).to_owned();
+    let mount = Mount::new(&disk, 0, 24 * MIB, "ext4", true);
+    let capture = ["capture", "lab", "--to", &store, "--disk", text(&disk)];
+    let said = remint_ends(1, &capture);
+    for part in [text(&disk), "is in use", "mounted at", text(mount.path()), "--allow-in-use"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!(lab::published(Path::new(&store)), 0);
+    let said = remint_ends(0, &[capture.as_slice(), &["--allow-in-use"]].concat());
+    assert!(said.contains("warning: ") && said.contains("mounted at"), "{said}");
+}
+
+#[test]
+fn file_systems_with_the_same_uuid_are_named_wherever_they_are() {
+    let folder = lab::folder();
+    let (one, other) = (folder.path().join("one.img"), folder.path().join("other.img"));
+    let uuid = "0dd00000-0000-4000-8000-000000000001";
+    fs::rename(made(folder.path(), 16 * MIB, &["mkfs.ext4", "-q", "-F", "-U", uuid]), &one).unwrap();
+    fs::copy(&one, &other).unwrap();
+    let names = format!("d0-disk and d1-disk have the same UUID {uuid}");
+    let both = remint_ends(0, &["inspect", text(&one), text(&other)]);
+    assert_eq!(both.matches(&names).count(), 2, "at each of the two: {both}");
+    assert!(!remint_ends(0, &["inspect", text(&one)]).contains("same UUID"));
+
+    let store = text(&folder.path().join("store")).to_owned();
+    let capture = ["capture", "lab", "--to", &store, "--disk", text(&one), "--disk", text(&other)];
+    let said = remint_ends(0, &capture);
+    assert!(said.contains("warning: ") && said.contains(&names) && said.contains("--only"), "{said}");
+    // One of them alone is no conflict, nor are two that were given UUIDs of their own.
+    let said = remint_ends(0, &[capture.as_slice(), &["--only", "d1-disk"]].concat());
+    assert!(!said.contains("same UUID"), "{said}");
+    run("tune2fs", &["-f", "-U", "0dd00000-0000-4000-8000-000000000002", text(&other)]);
+    assert!(!remint_ends(0, &capture).contains("same UUID"));
+}

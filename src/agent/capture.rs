@@ -98,6 +98,10 @@ pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<Captur
         refuse_or_warn(&disk, monitor)?;
         inspected.push(disk);
     }
+    for (position, message) in disks::twins(&inspected, &request.options.only) {
+        let subject = inspected.get(position).map(|disk| disk.machine.path.clone()).unwrap_or_default();
+        monitor.event(Event::Warning { subject, message });
+    }
     let spill = replay::spill_file(request)?;
     let spills = replay::spill_parts(spill.as_ref(), 0, readers.len());
     let mut found = Vec::new();

@@ -57,6 +57,11 @@ pub fn inspect(wanted: &[Destination], settings: DiskSettings) -> Result<Inspect
     let readers: Vec<DiskReader> = readers.collect::<Result<_, _>>()?;
     let sources: Vec<&dyn ReadAt> = readers.iter().map(|reader| -> &dyn ReadAt { reader }).collect();
     inspected.groups = read_groups(&mut inspected.disks, &sources);
+    for (position, sentence) in twins(&inspected.disks, &[]) {
+        if let Some(disk) = inspected.disks.get_mut(position) {
+            disk.inspection.findings.push(sentence);
+        }
+    }
     Ok(inspected)
 }
 
@@ -64,6 +69,12 @@ pub fn inspect(wanted: &[Destination], settings: DiskSettings) -> Result<Inspect
 pub(super) fn read_groups(disks: &mut [InspectedDisk], sources: &[&dyn ReadAt]) -> Vec<GroupInspection> {
     let mut inspections: Vec<&mut Inspection> = disks.iter_mut().map(|disk| &mut disk.inspection).collect();
     inspect::read_groups(sources, &mut inspections, &linux::KernelVolumes)
+}
+
+/// What is to be said of file systems with the same UUID: the position of each disk concerned, with a sentence.
+pub(super) fn twins(disks: &[InspectedDisk], only: &[String]) -> Vec<(usize, String)> {
+    let inspections: Vec<&Inspection> = disks.iter().map(|disk| &disk.inspection).collect();
+    inspect::twins(&inspections, only)
 }
 
 /// The partitions of fixed disks, as a firmware's boot entries name them.

@@ -14,12 +14,14 @@ mod json;
 #[cfg(test)]
 mod tests;
 mod text;
+mod twins;
 mod volume;
 
 pub use error::Error;
 pub use groups::{GroupInspection, KernelVolumes, NoKernelVolumes, look_at, open_logical, read_groups};
 pub use json::{DiskView, view_disk};
 pub use text::{groups_text, table_text};
+pub use twins::twins;
 
 use crate::blockio::ReadAt;
 use crate::partition::{self, Finding, Severity, TableReading, Trust};

@@ -1,0 +1,48 @@
+//! File systems with the same UUID: whoever asks for one of them by its UUID, such as an fstab or a boot loader, gets either.
+
+use super::Inspection;
+use crate::schema::{Content, FileSystem, FileSystemKind, Volume};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is to be said of volumes whose UUID another one has: the position of each disk concerned, with a sentence. `only` names
+/// the volumes that count; empty for all.
+#[must_use]
+pub fn twins(inspections: &[&Inspection], only: &[String]) -> Vec<(usize, String)> {
+    let mut shared: BTreeMap<String, Vec<(usize, &str)>> = BTreeMap::new();
+    for (position, inspection) in inspections.iter().enumerate() {
+        for volume in inspection.disk.volumes.iter().filter(|v| only.is_empty() || only.contains(&v.name)) {
+            if let Some(uuid) = own_uuid(volume) {
+                shared.entry(uuid).or_default().push((position, &volume.name));
+            }
+        }
+    }
+    let mut said = Vec::new();
+    for (uuid, volumes) in shared.into_iter().filter(|(_, volumes)| volumes.len() > 1) {
+        let names: Vec<&str> = volumes.iter().map(|(_, name)| *name).collect();
+        let sentence = format!(
+            "The file systems {} have the same UUID {uuid}: what looks for it may find either. Give all but one a new \
+             UUID, or capture only one of them with --only.",
+            names.join(" and ")
+        );
+        let disks: BTreeSet<usize> = volumes.iter().map(|(position, _)| *position).collect();
+        said.extend(disks.into_iter().map(|position| (position, sentence.clone())));
+    }
+    said
+}
+
+/// The UUID that a volume alone should have. Members of a set share one on purpose; of a btrfs, only the kind that needs
+/// no other device is read. A number of zeros alone is none.
+fn own_uuid(volume: &Volume) -> Option<String> {
+    let found: &FileSystem = match &volume.content {
+        Content::Raw { file_system, .. } => file_system.as_ref().filter(|found| !is_shared(found.kind))?,
+        Content::FileSystem(found) | Content::Swap(found) => found,
+        Content::PhysicalVolume(_) | Content::LeftOut => return None,
+    };
+    let uuid = found.uuid.as_deref()?.trim().to_lowercase();
+    uuid.chars().any(|letter| letter.is_ascii_hexdigit() && letter != '0').then_some(uuid)
+}
+
+fn is_shared(kind: FileSystemKind) -> bool {
+    use FileSystemKind::{Bcachefs, Btrfs, LogicalDiskManager, LvmPhysicalVolume, MdMember, Zfs};
+    matches!(kind, Bcachefs | Btrfs | LogicalDiskManager | LvmPhysicalVolume | MdMember | Zfs)
+}
