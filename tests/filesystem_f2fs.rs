@@ -375,5 +375,6 @@ fn a_flipped_bit_is_noticed_or_changes_nothing() {
         }
         disk.write_at(at, &[byte]).unwrap();
     }
-    assert!(noticed > 1000, "{noticed} flips were noticed");
+    // How many bits of what is read mean something differs with the UUID that every volume has; about a tenth do.
+    assert!(noticed > 500, "{noticed} flips were noticed");
 }
