@@ -19,6 +19,7 @@ mod f2fs;
 mod fat;
 mod hfs_plus;
 mod jfs;
+mod judgement;
 pub mod lvm;
 mod minix;
 mod nilfs2;

@@ -26,9 +26,10 @@ mod tree;
 mod usage;
 
 use super::error::read_structure;
+use super::judgement::{Judged, Judgement, settle};
 use super::{Error, Reader, Reading};
 use crate::blockio::ReadAt;
-use crate::schema::{FileSystem, FileSystemKind, State};
+use crate::schema::{FileSystem, FileSystemKind};
 use crate::units::{RangeSet, u64_from};
 use chunk::{Chunk, Chunks};
 use std::cell::Cell;
@@ -58,13 +59,7 @@ fn probe(volume: &dyn ReadAt) -> Result<Option<FileSystemKind>, Error> {
 fn read(volume: &dyn ReadAt) -> Result<Reading, Error> {
     let superblock = Superblock::read(volume)?;
     let size_bytes = superblock.total_bytes;
-    let (state, findings, usage) = match judge(volume, &superblock) {
-        Ok(Judgement::Clean { usage, hints }) => (State::Clean, hints, Some(usage)),
-        Ok(Judgement::Dirty) => (State::Dirty, vec![DIRTY.to_owned()], None),
-        Err(error @ Error::Io { .. }) => return Err(error),
-        Err(error @ Error::Unsupported { .. }) => (State::Unsupported, vec![error.to_string()], None),
-        Err(error @ Error::Corrupt { .. }) => (State::Damaged, vec![error.to_string()], None),
-    };
+    let Judged { state, findings, map: usage } = settle(judge(volume, &superblock))?;
     let (used, minimum_bytes) =
         usage.map_or((None, size_bytes), |usage| (Some(usage.used), usage.minimum_bytes));
     let file_system = FileSystem {
@@ -81,16 +76,10 @@ fn read(volume: &dyn ReadAt) -> Result<Reading, Error> {
     Ok(Reading { file_system, used })
 }
 
-/// What is to be said about a file system whose superblock is sound.
-enum Judgement {
-    Clean { usage: Usage, hints: Vec<String> },
-    Dirty,
-}
-
-fn judge(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Judgement, Error> {
+fn judge(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Judgement<Usage>, Error> {
     superblock.check_features()?;
     if superblock.log_root != 0 {
-        return Ok(Judgement::Dirty);
+        return Ok(Judgement::Dirty { fact: DIRTY.to_owned() });
     }
     let trees = read_chunks(volume, superblock)?;
     let usage = usage::read(&trees)?;
@@ -112,7 +101,7 @@ fn judge(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Judgement, Erro
         hints.push("a balance was interrupted: it goes on when the file system is mounted, and is cancelled where a deploy changes the \
              size".to_owned());
     }
-    Ok(Judgement::Clean { usage, hints })
+    Ok(Judgement::Clean { map: usage, hints })
 }
 
 /// The chunk tree, found by the chunks that the superblock names.

@@ -21,9 +21,10 @@ mod superblock;
 use self::checkpoint::{Checkpoint, Newest};
 use self::superblock::{Superblock, bytes_of};
 use super::error::read_structure;
+use super::judgement::{Judged, Judgement, settle};
 use super::{Error, Reading};
 use crate::blockio::ReadAt;
-use crate::schema::{FileSystem, FileSystemKind, State};
+use crate::schema::{FileSystem, FileSystemKind};
 use crate::units::{ByteRange, RangeSet, read_u64le};
 
 /// `F2FS_BLKSIZE`, the only one that is supported.
@@ -43,15 +44,7 @@ pub(super) fn probe(volume: &dyn ReadAt) -> Result<Option<FileSystemKind>, Error
 /// forms are states of a reading that still tells the UUID, the label and the size.
 pub(super) fn read(volume: &dyn ReadAt) -> Result<Reading, Error> {
     let superblock::Found { superblock, hint } = superblock::read(volume)?;
-    let (state, findings, used) = match judge(volume, &superblock) {
-        Ok(Judgement::Clean { used, hint: other }) => {
-            (State::Clean, hint.into_iter().chain(other).collect(), Some(used))
-        }
-        Ok(Judgement::Dirty { fact }) => (State::Dirty, vec![fact], None),
-        Err(error @ Error::Io { .. }) => return Err(error),
-        Err(error @ Error::Unsupported { .. }) => (State::Unsupported, vec![error.to_string()], None),
-        Err(error @ Error::Corrupt { .. }) => (State::Damaged, vec![error.to_string()], None),
-    };
+    let Judged { state, findings, map: used } = settle(judge(volume, &superblock, hint))?;
     // One that is spread over several devices is larger than each.
     let size_bytes = superblock.size_bytes().min(volume.size_bytes());
     let file_system = FileSystem {
@@ -68,13 +61,7 @@ pub(super) fn read(volume: &dyn ReadAt) -> Result<Reading, Error> {
     Ok(Reading { file_system, used })
 }
 
-/// What is to be said about a file system whose superblock is sound.
-enum Judgement {
-    Clean { used: RangeSet, hint: Option<String> },
-    Dirty { fact: String },
-}
-
-fn judge(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Judgement, Error> {
+fn judge(volume: &dyn ReadAt, superblock: &Superblock, hint: Option<String>) -> Result<Judgement, Error> {
     superblock.check_features()?;
     let Newest { checkpoint, doubt } = checkpoint::read(volume, superblock)?;
     checkpoint.check_flags()?;
@@ -93,7 +80,7 @@ fn judge(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Judgement, Erro
         return Ok(Judgement::Dirty { fact });
     }
     let used = used_map(volume, superblock, &checkpoint)?;
-    Ok(Judgement::Clean { used, hint: checkpoint.hint() })
+    Ok(Judgement::Clean { map: used, hints: hint.into_iter().chain(checkpoint.hint()).collect() })
 }
 
 /// True where the block from which the kernel rolls forward is a node of this checkpoint's future.

@@ -18,9 +18,10 @@ mod journal;
 mod tree;
 
 use self::header::Header;
+use super::judgement::{Judged, Judgement, settle};
 use super::{Error, Reading};
 use crate::blockio::{ReadAt, Window};
-use crate::schema::{FileSystem, FileSystemKind, State};
+use crate::schema::{FileSystem, FileSystemKind};
 use crate::units::{ByteRange, RangeSet};
 
 /// Sees the volume header, or that of a wrapper around one.
@@ -61,13 +62,7 @@ fn read_volume(volume: &dyn ReadAt) -> Result<Reading, Error> {
         Err(error @ Error::Io { .. }) => return Err(error),
         label => label.ok().flatten(),
     };
-    let (state, findings, used) = match judge(volume, &header) {
-        Ok(Judgement::Clean { used, hint }) => (State::Clean, hint.into_iter().collect(), Some(used)),
-        Ok(Judgement::Dirty { fact }) => (State::Dirty, vec![fact], None),
-        Err(error @ Error::Io { .. }) => return Err(error),
-        Err(error @ Error::Unsupported { .. }) => (State::Unsupported, vec![error.to_string()], None),
-        Err(error @ Error::Corrupt { .. }) => (State::Damaged, vec![error.to_string()], None),
-    };
+    let Judged { state, findings, map: used } = settle(judge(volume, &header))?;
     let size_bytes = volume.size_bytes();
     let file_system = FileSystem {
         kind: FileSystemKind::HfsPlus,
@@ -81,12 +76,6 @@ fn read_volume(volume: &dyn ReadAt) -> Result<Reading, Error> {
         findings,
     };
     Ok(Reading { file_system, used })
-}
-
-/// What is to be said about a file system whose header was found.
-enum Judgement {
-    Clean { used: RangeSet, hint: Option<String> },
-    Dirty { fact: String },
 }
 
 fn judge(volume: &dyn ReadAt, header: &Header) -> Result<Judgement, Error> {
@@ -106,5 +95,5 @@ fn judge(volume: &dyn ReadAt, header: &Header) -> Result<Judgement, Error> {
     // The alternate header, and what lies behind the last block.
     let end = volume.size_bytes();
     used.insert(ByteRange::new(header.end().min(header::alternate_at(end)), end));
-    Ok(Judgement::Clean { used, hint })
+    Ok(Judgement::Clean { map: used, hints: hint.into_iter().collect() })
 }

@@ -20,9 +20,10 @@ mod log;
 mod superblock;
 
 use self::superblock::Superblock;
+use super::judgement::{Judged, Judgement, settle};
 use super::{Error, Reading};
 use crate::blockio::ReadAt;
-use crate::schema::{FileSystem, FileSystemKind, State};
+use crate::schema::{FileSystem, FileSystemKind};
 use crate::units::{ByteRange, RangeSet};
 
 /// `PSIZE`: pages of metadata, and the only size of blocks that Linux knows.
@@ -38,13 +39,7 @@ pub(super) fn probe(volume: &dyn ReadAt) -> Result<Option<FileSystemKind>, Error
 /// still tells the UUID, the label and the size.
 pub(super) fn read(volume: &dyn ReadAt) -> Result<Reading, Error> {
     let superblock = Superblock::read(volume)?;
-    let (state, findings, used) = match judge(volume, &superblock) {
-        Ok(Judgement::Clean { used, hint }) => (State::Clean, hint.into_iter().collect(), Some(used)),
-        Ok(Judgement::Dirty { fact }) => (State::Dirty, vec![fact], None),
-        Err(error @ Error::Io { .. }) => return Err(error),
-        Err(error @ Error::Unsupported { .. }) => (State::Unsupported, vec![error.to_string()], None),
-        Err(error @ Error::Corrupt { .. }) => (State::Damaged, vec![error.to_string()], None),
-    };
+    let Judged { state, findings, map: used } = settle(judge(volume, &superblock))?;
     let size_bytes = superblock.size_bytes().min(volume.size_bytes());
     let file_system = FileSystem {
         kind: FileSystemKind::Jfs,
@@ -58,12 +53,6 @@ pub(super) fn read(volume: &dyn ReadAt) -> Result<Reading, Error> {
         findings,
     };
     Ok(Reading { file_system, used })
-}
-
-/// What is to be said about a file system whose superblock was found.
-enum Judgement {
-    Clean { used: RangeSet, hint: Option<String> },
-    Dirty { fact: String },
 }
 
 fn judge(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Judgement, Error> {
@@ -82,7 +71,7 @@ fn judge(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Judgement, Erro
     let mut used = block_map::read(volume, superblock.blocks())?;
     used.insert(superblock.log);
     used.insert(superblock.work_space);
-    Ok(Judgement::Clean { used, hint })
+    Ok(Judgement::Clean { map: used, hints: hint.into_iter().collect() })
 }
 
 /// The bytes of blocks.

@@ -18,9 +18,10 @@ mod superblock;
 use self::superblock::Superblock;
 use super::bitmap::insert_set_bits;
 use super::error::read_structure;
+use super::judgement::{Judged, Judgement, settle};
 use super::{Error, Reading};
 use crate::blockio::ReadAt;
-use crate::schema::{FileSystem, FileSystemKind, State};
+use crate::schema::{FileSystem, FileSystemKind};
 use crate::units::{ByteRange, RangeSet, usize_from};
 
 const BITMAP: &str = "Minix bitmap of zones";
@@ -35,15 +36,7 @@ pub(super) fn read(volume: &dyn ReadAt) -> Result<Reading, Error> {
     let Some(superblock) = superblock::find(volume)? else {
         return Err(Error::corrupt(superblock::STRUCTURE, superblock::AT, "it is not there"));
     };
-    let (state, findings, used) = match judge(volume, &superblock) {
-        Ok(Judgement::Clean { used }) => {
-            (State::Clean, superblock.hint().map(str::to_owned).into_iter().collect(), Some(used))
-        }
-        Ok(Judgement::Dirty { fact }) => (State::Dirty, vec![fact], None),
-        Err(error @ Error::Io { .. }) => return Err(error),
-        Err(error @ Error::Unsupported { .. }) => (State::Unsupported, vec![error.to_string()], None),
-        Err(error @ Error::Corrupt { .. }) => (State::Damaged, vec![error.to_string()], None),
-    };
+    let Judged { state, findings, map: used } = settle(judge(volume, &superblock))?;
     let size_bytes = superblock.size_bytes().min(volume.size_bytes());
     let file_system = FileSystem {
         kind: FileSystemKind::Minix,
@@ -59,12 +52,6 @@ pub(super) fn read(volume: &dyn ReadAt) -> Result<Reading, Error> {
     Ok(Reading { file_system, used })
 }
 
-/// What is to be said about a file system whose superblock was found.
-enum Judgement {
-    Clean { used: RangeSet },
-    Dirty { fact: String },
-}
-
 fn judge(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Judgement, Error> {
     superblock.check_size(volume.size_bytes())?;
     superblock.check_error_flag()?;
@@ -75,7 +62,7 @@ fn judge(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Judgement, Erro
     }
     let used = read_bitmap(volume, superblock)?;
     inode::check_all(volume, superblock, &used)?;
-    Ok(Judgement::Clean { used })
+    Ok(Judgement::Clean { map: used, hints: superblock.hint().map(str::to_owned).into_iter().collect() })
 }
 
 /// Everything before the first zone, and the zones whose bits are set. The first bit stands for no zone.

@@ -22,9 +22,10 @@ mod superblock;
 
 use self::files::Files;
 use self::superblock::Superblock;
+use super::judgement::{Judged, Judgement, settle};
 use super::{Error, Reading};
 use crate::blockio::ReadAt;
-use crate::schema::{FileSystem, FileSystemKind, State};
+use crate::schema::{FileSystem, FileSystemKind};
 use crate::units::{ByteRange, RangeSet};
 
 /// Sees the superblock behind the boot area.
@@ -37,13 +38,7 @@ pub(super) fn probe(volume: &dyn ReadAt) -> Result<Option<FileSystemKind>, Error
 pub(super) fn read(volume: &dyn ReadAt) -> Result<Reading, Error> {
     let superblock::Found { superblock, hint } = superblock::read(volume)?;
     let size_bytes = volume.size_bytes();
-    let (state, findings, used) = match judge(volume, &superblock) {
-        Ok(Judgement::Clean { used }) => (State::Clean, hint.into_iter().collect(), Some(used)),
-        Ok(Judgement::Dirty { fact }) => (State::Dirty, vec![fact], None),
-        Err(error @ Error::Io { .. }) => return Err(error),
-        Err(error @ Error::Unsupported { .. }) => (State::Unsupported, vec![error.to_string()], None),
-        Err(error @ Error::Corrupt { .. }) => (State::Damaged, vec![error.to_string()], None),
-    };
+    let Judged { state, findings, map: used } = settle(judge(volume, &superblock, hint))?;
     let file_system = FileSystem {
         kind: FileSystemKind::Nilfs2,
         block_size_bytes: superblock.block_bytes,
@@ -58,13 +53,7 @@ pub(super) fn read(volume: &dyn ReadAt) -> Result<Reading, Error> {
     Ok(Reading { file_system, used })
 }
 
-/// What is to be said about a file system whose superblock is sound.
-enum Judgement {
-    Clean { used: RangeSet },
-    Dirty { fact: String },
-}
-
-fn judge(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Judgement, Error> {
+fn judge(volume: &dyn ReadAt, superblock: &Superblock, hint: Option<String>) -> Result<Judgement, Error> {
     superblock.check_features()?;
     superblock.check_error_flag()?;
     if let Some(why) = superblock.unfinished() {
@@ -85,5 +74,5 @@ fn judge(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Judgement, Erro
     for place in superblock::backup_places(superblock.dev_size, volume.size_bytes()) {
         used.insert(place);
     }
-    Ok(Judgement::Clean { used })
+    Ok(Judgement::Clean { map: used, hints: hint.into_iter().collect() })
 }

@@ -19,9 +19,10 @@ mod superblock;
 use self::superblock::Superblock;
 use super::bitmap::insert_set_bits;
 use super::error::read_structure;
+use super::judgement::{Judged, Judgement, settle};
 use super::{Error, Reading};
 use crate::blockio::ReadAt;
-use crate::schema::{FileSystem, FileSystemKind, State};
+use crate::schema::{FileSystem, FileSystemKind};
 use crate::units::{RangeSet, usize_from};
 
 const BITMAP: &str = "ReiserFS bitmap";
@@ -35,13 +36,7 @@ pub(super) fn probe(volume: &dyn ReadAt) -> Result<Option<FileSystemKind>, Error
 /// still tells the UUID, the label and the size.
 pub(super) fn read(volume: &dyn ReadAt) -> Result<Reading, Error> {
     let superblock = Superblock::read(volume)?;
-    let (state, findings, used) = match judge(volume, &superblock) {
-        Ok(Judgement::Clean { used }) => (State::Clean, Vec::new(), Some(used)),
-        Ok(Judgement::Dirty { fact }) => (State::Dirty, vec![fact], None),
-        Err(error @ Error::Io { .. }) => return Err(error),
-        Err(error @ Error::Unsupported { .. }) => (State::Unsupported, vec![error.to_string()], None),
-        Err(error @ Error::Corrupt { .. }) => (State::Damaged, vec![error.to_string()], None),
-    };
+    let Judged { state, findings, map: used } = settle(judge(volume, &superblock))?;
     let size_bytes = superblock.size_bytes().min(volume.size_bytes());
     let file_system = FileSystem {
         kind: FileSystemKind::Reiserfs,
@@ -55,12 +50,6 @@ pub(super) fn read(volume: &dyn ReadAt) -> Result<Reading, Error> {
         findings,
     };
     Ok(Reading { file_system, used })
-}
-
-/// What is to be said about a file system whose superblock was found.
-enum Judgement {
-    Clean { used: RangeSet },
-    Dirty { fact: String },
 }
 
 fn judge(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Judgement, Error> {
@@ -77,7 +66,7 @@ fn judge(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Judgement, Erro
         );
         return Ok(Judgement::Dirty { fact });
     }
-    Ok(Judgement::Clean { used: read_bitmaps(volume, superblock)? })
+    Ok(Judgement::Clean { map: read_bitmaps(volume, superblock)?, hints: Vec::new() })
 }
 
 fn read_bitmaps(volume: &dyn ReadAt, superblock: &Superblock) -> Result<RangeSet, Error> {

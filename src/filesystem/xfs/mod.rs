@@ -16,9 +16,10 @@ mod log;
 mod superblock;
 
 use super::error::read_structure;
+use super::judgement::{Judged, Judgement, settle};
 use super::{Error, Reading};
 use crate::blockio::ReadAt;
-use crate::schema::{FileSystem, FileSystemKind, State};
+use crate::schema::{FileSystem, FileSystemKind};
 use crate::units::{ByteRange, RangeSet, u64_from};
 use superblock::Superblock;
 
@@ -36,14 +37,7 @@ pub(super) fn probe(volume: &dyn ReadAt) -> Result<Option<FileSystemKind>, Error
 /// forms are states of a reading that still tells the UUID, the label and the size.
 pub(super) fn read(volume: &dyn ReadAt) -> Result<Reading, Error> {
     let superblock = Superblock::read(volume)?;
-    let judged = judge(volume, &superblock);
-    let (state, findings, used) = match judged {
-        Ok(Judgement::Clean { used, hint }) => (State::Clean, hint.into_iter().collect(), Some(used)),
-        Ok(Judgement::Dirty { fact }) => (State::Dirty, vec![fact], None),
-        Err(error @ Error::Io { .. }) => return Err(error),
-        Err(error @ Error::Unsupported { .. }) => (State::Unsupported, vec![error.to_string()], None),
-        Err(error @ Error::Corrupt { .. }) => (State::Damaged, vec![error.to_string()], None),
-    };
+    let Judged { state, findings, map: used } = settle(judge(volume, &superblock))?;
     let file_system = FileSystem {
         kind: FileSystemKind::Xfs,
         uuid: Some(superblock::format_uuid(superblock.uuid)),
@@ -59,12 +53,6 @@ pub(super) fn read(volume: &dyn ReadAt) -> Result<Reading, Error> {
     Ok(Reading { file_system, used })
 }
 
-/// What is to be said about a file system whose superblock is sound.
-enum Judgement {
-    Clean { used: RangeSet, hint: Option<String> },
-    Dirty { fact: String },
-}
-
 fn judge(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Judgement, Error> {
     superblock.check_features()?;
     let log_range = superblock.log_range()?;
@@ -78,7 +66,7 @@ fn judge(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Judgement, Erro
             superblock.agcount
         )
     });
-    Ok(Judgement::Clean { used, hint })
+    Ok(Judgement::Clean { map: used, hints: hint.into_iter().collect() })
 }
 
 /// The bytes in use, and in how many groups the copy of the superblock is not one.
