@@ -206,3 +206,12 @@ fn a_disk_without_a_windows_has_no_answer_files_and_says_so() {
     assert!(said.contains("no answer file of a deployed Windows has an element TimeZone"), "{said}");
     lab.differs_in(&[]);
 }
+
+#[test]
+fn an_answer_that_is_none_is_refused_without_its_value() {
+    let arguments = ["plan", "lab", "--from", "/nowhere", "--disk", "/nowhere", "--answer"];
+    for wrong in ["1Password=s3cret", "s3cret"] {
+        let said = remint_ends(1, &[arguments.as_slice(), &[wrong]].concat());
+        assert!(said.contains("answer file") && !said.contains("s3cret"), "{said}");
+    }
+}

@@ -188,6 +188,13 @@ fn after_imaging_the_disk_is_complete_whatever_a_script_does() {
         }
         lab.is_deployed();
     }
+    // What else needs attention is told beside the script that failed.
+    let lab = Lab::new();
+    let ended = lab.deploy_with("--script-after", "exit 1", &["--scripts-fatal", "--computer-name", "pc-1"]);
+    assert_eq!(ended.code, Some(4));
+    let is_told =
+        |event: &Event| matches!(event, Event::Warning { message, .. } if message.contains("called pc-1"));
+    assert!(ended.events.iter().any(is_told), "{:?}", ended.events);
 }
 
 #[test]
@@ -217,7 +224,7 @@ fn a_script_that_prints_without_end_is_told_of_in_part() {
         lab.deploy_with("--script-before", "yes | head -n 100000; head -c 100000 /dev/zero; echo end", &[]);
     assert_eq!(ended.code, Some(0), "{:?}", ended.events.last());
     let said = said(&ended);
-    assert_eq!(said.len(), 2001);
+    assert_eq!(said.len(), 2002);
     assert_eq!(said.last(), Some(&"(what else it prints is left out)"));
 }
 
@@ -265,6 +272,16 @@ fn a_deploy_that_fails_runs_no_script_after_it() {
     assert!(
         !ended.events.iter().any(|event| matches!(event, Event::PhaseStarted { phase: Phase::Clear, .. }))
     );
+    // What is there and wrong is found out while the target is written.
+    let lab = Lab::new();
+    let after = lab.script("after.sh", "echo after >>$lab/trace");
+    for chunk in lab::chunk_files(&lab.path("store")).keys() {
+        fs::write(lab.path("store").join(chunk), "no frame").unwrap();
+    }
+    let ended =
+        lab.deploy_with("--script-before", "echo before >>$lab/trace", &["--script-after", text(&after)]);
+    assert_eq!(ended.code, Some(4), "{:?}", ended.events.last());
+    assert_eq!(lab.trace(), "before\n");
 }
 
 fn remove_chunks(store: &Path) {

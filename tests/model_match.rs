@@ -39,7 +39,8 @@ fn script(lab: &Lab, card: &str, model: &str) -> String {
 }
 
 fn session(lab: &Lab, card: &str, model: &str) -> Value {
-    let body = json!({"agent": "0.1.0", "machine": {"macs": [card], "model": model}});
+    let machine = json!({"macs": [card], "model": model});
+    let body = json!({"agent": "0.1.0", "machine": machine, "unattended": true});
     lab.send(POST, "sessions", "", Some(body)).is(200).body
 }
 
@@ -149,7 +150,7 @@ fn what_ever_had_a_job_gets_none_by_itself() {
     lab.admin(PUT, &format!("images/{image}"), json!({"on_demand": true})).is(200);
     lab.settings(json!({"open_menu": true}));
     let card = mac();
-    let body = json!({"agent": "0.1.0", "machine": {"macs": [card], "model": model}, "attended": true});
+    let body = json!({"agent": "0.1.0", "machine": {"macs": [card], "model": model}});
     let attended = lab.send(POST, "sessions", "", Some(body)).is(200).body;
     assert_eq!((&attended["job"], &attended["machine"]), (&Value::Null, &Value::Null), "a person chooses");
     let token = attended["token"].as_str().unwrap();
@@ -178,11 +179,24 @@ fn a_known_machine_that_never_had_a_job_gets_one_unless_something_else_is_assign
     assert_eq!(boots(&lab, &assign(&other).mac, &model), None);
     lab.admin(PUT, &format!("images/{image}/profiles/second"), json!({"description": "another"})).is(201);
     assert_eq!(boots(&lab, &assign(&format!("{image}/second")).mac, &model), None);
+    // With another card it is still the one that had a job.
+    let uuid = "6c4c4544-0042-3510-8051-b8c04f4e4d32";
+    let docked = json!({"model": model, "serial": name("S"), "uuid": uuid});
+    let mut body = json!({"agent": "0.1.0", "machine": docked, "unattended": true});
+    for (card, has_job) in [(mac(), true), (mac(), false)] {
+        body["machine"]["macs"] = json!([card]);
+        let answer = lab.send(POST, "sessions", "", Some(body.clone())).is(200).body;
+        assert_eq!(answer["job"] != Value::Null, has_job, "{answer}");
+        if let (true, Some(job)) = (has_job, answer["job"]["id"].as_u64()) {
+            lab.admin(DELETE, &format!("jobs/{job}"), Value::Null).is(200);
+            lab.admin(DELETE, &format!("machines/{}", name_of(&card)), Value::Null).is(204);
+        }
+    }
     // A card of another machine: who this is, people say.
     let owner = lab.machine();
     let with = |cards: Value, serial: &str, uuid: &str| {
         let machine = json!({"macs": cards, "model": model, "serial": serial, "uuid": uuid});
-        let body = json!({"agent": "0.1.0", "machine": machine, "attended": serial == "S-1"});
+        let body = json!({"agent": "0.1.0", "machine": machine, "unattended": serial != "S-1"});
         lab.send(POST, "sessions", "", Some(body)).is(200).body
     };
     with(json!([owner.mac]), "S-1", "4c4c4544-0042-3510-8051-b8c04f4e4d32");

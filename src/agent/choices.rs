@@ -15,6 +15,7 @@ use crate::partition::Trust;
 use crate::plan::{CaptureOptions, DeployOptions, Shrinking};
 use crate::schema::{
     Answer, CaptureChoices, DeployChoices, Destination, Keep, NamedTarget, StandardChoice, TrustedTable,
+    WhenDirty,
 };
 use anyhow::{Context, Result, bail};
 use std::time::Duration;
@@ -37,7 +38,11 @@ impl CaptureRequest {
             disks: choices.disks.iter().map(|disk| destination(disk)).collect(),
             disk_settings: DiskSettings { sector_size: None, trust },
             options: CaptureOptions {
-                when_dirty: choices.when_dirty,
+                when_dirty: match choices.when_dirty {
+                    // Disks are described as they are.
+                    WhenDirty::Replay if choices.schema_only => WhenDirty::Refuse,
+                    when_dirty => when_dirty,
+                },
                 only: choices.only.clone(),
                 schema_only: choices.schema_only,
             },
@@ -58,12 +63,7 @@ impl DeployRequest {
     /// # Errors
     /// Where choices contradict each other.
     pub fn new(image: ImageReference, store: StoreSettings, choices: &DeployChoices) -> Result<Self> {
-        if let Some(fact) = contradiction(choices) {
-            bail!("{fact}");
-        }
-        if let Some(fault) = choices.answers.iter().find_map(Answer::fault) {
-            return Err(fault.into());
-        }
+        check(choices)?;
         let schema = choices.schema.as_ref().map(|schema| {
             let text = serde_json::to_string_pretty(schema).context("writing the schema")?;
             Ok::<_, anyhow::Error>(SchemaFile { name: SCHEMA_NAME.to_owned(), text })
@@ -85,6 +85,25 @@ impl DeployRequest {
             store,
         })
     }
+}
+
+/// Refuses choices that no deploy could take, whatever the image and the machine.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn check(choices: &DeployChoices) -> Result<()> {
+    if let Some(fact) = contradiction(choices) {
+        bail!("{fact}");
+    }
+    if let Some(fault) = choices.answers.iter().find_map(Answer::fault) {
+        return Err(fault.into());
+    }
+    if choices.scripts.iter().any(|script| script.limit_seconds == 0) {
+        bail!(
+            "a script that may take 0 seconds never runs to its end; leave limit_seconds out, or make it 1 or more"
+        );
+    }
+    choices.computer_name.as_deref().map_or(Ok(()), |template| ComputerName::new(template).check())
 }
 
 /// Where neither the choices nor their schema name a target, it is the machine's only fixed disk.
@@ -195,6 +214,30 @@ mod tests {
     fn request(choices: &DeployChoices) -> Result<DeployRequest, String> {
         let image = "lab".parse().unwrap();
         DeployRequest::new(image, StoreSettings::default(), choices).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_schema_describes_disks_as_they_are() {
+        let capture = |choices: &str| {
+            let choices: CaptureChoices = serde_json::from_str(choices).unwrap();
+            CaptureRequest::new("lab".parse().unwrap(), StoreSettings::default(), &choices).options.when_dirty
+        };
+        assert_eq!(capture(r#"{"schema_only": true}"#), WhenDirty::Refuse);
+        assert_eq!(capture(r#"{"schema_only": true, "when_dirty": "raw"}"#), WhenDirty::Raw);
+        assert_eq!(capture("{}"), WhenDirty::Replay);
+    }
+
+    #[test]
+    fn a_name_and_a_limit_that_no_machine_could_take_are_refused() {
+        for (choices, part) in [
+            (r#"{"computer_name": "pc-{colour}"}"#, "not known"),
+            (r#"{"computer_name": "pc_1"}"#, "no name for a computer"),
+            (r#"{"scripts": [{"when": "after-imaging", "text": "", "limit_seconds": 0}]}"#, "0 seconds"),
+        ] {
+            let said = request(&serde_json::from_str(choices).unwrap()).unwrap_err();
+            assert!(said.contains(part), "{said}");
+        }
+        assert!(request(&serde_json::from_str(r#"{"computer_name": "{name}-{serial:4}"}"#).unwrap()).is_ok());
     }
 
     #[test]

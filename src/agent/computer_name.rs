@@ -27,6 +27,16 @@ impl ComputerName {
         Self { template: template.to_owned(), machine: None, registered: None }
     }
 
+    /// Refuses a template of which no machine could get a name.
+    pub(super) fn check(&self) -> Result<()> {
+        let any = || Some("x1".to_owned());
+        let (serial, asset_tag, macs) = (any(), any(), vec!["x1".to_owned()]);
+        let machine = Inventory { serial, asset_tag, macs, ..Inventory::default() };
+        Self { machine: Some(machine), registered: any(), ..self.clone() }
+            .resolve(Inventory::default)
+            .map(drop)
+    }
+
     /// The name. `{serial}`, `{asset}`, `{mac}` and `{name}` stand for what the machine says, and `{serial:6}` for the last six
     /// characters of it. Characters that no name has are left out of them.
     pub(super) fn resolve(&self, this: impl FnOnce() -> Inventory) -> Result<String> {

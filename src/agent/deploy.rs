@@ -121,7 +121,8 @@ impl PreparedDeploy {
         refusal.map_or(Ok(()), |refusal| Err(refusal.into()))
     }
 
-    /// Checks everything that can be checked without writing, then writes, with the scripts before and after it. Returns sentences about what
+    /// Checks everything that can be checked without writing, then writes, with the scripts before and after it. Returns
+    /// sentences about what
     /// needs attention although the deploy is done.
     pub fn carry_out(&self, workers: NonZeroUsize, monitor: &dyn Monitor) -> Result<Vec<String>> {
         monitor.event(Event::PhaseStarted { phase: Phase::Preflight, total_bytes: None });
@@ -150,9 +151,17 @@ impl PreparedDeploy {
         drop(writers);
         // After a failure too: the kernel shall not go on showing partitions that are gone.
         let not_reread = self.tell_the_kernel();
-        let problems = result?;
-        let failed_after = self.run_scripts(ScriptTime::AfterImaging, monitor)?;
-        Ok([failed_before, problems, not_reread, failed_after].concat())
+        let problems = [failed_before, result?, not_reread].concat();
+        match self.run_scripts(ScriptTime::AfterImaging, monitor) {
+            Ok(failed_after) => Ok([problems, failed_after].concat()),
+            Err(failure) => {
+                // What else needs attention must not be lost with the script.
+                let subject = "deploy".to_owned();
+                let warn = |message| monitor.event(Event::Warning { subject: subject.clone(), message });
+                problems.into_iter().for_each(warn);
+                Err(failure)
+            }
+        }
     }
 
     fn run_scripts(&self, when: ScriptTime, monitor: &dyn Monitor) -> Result<Vec<String>> {

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// Of a longer log the end is sent: a start of the boot environment says less than 16 KiB.
+/// Of a longer log the end is sent, and shown.
 const MOST_BYTES: u64 = 256 << 10;
 /// A dying disk has the kernel say the same thousands of times.
 const MOST_COMPLAINTS: usize = 200;
@@ -21,7 +21,7 @@ impl MachineLog {
     /// Reads what was said so far, and listens to the kernel from here on.
     pub(super) fn begin(log: Option<&Path>) -> Self {
         let Some(log) = log else { return Self { before: String::new(), kernel: None } };
-        let before = read_end(log).unwrap_or_else(|error| format!("{}: {error}\n", log.display()));
+        let before = end_of_log(log).unwrap_or_else(|error| format!("{}: {error}\n", log.display()));
         Self { before, kernel: kernel_log::Since::now().ok() }
     }
 
@@ -43,7 +43,11 @@ impl MachineLog {
     }
 }
 
-fn read_end(log: &Path) -> std::io::Result<String> {
+/// The end of a machine's log: 256 KiB at most.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn end_of_log(log: &Path) -> std::io::Result<String> {
     let mut file = File::open(log)?;
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(MOST_BYTES)))?;

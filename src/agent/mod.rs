@@ -24,11 +24,13 @@ mod targets;
 mod unattended;
 
 pub use capture::{CaptureOutcome, CaptureRequest, capture};
+pub use choices::check;
 pub use deploy::{DeployRequest, PreparedDeploy, export_schema, prepare_deploy};
 pub use disks::{DiskSettings, Inspected, InspectedDisk, inspect, is_there, partition_ids};
 pub use images::{
     ImageReference, ImageSummary, StoreSettings, list_images, load_manifest, open_store, resolve, verify,
 };
+pub use machine_log::end_of_log;
 pub use outcome::{ExitCode, exit_code};
 pub use report::{InspectionJson, inspection_json, inspection_text, listing_text, manifest_text};
 pub use script::ScriptFile;

@@ -95,7 +95,8 @@ impl NextStep {
 /// Where the server cannot be asked, or does not give a job that it has. A job that was given and failed is an outcome:
 /// its last event was shown and sent.
 pub fn run(request: &RunRequest, console: &dyn Monitor) -> Result<RunOutcome> {
-    let mut client = Client::connect(&request.server, &request.access, request.inventory.clone())?;
+    let client = Client::connect(&request.server, &request.access, request.inventory.clone())?;
+    let mut client = client.unattended();
     loop {
         let session = client.session()?;
         let name = session

@@ -154,7 +154,7 @@ pub struct Capture {
     #[arg(long, value_name = "VOLUME", value_delimiter = ',')]
     pub only: Vec<String>,
     /// Look at the disks and send their description without data: `plan` works with it, `deploy` refuses it
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["compress", "on_read_error", "spill"])]
     pub schema_only: bool,
     /// none, fast, or a zstd level from 1 to 19
     #[arg(long, value_name = "LEVEL", default_value = "3")]

@@ -2,12 +2,12 @@
 
 use super::arguments::same_variants;
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use remint::agent::{DeployRequest, ImageReference, SchemaFile, StoreSettings};
 use remint::plan::Seed;
 use remint::schema::{
-    Answer, ChosenVolume, DeployChoices, DeployScript, Firmware, FreeSpace, Keep, KeptPartition, Layout,
-    PartitionWish, SCRIPT_LIMIT_SECONDS, ScriptTime,
+    Answer, AnswerFault, ChosenVolume, DeployChoices, DeployScript, Firmware, FreeSpace, Keep, KeptPartition,
+    Layout, PartitionWish, SCRIPT_LIMIT_SECONDS, ScriptTime,
 };
 use remint::units::SectorSize;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,7 @@ const MOST_SCHEMA_BYTES: u64 = 16 << 20;
 const MOST_SCRIPT_BYTES: u64 = 1 << 20;
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("deploy_scripts").args(["scripts_before", "scripts_after"]).multiple(true))]
 pub struct LayoutArguments {
     /// A file that says what is deployed, where to and how large, made by `plan --export` and edited
     /// (docs/schema/deploy.schema.json)
@@ -87,7 +88,7 @@ pub struct LayoutArguments {
     /// What an element of Windows' answer file (unattend.xml) holds from now on, such as TimeZone=UTC, wherever it is there.
     /// May be given several times; of several for one element the last counts
     #[arg(long = "answer", value_name = "ELEMENT=VALUE")]
-    pub answers: Vec<Answer>,
+    pub answers: Vec<String>,
     /// A script that /bin/sh runs here before a target is opened for writing; may be given several times
     /// (docs/customize.md names its variables)
     #[arg(long = "script-before", value_name = "FILE")]
@@ -96,10 +97,11 @@ pub struct LayoutArguments {
     #[arg(long = "script-after", value_name = "FILE")]
     pub scripts_after: Vec<PathBuf>,
     /// How long each of these scripts may take
-    #[arg(long, value_name = "SECONDS", default_value_t = SCRIPT_LIMIT_SECONDS)]
+    #[arg(long, value_name = "SECONDS", default_value_t = SCRIPT_LIMIT_SECONDS, requires = "deploy_scripts",
+          value_parser = clap::value_parser!(u32).range(1..))]
     pub scripts_limit: u32,
     /// Have the deploy fail where one of these scripts does; otherwise that is a problem, exit code 3
-    #[arg(long)]
+    #[arg(long, requires = "deploy_scripts")]
     pub scripts_fatal: bool,
     /// Have this machine's UEFI firmware start what is deployed first, before the network too. Otherwise the network stays
     /// first where it was
@@ -176,7 +178,7 @@ impl LayoutArguments {
             new_ids: self.new_ids,
             keep_boot_entries: self.keep_boot_entries,
             computer_name: self.computer_name.clone(),
-            answers: self.answers.clone(),
+            answers: self.answers()?,
             scripts: self.deploy_scripts()?,
             boot_first: self.boot_first,
         })
@@ -204,6 +206,11 @@ impl LayoutArguments {
             script.name = path.display().to_string();
         }
         Ok(request)
+    }
+
+    /// Read here, and not with the other arguments: what is wrong would be repeated there, and may be a password.
+    fn answers(&self) -> Result<Vec<Answer>> {
+        Ok(self.answers.iter().map(|answer| answer.parse()).collect::<Result<_, AnswerFault>>()?)
     }
 
     fn deploy_scripts(&self) -> Result<Vec<DeployScript>> {

@@ -74,14 +74,14 @@ impl Client {
             return Err(Error::Protocol { server: hello.server, protocols: hello.protocols });
         }
         let agent = env!("CARGO_PKG_VERSION").to_owned();
-        let introduction = SessionRequest { agent, machine, attended: false };
+        let introduction = SessionRequest { agent, machine, unattended: false };
         Ok(Self { connection, introduction, token: None, registered: None })
     }
 
-    /// Says that a person is at the machine and chooses: the server gives it nothing to do by itself.
+    /// Says that nobody is at the machine: the server may give it something to do by itself.
     #[must_use]
-    pub fn attended(mut self) -> Self {
-        self.introduction.attended = true;
+    pub fn unattended(mut self) -> Self {
+        self.introduction.unattended = true;
         self
     }
 

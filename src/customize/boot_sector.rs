@@ -3,8 +3,10 @@
 
 use super::CustomizeError;
 use crate::blockio::{WriteAt, read_vec};
-use crate::units::{SectorSize, read_array, read_u16le, read_u32le, read_u64le, usize_from};
+use crate::units::{read_array, read_u16le, read_u32le, read_u64le, u64_from};
 
+/// What the boot code of a BIOS is loaded from, whatever the size of a sector.
+const RECORD_BYTES: usize = 512;
 /// The number of hidden sectors, in 32 bits (both have it there since DOS 3.31).
 const HIDDEN: usize = 0x1C;
 /// Of NTFS: how many sectors it has. The copy of its boot sector is behind them.
@@ -22,13 +24,12 @@ const DESCRIPTION: std::ops::Range<usize> = 0x0B..0x1C;
 /// Where the volume cannot be read or written.
 pub fn follow(volume: &dyn WriteAt, was: u32, is: u32) -> Result<usize, CustomizeError> {
     let io = |source| CustomizeError::Io { doing: "writing the boot sector".to_owned(), source };
-    let length = usize_from(u64::from(u32::from(SectorSize::B512)));
-    let first = read_vec(volume, 0, length).map_err(io)?;
+    let first = read_vec(volume, 0, RECORD_BYTES).map_err(io)?;
     let mut changed = 0;
     let copies = copies_at(&first, volume.size_bytes()).unwrap_or_default().into_iter();
-    let inside = |at: &u64| *at > 0 && at.saturating_add(512) <= volume.size_bytes();
+    let inside = |at: &u64| *at > 0 && at.saturating_add(u64_from(RECORD_BYTES)) <= volume.size_bytes();
     for at in [0].into_iter().chain(copies.filter(inside)) {
-        let mut sector = read_vec(volume, at, length).map_err(io)?;
+        let mut sector = read_vec(volume, at, RECORD_BYTES).map_err(io)?;
         let is_copy = sector.get(DESCRIPTION) == first.get(DESCRIPTION) && sector.ends_with(&[0x55, 0xAA]);
         if !is_copy || read_u32le(&sector, HIDDEN) != Ok(was) {
             continue;
@@ -61,7 +62,7 @@ fn copies_at(first: &[u8], volume_bytes: u64) -> Option<[u64; 2]> {
 mod tests {
     use super::*;
     use crate::blockio::MemoryDisk;
-    use crate::units::MIB;
+    use crate::units::{MIB, usize_from};
 
     fn disk(oem: &[u8; 8], fields: &[(usize, &[u8])], copy: Option<usize>) -> MemoryDisk {
         let mut bytes = vec![0u8; usize_from(MIB)];

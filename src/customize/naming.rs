@@ -81,7 +81,8 @@ pub fn linux(files: &dyn Files, root: &str, name: &str) -> Result<Option<Renamed
             change("hosts", new, format!("/etc/hosts knows the system as {name}"));
         }
     }
-    if read("machine-id")?.is_some_and(|id| !id.is_empty()) {
+    // What says that it has none yet (machine-id(5)) stays.
+    if read("machine-id")?.is_some_and(|id| !id.is_empty() && !id.starts_with(b"uninitialized")) {
         change("machine-id", String::new(), "it gets a new /etc/machine-id when it starts".to_owned());
     }
     Ok(Some(renamed))
@@ -144,7 +145,9 @@ pub fn windows(files: &dyn Files, settings: &Settings) -> Result<Option<Renamed>
             renamed.changed.push(ChangedFile { path: path.to_owned(), bytes: new, said });
         }
         Ok(_) => {}
-        Err(why) => renamed.problems.push(format!("the name was not written to /{path}: {why}")),
+        Err(why) => renamed
+            .problems
+            .push(format!("the name was not written to /{path}: {why}; give it there by hand")),
     };
     if let Some(bytes) = files.read(OLD_ANSWERS)? {
         let result = answers::fill_old(&bytes, name);

@@ -15,8 +15,8 @@ use crate::units::{MIB, usize_from};
 /// The hives in which a volume may note partitions, from its root.
 pub const HIVES: [&str; 4] =
     ["EFI/Microsoft/Boot/BCD", "EFI/Microsoft/Recovery/BCD", "Boot/BCD", "Windows/System32/config/SYSTEM"];
-/// A boot configuration has 32 KiB; the hive `SYSTEM` 10 to 30 MiB.
-const MOST_BYTES: u64 = 512 * MIB;
+/// A larger hive is not read, on NTFS neither.
+const MOST_BYTES: u64 = 64 * MIB;
 /// An element of the format "device" (`BcdElementType`, bits 24 to 27).
 const FORMAT: u32 = 0x0F00_0000;
 const DEVICE: u32 = 0x0100_0000;
@@ -155,7 +155,7 @@ pub fn follow_in_fat(volume: &dyn WriteAt, moved: &[MovedPartition]) -> Result<F
     };
     for path in HIVES {
         let found = files.places(path, MOST_BYTES).and_then(|places| {
-            let bytes = files.read(path, MOST_BYTES)?;
+            let bytes = places.as_ref().map(|places| files.bytes(places)).transpose()?;
             Ok(places.zip(bytes))
         });
         let (places, bytes) = match found {

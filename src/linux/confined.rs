@@ -8,8 +8,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 /// A path with `..` in it, or in a link on its way, is not resolved while anything on the machine is mounted, unmounted
-/// or renamed: openat2(2) then says `EAGAIN`, and to ask again. Also beside a program that does nothing but rename, a
-/// few attempts are enough.
+/// or renamed: openat2(2) then says `EAGAIN`, and to ask again. The test below has a neighbour that does nothing but rename.
 const MOST_ATTEMPTS: u32 = 1000;
 
 /// What a path that leads out of the folder means.

@@ -1,7 +1,7 @@
 //! Taking the steps of a plan on the deployed file systems.
 
 use super::loop_device::control_device;
-use super::mounted::kernel_has;
+use super::mounted::{how, kernel_has};
 use super::{
     Error, boot_files, fuse, is_root, lvm_devices, program, references, settings, windows_files,
     windows_partitions,
@@ -33,7 +33,7 @@ impl Customizer for Customizations {
             Step::ForgetDevices { .. } | Step::FallbackLoader { .. } => None,
             Step::PartitionNames { file_system, looked_into: true, .. } => {
                 // What a person may have to look into is no reason to refuse, but a system is.
-                let is_fat = references::mounted_as(*file_system).is_some_and(|(name, _)| name == "vfat");
+                let is_fat = how(*file_system).is_some_and(|(name, _)| name == "vfat");
                 references::missing(*file_system).filter(|_| !is_fat)
             }
             Step::Settings { volumes, .. } => settings::missing_for(volumes),
@@ -76,8 +76,9 @@ impl Customizer for Customizations {
                 let problems = lvm_devices::forget(target, volume, *kind, deployed, monitor)?;
                 Ok(Taken { problems, ..Taken::default() })
             }
-            Step::WindowsPartitions { volume, file_system, looked_into: false, .. } => {
-                let problems = vec![not_looked_into(volume, *file_system, None)];
+            Step::WindowsPartitions { volume, looked_into: false, .. } => {
+                let problems =
+                    vec![format!("{volume}: {}", windows_partitions::not_looked_into("it was captured raw"))];
                 Ok(Taken { problems, ..Taken::default() })
             }
             Step::WindowsPartitions { target, volume, file_system, moved, .. } => {
@@ -189,16 +190,10 @@ fn ensure_fallback(
 
 fn not_looked_into(volume: &str, kind: FileSystemKind, missing: Option<String>) -> String {
     let why = missing.map_or_else(String::new, |missing| format!(" ({missing})"));
-    match kind {
-        FileSystemKind::Ntfs => format!(
-            "{volume} (NTFS): if it holds a Windows, that does not start before its boot configuration names the \
-             partitions anew (bcdboot, from Windows' installation medium)"
-        ),
-        _ => format!(
-            "{volume} ({kind}) was not looked into{why}: if it holds a system, see that its fstab and boot loader name \
-             no partition by its old identifier (PARTUUID)"
-        ),
-    }
+    format!(
+        "{volume} ({kind}) was not looked into{why}: if it holds a system, see that its fstab and boot loader name no \
+         partition by its old identifier (PARTUUID)"
+    )
 }
 
 pub(super) fn missing_devices(what: &str) -> Option<String> {

@@ -1,9 +1,10 @@
 //! Keyboard layouts of the screen: those of the boot image, loaded by their names.
 
 use super::program::{self, Outcome};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Where Debian's `console-data` and kbd have them.
@@ -17,12 +18,17 @@ const DEEPEST: u32 = 8;
 /// The names of the layouts that are there, in order.
 #[must_use]
 pub fn names() -> Vec<String> {
-    let mut names = BTreeSet::new();
-    collect(Path::new(DIRECTORY), DEEPEST, &mut names);
-    names.into_iter().collect()
+    layouts(Path::new(DIRECTORY)).into_keys().collect()
 }
 
-fn collect(directory: &Path, depth: u32, names: &mut BTreeSet<String>) {
+/// The layouts below a folder, by their names; of several files of one name one for busybox comes first.
+fn layouts(directory: &Path) -> BTreeMap<String, PathBuf> {
+    let mut layouts = BTreeMap::new();
+    collect(directory, DEEPEST, &mut layouts);
+    layouts
+}
+
+fn collect(directory: &Path, depth: u32, layouts: &mut BTreeMap<String, PathBuf>) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
         let (Ok(kind), Some(name)) = (entry.file_type(), entry.file_name().to_str().map(str::to_owned))
@@ -30,11 +36,19 @@ fn collect(directory: &Path, depth: u32, names: &mut BTreeSet<String>) {
             continue;
         };
         if kind.is_dir() && depth > 0 && name != PARTS {
-            collect(&entry.path(), depth.saturating_sub(1), names);
+            collect(&entry.path(), depth.saturating_sub(1), layouts);
         } else if !kind.is_dir() {
-            names.extend(ENDINGS.iter().find_map(|ending| name.strip_suffix(ending)).map(str::to_owned));
+            let Some(layout) = ENDINGS.iter().find_map(|ending| name.strip_suffix(ending)) else { continue };
+            if is_binary(&entry.path()) || !layouts.contains_key(layout) {
+                layouts.insert(layout.to_owned(), entry.path());
+            }
         }
     }
+}
+
+/// As dumpkmap writes it, for busybox.
+fn is_binary(path: &Path) -> bool {
+    path.to_str().is_some_and(|path| path.ends_with(".bmap") || path.ends_with(".kmap.bin"))
 }
 
 /// Loads a keyboard layout for the screen.
@@ -43,10 +57,12 @@ fn collect(directory: &Path, depth: u32, names: &mut BTreeSet<String>) {
 /// A sentence that says what is missing.
 pub fn load(name: &str) -> Result<(), String> {
     let limit = Duration::from_secs(10);
-    // As dumpkmap writes it, for busybox; or as kbd has it.
-    let binary = ["bmap", "kmap.bin"].map(|ending| format!("{DIRECTORY}/{name}.{ending}"));
-    let outcome = match binary.iter().find(|path| Path::new(path).exists()) {
-        Some(path) => program::run("sh", &["-c", "exec loadkmap <\"$1\"", "sh", path], limit),
+    let binary = layouts(Path::new(DIRECTORY)).remove(name).filter(|path| is_binary(path));
+    let outcome = match binary {
+        Some(path) => {
+            let arguments = ["-c", "exec loadkmap <\"$1\"", "sh"].map(OsString::from);
+            program::run("sh", &[arguments.as_slice(), &[path.into_os_string()]].concat(), limit)
+        }
         None if program::find("loadkeys").is_some() => program::run("loadkeys", &["-q", name], limit),
         None => {
             return Err(format!(
@@ -77,8 +93,8 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
         }
-        let mut names = BTreeSet::new();
-        collect(folder.path(), DEEPEST, &mut names);
-        assert_eq!(names.into_iter().collect::<Vec<_>>(), ["de", "de-latin1", "fr"]);
+        let found = layouts(folder.path());
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["de", "de-latin1", "fr"]);
+        assert!(found["fr"].ends_with("i386/fr.bmap"));
     }
 }

@@ -8,18 +8,25 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// What the kernel does its work on only while it is mounted: its name, and the options for it.
+/// What the kernel calls a file system, and the options with which it mounts one for us; `None` for what it does not mount.
 ///
-/// Of a btrfs the whole is mounted whichever subvolume is the default one; a balance that was interrupted does not go
-/// on, and nothing is told to the device about what became free.
-const MOUNTED: &[(FileSystemKind, &str, &str)] = &[
-    (FileSystemKind::Xfs, "xfs", "nouuid"),
-    (FileSystemKind::Btrfs, "btrfs", "subvolid=5,skip_balance,nodiscard"),
-];
+/// XFS is mounted beside another one with its UUID. Of a btrfs the whole is mounted whichever subvolume is the default one; a
+/// balance that was interrupted does not go on, and nothing is told to the device about what became free.
+pub(super) const fn how(kind: FileSystemKind) -> Option<(&'static str, &'static str)> {
+    match kind {
+        // The driver for ext4 serves all three.
+        FileSystemKind::Ext2 | FileSystemKind::Ext3 | FileSystemKind::Ext4 => Some(("ext4", "")),
+        FileSystemKind::Xfs => Some(("xfs", "nouuid")),
+        FileSystemKind::Btrfs => Some(("btrfs", "subvolid=5,skip_balance,nodiscard")),
+        FileSystemKind::Fat12 | FileSystemKind::Fat16 | FileSystemKind::Fat32 => Some(("vfat", "")),
+        _ => None,
+    }
+}
 
-/// The file systems that are mounted for a change or a replay, by the name that the kernel has for them.
+/// The file systems that the kernel changes or replays by being mounted, by the name that it has for them.
 pub(super) fn kernel_name(kind: FileSystemKind) -> Option<&'static str> {
-    MOUNTED.iter().find(|(known, ..)| *known == kind).map(|(_, name, _)| *name)
+    let changes = matches!(kind, FileSystemKind::Xfs | FileSystemKind::Btrfs);
+    how(kind).filter(|_| changes).map(|(name, _)| name)
 }
 
 /// Mounts a device at a folder of its own for as long as `work` takes.
@@ -28,7 +35,7 @@ pub(super) fn while_mounted<E: From<Error>>(
     kind: FileSystemKind,
     work: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<(), E> {
-    let Some((_, name, options)) = MOUNTED.iter().find(|(known, ..)| *known == kind) else {
+    let Some((name, options)) = how(kind) else {
         return Err(Error::unsupported(format!("{kind} is not mounted here")).into());
     };
     let folder = tempfile::Builder::new()

@@ -9,7 +9,7 @@
 
 use super::confined::{self, Within};
 use super::loop_device::control_device;
-use super::mounted::{Mounted, kernel_has};
+use super::mounted::{Mounted, how, kernel_has};
 use super::{Error, is_root};
 use crate::customize::references::{FILES, MOST_BYTES, MOST_ENTRIES, rewrite, stands_for};
 use crate::plan::NewName;
@@ -24,20 +24,9 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// What the kernel calls a file system that it can look into; `None` for what nobody looks into.
-pub(super) fn mounted_as(kind: FileSystemKind) -> Option<(&'static str, &'static str)> {
-    match kind {
-        // The driver for ext4 serves all three.
-        FileSystemKind::Ext2 | FileSystemKind::Ext3 | FileSystemKind::Ext4 => Some(("ext4", "")),
-        FileSystemKind::Xfs => Some(("xfs", "nouuid")),
-        FileSystemKind::Fat12 | FileSystemKind::Fat16 | FileSystemKind::Fat32 => Some(("vfat", "")),
-        _ => None,
-    }
-}
-
 /// What stands in the way of looking into a file system: a clause.
 pub(super) fn missing(kind: FileSystemKind) -> Option<String> {
-    let (name, _) = mounted_as(kind)?;
+    let (name, _) = how(kind)?;
     if !is_root() {
         return Some(format!("mounting {kind} needs root; run as root"));
     }
@@ -56,7 +45,7 @@ pub(super) struct Followed {
 
 /// Puts the names of partitions right in the file system on a device.
 pub(super) fn follow(device: &Path, kind: FileSystemKind, names: &[NewName]) -> Result<Followed, Error> {
-    let Some((name, options)) = mounted_as(kind) else { return Ok(Followed::default()) };
+    let Some((name, options)) = how(kind) else { return Ok(Followed::default()) };
     let folder = tempfile::Builder::new()
         .prefix("remint-names-")
         .tempdir()

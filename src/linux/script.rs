@@ -41,10 +41,10 @@ impl Script<'_> {
         let each_line = |line: &str| {
             last.replace(line.to_owned());
             told.set(told.get().saturating_add(1));
-            match told.get().cmp(&MOST_LINES) {
-                std::cmp::Ordering::Less => tell(line),
-                std::cmp::Ordering::Equal => tell("(what else it prints is left out)"),
-                std::cmp::Ordering::Greater => {}
+            match told.get() {
+                ..=MOST_LINES => tell(line),
+                number if number == MOST_LINES.saturating_add(1) => tell("(what else it prints is left out)"),
+                _ => {}
             }
         };
         let cancelled = || monitor.cancelled();

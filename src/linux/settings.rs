@@ -1,10 +1,10 @@
 //! What the systems on deployed volumes are told: their name and answers. Linux through the kernel, Windows through ntfs-3g.
 
 use super::customize::missing_devices;
-use super::mounted::{Mounted, kernel_has};
+use super::mounted::{Mounted, how, kernel_has};
 use super::ntfs_files::with_ntfs;
 use super::tree::Tree;
-use super::{Error, lvm_devices, references, windows_files};
+use super::{Error, lvm_devices, windows_files};
 use crate::customize::naming::{self, Files, Renamed};
 use crate::customize::{CustomizeError, Deployed};
 use crate::plan::{Settings, SystemVolume};
@@ -23,7 +23,7 @@ fn missing(kind: FileSystemKind) -> Option<String> {
     match kind {
         FileSystemKind::Ntfs => needed.or_else(windows_files::missing),
         _ => needed.or_else(|| {
-            let (name, _) = mounted_as(kind)?;
+            let (name, _) = how(kind)?;
             (!kernel_has(name))
                 .then(|| format!("this kernel cannot mount {kind}; load its module (modprobe {name})"))
         }),
@@ -33,13 +33,6 @@ fn missing(kind: FileSystemKind) -> Option<String> {
 /// What keeps the systems on these volumes from being told anything: a sentence.
 pub(super) fn missing_for(volumes: &[SystemVolume]) -> Option<String> {
     volumes.iter().find_map(|volume| missing(volume.file_system))
-}
-
-fn mounted_as(kind: FileSystemKind) -> Option<(&'static str, &'static str)> {
-    match kind {
-        FileSystemKind::Btrfs => Some(("btrfs", "subvolid=5,skip_balance,nodiscard")),
-        kind => references::mounted_as(kind),
-    }
 }
 
 /// Tells every system on the volumes. Returns sentences about what a person has to look after.
@@ -134,7 +127,7 @@ fn with_files<T>(
     volume: &str,
     work: impl FnOnce(&Tree) -> Result<T, CustomizeError>,
 ) -> Result<T, CustomizeError> {
-    let Some((name, options)) = mounted_as(kind) else { return with_ntfs(device, read_only, volume, work) };
+    let Some((name, options)) = how(kind) else { return with_ntfs(device, read_only, volume, work) };
     let folder = tempfile::Builder::new().prefix("remint-settings-").tempdir();
     let folder = folder.map_err(Error::io("making a folder to mount a file system at"))?;
     let mount = if read_only { Mounted::read_only } else { Mounted::new };

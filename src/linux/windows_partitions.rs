@@ -42,7 +42,7 @@ fn in_ntfs(
 ) -> Result<Followed, CustomizeError> {
     let missing = missing_devices("looking into an NTFS").or_else(windows_files::missing);
     if let Some(missing) = missing {
-        return Ok(not_looked_into(&missing));
+        return Ok(Followed { problems: vec![not_looked_into(&missing)], ..Followed::default() });
     }
     lvm_devices::on_device(target, volume, deployed, |device| Ok(on_device(device, volume, moved)))?
 }
@@ -50,24 +50,24 @@ fn in_ntfs(
 /// What cannot be mounted, or written, is no failure: a volume with data is as good as before.
 fn on_device(device: &Path, volume: &str, moved: &[MovedPartition]) -> Result<Followed, CustomizeError> {
     let looked = with_ntfs(device, true, volume, |tree| Ok(look(tree, moved)?));
-    let (followed, to_write) = match looked {
-        Ok(looked) => looked,
+    let (mut followed, to_write) = match looked {
         Err(error @ CustomizeError::Io { .. }) => return Err(error),
-        Err(error) => return Ok(not_looked_into(&error.with_causes())),
+        Err(error) => (Followed::default(), Err(error)),
+        Ok((followed, to_write)) => (followed, Ok(to_write)),
     };
-    if to_write.is_empty() {
-        return Ok(followed);
-    }
-    let mut problems = followed.problems.clone();
-    let written = with_ntfs(device, false, volume, |tree| {
-        to_write.iter().try_for_each(|(path, bytes)| tree.overwrite(path, bytes)).map_err(Into::into)
+    let written = to_write.and_then(|to_write| match to_write.as_slice() {
+        [] => Ok(()),
+        to_write => with_ntfs(device, false, volume, |tree| {
+            to_write.iter().try_for_each(|(path, bytes)| tree.overwrite(path, bytes)).map_err(Into::into)
+        }),
     });
     match written {
         Ok(()) => Ok(followed),
         Err(error @ CustomizeError::Io { .. }) => Err(error),
         Err(error) => {
-            problems.extend(not_looked_into(&error.with_causes()).problems);
-            Ok(Followed { changed: Vec::new(), problems })
+            followed.changed.clear();
+            followed.problems.push(not_looked_into(&error.with_causes()));
+            Ok(followed)
         }
     }
 }
@@ -92,10 +92,10 @@ fn look(tree: &Tree, moved: &[MovedPartition]) -> Result<(Followed, ToWrite), Er
     Ok((followed, to_write))
 }
 
-fn not_looked_into(why: &str) -> Followed {
-    let problem = format!(
-        "it was not looked into ({why}): if it holds a Windows, that does not start before its boot configuration names \
-         the partitions anew (bcdboot, from Windows' installation medium)"
-    );
-    Followed { changed: Vec::new(), problems: vec![problem] }
+/// What is said of a volume that nobody could look into.
+pub(super) fn not_looked_into(why: &str) -> String {
+    format!(
+        "it was not looked into ({why}): if it holds a Windows, that does not start before its boot configuration \
+         names the partitions anew (bcdboot, from Windows' installation medium)"
+    )
 }

@@ -10,15 +10,11 @@ use crate::linux::keymaps;
 use crate::progress::{self, Monitor};
 use crate::protocol::{OnDemandRequest, Operation, Session};
 use anyhow::{Result, anyhow, bail};
-use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-/// Of a longer log the end is shown.
-const MOST_LOG_BYTES: u64 = 256 << 10;
 /// For how long a server that does not answer is asked again: a person waits for it. Data of a job have their own time.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often the end of a job is looked for while a person reads its plan.
@@ -78,7 +74,7 @@ fn look_here(commands: &Receiver<Command>, request: &MenuRequest, events: &Sende
                 .log
                 .as_deref()
                 .ok_or_else(|| anyhow!("this program keeps no log"))
-                .and_then(read_end)
+                .and_then(|log| agent::end_of_log(log).map_err(|error| anyhow!("{}: {error}", log.display())))
                 .map_or_else(|error| Event::Refused(format!("{error:#}")), Event::Log),
             Command::LoadKeymap(name) => match keymaps::load(&name) {
                 Ok(()) => Event::Keyboard(name),
@@ -90,15 +86,6 @@ fn look_here(commands: &Receiver<Command>, request: &MenuRequest, events: &Sende
             return;
         }
     }
-}
-
-fn read_end(log: &Path) -> Result<String> {
-    let mut file = std::fs::File::open(log).map_err(|error| anyhow!("{}: {error}", log.display()))?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(MOST_LOG_BYTES)))?;
-    let mut bytes = Vec::new();
-    file.take(MOST_LOG_BYTES).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The thread that speaks to the server.
@@ -157,8 +144,7 @@ impl Desk {
         };
         let access = &self.request.access;
         let access = Access { retry_for: access.retry_for.min(PATIENCE), ..access.clone() };
-        let client = Client::connect(server, &access, self.request.inventory.clone())?;
-        let mut client = client.attended();
+        let mut client = Client::connect(server, &access, self.request.inventory.clone())?;
         let session = client.session()?;
         self.client = Some(client);
         Ok(session)

@@ -56,8 +56,7 @@ pub(super) fn steps(captured: Captured<'_>, plan: &DeployPlan) -> Vec<Step> {
                 Content::Raw { file_system: Some(found), .. } => (found.kind, false),
                 _ => continue,
             };
-            use FileSystemKind::{Fat12, Fat16, Fat32, Ntfs};
-            if !matches!(kind, Fat12 | Fat16 | Fat32 | Ntfs) {
+            if !windows_starts_from(kind) {
                 continue;
             }
             steps.extend(boot_sector(captured, disk, planned));
@@ -83,6 +82,12 @@ pub(super) fn steps(captured: Captured<'_>, plan: &DeployPlan) -> Vec<Step> {
         }
     }
     steps
+}
+
+/// The file systems that Windows, or what starts it, may be on.
+const fn windows_starts_from(kind: FileSystemKind) -> bool {
+    use FileSystemKind::{Fat12, Fat16, Fat32, Ntfs};
+    matches!(kind, Fat12 | Fat16 | Fat32 | Ntfs)
 }
 
 /// The disk and volume of the image that a planned volume comes from.

@@ -24,9 +24,10 @@ pub struct SessionRequest {
     pub agent: String,
     /// The machine.
     pub machine: Inventory,
-    /// True: a person is at the machine and chooses, so nothing begins there by itself.
+    /// True: nobody is at the machine, and it does what the server has for it, also the image for its model. False where it is
+    /// not said: a person chooses, and nothing begins there by itself.
     #[serde(default)]
-    pub attended: bool,
+    pub unattended: bool,
 }
 
 /// The answer: what the machine is to the server. Its token is for this machine alone and for a short time.

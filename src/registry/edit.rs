@@ -4,10 +4,10 @@ use super::keys::{
     ASCII_KEY, ASCII_VALUE, Key, NOTHING, RESIDENT, SECURITY, SUBKEY_LIST, SUBKEYS, VALUE_LIST, VALUES,
     Value, capitals,
 };
-use super::{Error, Hive, MOST_DATA_BYTES};
+use super::{Error, Hive, PIECE_BYTES};
 use crate::units::usize_from;
 
-/// Windows begins a list of lists at about so many; such lists are not changed here.
+/// Nothing that is made here has more; a list of lists, which Windows makes of many keys, is not written.
 const MOST_SUBKEYS: usize = 500;
 /// Where the largest name and data of what a key holds are noted.
 const LARGEST_SUBKEY_NAME: usize = 52;
@@ -40,7 +40,7 @@ impl Hive {
     /// Where the hive contradicts itself, the data has more than 16344 bytes, or the hive is full.
     pub fn set(&mut self, key: Key, name: &str, kind: u32, data: &[u8]) -> Result<(), Error> {
         let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        if data.len() > MOST_DATA_BYTES {
+        if data.len() > PIECE_BYTES {
             return Err(Error::Unsupported(format!("{name}: {length} bytes of data are too many")));
         }
         let value = match self.value_named(key, name)? {
@@ -89,7 +89,7 @@ impl Hive {
         let keys = self.keys(parent)?;
         let wanted = capitals(name);
         let position = match keys.binary_search_by(|(name, _)| capitals(name).cmp(&wanted)) {
-            Ok(found) => return keys.get(found).map(|(_, key)| *key).ok_or(Error::NotAHive),
+            Ok(found) => return keys.get(found).map(|(_, key)| *key).ok_or_else(|| lost(parent)),
             Err(position) => position,
         };
         if keys.len() >= MOST_SUBKEYS {
@@ -200,7 +200,7 @@ impl Hive {
         self.put(node.start.saturating_add(VALUE_LIST), &list.to_le_bytes());
         let units = u32::try_from(name.encode_utf16().count().saturating_mul(2)).unwrap_or(u32::MAX);
         self.note_largest(key, LARGEST_VALUE_NAME, units)?;
-        self.value_named(key, name)?.ok_or(Error::NotAHive)
+        self.value_named(key, name)?.ok_or_else(|| lost(key))
     }
 
     fn note_largest(&mut self, key: Key, at: usize, value: u32) -> Result<(), Error> {
@@ -210,6 +210,11 @@ impl Hive {
         }
         Ok(())
     }
+}
+
+/// What was written a moment ago is not there: the lists of the hive lie over each other.
+fn lost(key: Key) -> Error {
+    Error::corrupt("key", usize_from(key.0.into()), "what was written to it is not found again")
 }
 
 /// A name as it is written: a byte for each character where that can hold it.

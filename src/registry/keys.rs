@@ -1,11 +1,11 @@
 //! Keys and values.
 
 use super::cells::outside;
-use super::{Error, Hive};
+use super::{Error, Hive, PIECE_BYTES};
 use crate::units::{read_array, read_u16le, read_u32le, u64_from, usize_from};
 use std::ops::Range;
 
-/// The lists of subkeys that are lists of lists have one level (the format's own rule).
+/// Bytes of a key in front of its name, and of a value.
 const KEY_BYTES: usize = 76;
 const VALUE_BYTES: usize = 20;
 /// Where the fields of a key stand.
@@ -19,9 +19,7 @@ pub(super) const ASCII_KEY: u16 = 0x20;
 pub(super) const ASCII_VALUE: u16 = 1;
 /// Data of four bytes and less stands where else its offset stands.
 pub(super) const RESIDENT: u32 = 1 << 31;
-/// What one piece of large data holds.
-const PIECE_BYTES: usize = 16_344;
-/// No key has a value list or subkey list there.
+/// In place of an offset: there is none.
 pub(super) const NOTHING: u32 = u32::MAX;
 
 /// A key: the offset of its cell.

@@ -33,13 +33,11 @@ pub const REG_SZ: u32 = 1;
 pub const REG_BINARY: u32 = 3;
 /// A number of 32 bits.
 pub const REG_DWORD: u32 = 4;
-/// Several texts.
-pub const REG_MULTI_SZ: u32 = 7;
 
 /// Bytes of the header.
 const BASE_BYTES: usize = 4096;
-/// The larger data of newer hives stands in pieces, which are not written here.
-const MOST_DATA_BYTES: usize = 16_344;
+/// Larger data stands in pieces of so many bytes each ("big data"), which are read here and not written.
+const PIECE_BYTES: usize = 16_344;
 
 /// A hive in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,13 +1,14 @@
 //! What an element of Windows' answer file is to hold ("sysprep tags").
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::str::FromStr;
 
 /// Nobody writes more into an element.
 const MOST_VALUE_BYTES: usize = 64 << 10;
 
 /// An element that is there, and what it holds from now on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Answer {
     /// Its name, without a prefix.
@@ -18,6 +19,13 @@ pub struct Answer {
     /// among equal ones in the order in which they are said.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub priority: i32,
+}
+
+impl fmt::Debug for Answer {
+    /// Without the value, which may be a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").field("element", &self.element).finish_non_exhaustive()
+    }
 }
 
 // The form that serde asks for.

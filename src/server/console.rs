@@ -48,12 +48,12 @@ pub(super) async fn open_session(
     {
         return Err(Problem::unauthorized("this server asks machines for a boot token, and this is not it"));
     }
-    let SessionRequest { machine, attended, agent: _ } = said.value;
+    let SessionRequest { machine, unattended, agent: _ } = said.value;
     let inventory = checked(machine)?;
     site.write(move |site, c| {
         let now = Moment::now();
         let mut session = database::open_session(c, inventory, now)?;
-        if !attended {
+        if unattended {
             model_match::give_job(site, c, &mut session, now)?;
         }
         let (token, expires) = database::give_token(c, Purpose::Session(session.id), now, SESSION_SECONDS)?;

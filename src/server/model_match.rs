@@ -18,7 +18,7 @@ const BY: &str = "model match";
 const MOST_OPEN: u32 = 1000;
 /// A name that others have gets a number; so many are tried.
 const MOST_NAMES: u32 = 100;
-/// The longest model that is compared, in bytes: SMBIOS has no longer text in use.
+/// The longest model that is compared, in bytes.
 const MAX_MODEL: usize = 256;
 
 /// The job that a machine gets without being asked, where there is one; `machine` where the server knows it.
@@ -31,7 +31,7 @@ pub(super) fn wish_for(
     let model = said.model.as_deref().filter(|model| model.len() <= MAX_MODEL);
     let (Some(model), false) = (model, said.macs.is_empty()) else { return Ok(None) };
     if !database::settings(c)?.model_match
-        || database::had_a_job(c, machine.map(|machine| machine.id), &said.macs)?
+        || database::had_a_job(c, machine.map(|machine| machine.id), said)?
         || database::count_open_by(c, BY)? >= MOST_OPEN
         || (machine.is_none() && has_foreign_card(c, said)?)
     {

@@ -66,12 +66,19 @@ impl<'a> FatFiles<'a> {
     /// # Errors
     /// Where it cannot be read, contradicts itself, or has more than `most_bytes`.
     pub fn read(&self, path: &str, most_bytes: u64) -> Result<Option<Vec<u8>>, Error> {
-        let Some(places) = self.places(path, most_bytes)? else { return Ok(None) };
+        self.places(path, most_bytes)?.map(|places| self.bytes(&places)).transpose()
+    }
+
+    /// The bytes that stand at places of the volume, one behind the other.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    pub fn bytes(&self, places: &[ByteRange]) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();
         for place in places {
             bytes.extend(read_structure(self.volume, "cluster", place.start(), usize_from(place.length()))?);
         }
-        Ok(Some(bytes))
+        Ok(bytes)
     }
 
     /// Where the bytes of a file stand on the volume, in their order; `None` where it is not there.

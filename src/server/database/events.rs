@@ -17,7 +17,7 @@ const KEPT_BYTES: i64 = 16 << 20;
 /// The longest text of a time.
 const MAX_TIME: usize = 64;
 const DAY_SECONDS: u32 = 24 * 3600;
-/// Of how many jobs at most what was told is forgotten in one transaction: each may have 20 MiB.
+/// Of how many jobs at most what was told is forgotten in one transaction, for which everybody else waits.
 const FORGOTTEN_AT_ONCE: i64 = 20;
 
 /// A batch of events as it came: what a newer agent tells is kept as it is.

@@ -2,13 +2,14 @@
 
 use super::super::moment::Moment;
 use super::super::problem::Problem;
+use super::machines::identity;
 use super::{
     Machine, at_most, below, exists, image, json, key, mark_failure, note, of_json, of_word, profile, row,
     rows, word,
 };
 use crate::image::{ImageName, ImageVersion, Manifest, layout};
 use crate::protocol::{
-    Action, Finish, JobFilter, JobRecord, JobState, JobSummary, Operation, Outcome, ProfileName,
+    Action, Finish, Inventory, JobFilter, JobRecord, JobState, JobSummary, Operation, Outcome, ProfileName,
 };
 use crate::schema::Profile;
 use crate::store::Directory;
@@ -243,46 +244,53 @@ pub(in crate::server) fn add_job(
         ],
     )?;
     let id = c.last_insert_rowid();
-    if let Some(machine) = whose.machine {
-        remember_cards(c, machine)?;
-    }
-    if let Some(session) = whose.session {
-        c.execute(
-            "INSERT OR IGNORE INTO cards_with_jobs SELECT card.value FROM sessions, json_each(inventory, '$.macs') AS card
-             WHERE sessions.id = ?1",
-            [session],
-        )?;
-    }
+    remember(c, whose.machine, whose.session)?;
     let what = format!("job {id}: {} {}/{} on {}", wish.operation, wish.image, wish.profile_name, whose.name);
     note(c, now, by, &what)?;
     Ok(id)
 }
 
-/// Remembers the cards of a machine that had a job, for when it is known no more.
-pub(in crate::server) fn remember_cards(c: &Connection, machine: i64) -> Result<(), Problem> {
+/// Remembers cards, serial number and UUID of a machine or a session that had a job, for when they are known no more.
+pub(in crate::server) fn remember(
+    c: &Connection,
+    machine: Option<i64>,
+    session: Option<i64>,
+) -> Result<(), Problem> {
     c.execute(
-        "INSERT OR IGNORE INTO cards_with_jobs SELECT mac FROM cards
-         WHERE machine = ?1 AND machine IN (SELECT machine FROM jobs)",
-        [machine],
+        "INSERT OR IGNORE INTO cards_with_jobs
+         SELECT mac FROM cards WHERE machine = ?1 AND machine IN (SELECT machine FROM jobs)
+         UNION SELECT card.value FROM sessions, json_each(inventory, '$.macs') AS card WHERE sessions.id = ?2",
+        (machine, session),
+    )?;
+    c.execute(
+        "INSERT OR IGNORE INTO identities_with_jobs
+         SELECT trim(inventory ->> '$.serial'), lower(trim(inventory ->> '$.uuid')) FROM (
+             SELECT inventory FROM machines WHERE id = ?1 AND id IN (SELECT machine FROM jobs)
+             UNION SELECT inventory FROM sessions WHERE id = ?2)
+         WHERE inventory ->> '$.serial' IS NOT NULL AND inventory ->> '$.uuid' IS NOT NULL",
+        (machine, session),
     )?;
     Ok(())
 }
 
-/// Whether a machine, or one that had one of these cards, ever had a job here, whatever became of it.
+/// Whether a machine, or one that had one of these cards or this serial number and UUID, ever had a job here, whatever
+/// became of it.
 pub(in crate::server) fn had_a_job(
     c: &Connection,
     machine: Option<i64>,
-    cards: &[String],
+    said: &Inventory,
 ) -> Result<bool, Problem> {
     if exists(c, "SELECT 1 FROM jobs WHERE machine = ?1 LIMIT 1", [machine])? {
         return Ok(true);
     }
-    for card in cards {
+    for card in &said.macs {
         if exists(c, "SELECT 1 FROM cards_with_jobs WHERE mac = ?1", [card])? {
             return Ok(true);
         }
     }
-    Ok(false)
+    let (Some(serial), Some(uuid)) = identity(said) else { return Ok(false) };
+    let known = "SELECT 1 FROM identities_with_jobs WHERE serial = ?1 AND uuid = ?2";
+    exists(c, known, [serial, uuid.to_lowercase().as_str()])
 }
 
 /// How many jobs that have not ended were wished for by somebody.

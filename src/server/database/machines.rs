@@ -98,7 +98,7 @@ pub(in crate::server) fn find_machine(
 }
 
 /// Serial number and UUID, where they tell machines apart. Makers leave texts and zeros in them.
-fn identity(inventory: &Inventory) -> (Option<&str>, Option<&str>) {
+pub(super) fn identity(inventory: &Inventory) -> (Option<&str>, Option<&str>) {
     const MEANINGLESS: [&str; 8] = [
         "",
         "0",
@@ -231,7 +231,7 @@ pub(in crate::server) fn delete_machine(c: &Connection, machine: &Machine) -> Re
     if let Some(job) = super::open_job_of(c, machine.id)? {
         return Err(Problem::conflict(format!("{} has the job {}; withdraw it first", machine.name, job.id)));
     }
-    super::remember_cards(c, machine.id)?;
+    super::remember(c, Some(machine.id), None)?;
     c.execute("DELETE FROM machines WHERE id = ?1", [machine.id])?;
     Ok(())
 }

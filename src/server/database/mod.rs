@@ -208,6 +208,7 @@ fn of_word<T: DeserializeOwned>(word: &str) -> Result<T, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::Inventory;
 
     #[test]
     fn a_database_of_a_newer_version_is_left_alone_and_named() {
@@ -228,23 +229,36 @@ mod tests {
         let old = Connection::open(folder.path().join("remint.sqlite")).unwrap();
         old.execute_batch(MIGRATIONS[0]).unwrap();
         old.execute_batch(
-            r#"INSERT INTO machines (id, name, inventory, registered) VALUES (1, 'imaged', '{}', 0), (2, 'new', '{}', 0);
+            r#"INSERT INTO machines (id, name, inventory, registered) VALUES (1, 'imaged', '{"serial": "S-1", "uuid": "4C4C4544-0001"}', 0), (2, 'new', '{}', 0);
             INSERT INTO cards VALUES ('aa', 1), ('bb', 2);
             INSERT INTO sessions VALUES (7, NULL, '{"macs": ["cc", "dd"]}', 0), (8, NULL, '{"macs": ["ee"]}', 0);
             INSERT INTO jobs (operation, machine, session, machine_name, image, profile_name, profile, state, wished_by, created)
             VALUES ('deploy', 1, NULL, 'imaged', 'lab', 'default', '{}', 'ended', 'anna', 0),
-                ('deploy', NULL, 7, 'unregistered cc', 'lab', 'default', '{}', 'ended', 'machine', 0);
+                ('deploy', NULL, 7, 'unregistered cc', 'lab', 'default', '{}', 'ended', 'machine', 0),
+                ('deploy', NULL, NULL, 'unregistered ff', 'lab', 'default', '{}', 'ended', 'machine', 0);
+            INSERT INTO images (name) VALUES ('lab');
+            INSERT INTO profiles (image, name, profile, match_kind, match_text) VALUES ('lab', 'default', '{}', 'equals', 'X');
             PRAGMA user_version = 1;"#,
         )
         .unwrap();
         drop(old);
         let database = Database::open(folder.path()).unwrap();
-        for (card, had) in [("aa", true), ("bb", false), ("cc", true), ("dd", true), ("ee", false)] {
-            let found = database.read(|c| had_a_job(c, None, &[card.to_owned()])).unwrap();
-            assert_eq!(found, had, "{card}");
+        let with = |card: &str| Inventory { macs: vec![card.to_owned()], ..Inventory::default() };
+        let cards = [("aa", true), ("bb", false), ("cc", true), ("dd", true), ("ee", false), ("ff", true)];
+        for (card, had) in cards {
+            assert_eq!(database.read(|c| had_a_job(c, None, &with(card))).unwrap(), had, "{card}");
         }
-        assert!(database.read(|c| had_a_job(c, Some(1), &[])).unwrap());
-        assert!(!database.read(|c| had_a_job(c, Some(2), &[])).unwrap());
+        let none = Inventory::default();
+        assert!(database.read(|c| had_a_job(c, Some(1), &none)).unwrap());
+        assert!(!database.read(|c| had_a_job(c, Some(2), &none)).unwrap());
+        // With another card it is the same machine still.
+        let (serial, uuid) = (Some("S-1".to_owned()), Some("4c4c4544-0001".to_owned()));
+        let docked = Inventory { serial, uuid, ..with("99") };
+        assert!(database.read(|c| had_a_job(c, None, &docked)).unwrap());
+        let other = Inventory { serial: Some("S-2".to_owned()), ..docked };
+        assert!(!database.read(|c| had_a_job(c, None, &other)).unwrap());
+        // Its profile for a model was made when nothing began by itself.
+        assert!(!database.read(settings).unwrap().model_match);
     }
 
     #[test]
