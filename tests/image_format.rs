@@ -275,6 +275,7 @@ fn manifest() -> Manifest {
         start_bytes: 0,
         size_bytes: 8 * MIB,
         content,
+        fixed: false,
     };
     let disk = |number, volume| Disk {
         number,
@@ -327,7 +328,7 @@ fn a_manifest_of_another_version_is_refused_politely() {
     let error = Manifest::decode(newer.as_bytes()).unwrap_err();
     assert!(matches!(error, ManifestError::Unsupported { found: 7 }));
     assert!(
-        error.to_string().contains("version 7") && error.to_string().contains("versions up to 3"),
+        error.to_string().contains("version 7") && error.to_string().contains("versions up to 4"),
         "{error}"
     );
     let plain = serde_json::to_string_pretty(&manifest()).unwrap();
@@ -350,6 +351,17 @@ fn a_schema_without_data_says_so_and_has_a_version_of_its_own() {
     }
     (schema.schema_only, schema.format_version) = (false, 3);
     assert!(schema.encode().is_err());
+}
+
+#[test]
+fn a_volume_that_keeps_its_size_makes_a_version_that_older_programs_refuse() {
+    let mut manifest = manifest();
+    assert!(!String::from_utf8(manifest.encode().unwrap()).unwrap().contains("fixed"));
+    manifest.disks[0].volumes[0].fixed = true;
+    assert!(manifest.encode().is_err(), "the version of what has none");
+    manifest.format_version = 4;
+    let bytes = manifest.encode().unwrap();
+    assert_eq!(Manifest::decode(&bytes).unwrap(), manifest);
 }
 
 #[test]

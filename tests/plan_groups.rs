@@ -72,6 +72,24 @@ fn logical_volumes_keep_their_sizes_when_that_is_wanted_and_free_extents_go() {
 }
 
 #[test]
+fn a_logical_volume_that_was_fixed_at_the_capture_keeps_its_size_unless_another_is_wanted() {
+    let (disks, mut groups) = machine();
+    let biggest = groups.iter_mut().flat_map(|group| &mut group.logical_volumes);
+    let fixed = &mut biggest.max_by_key(|logical| logical.volume.size_bytes).unwrap().volume;
+    fixed.fixed = true;
+    let (name, was) = (fixed.name.clone(), fixed.size_bytes);
+    let captured = Captured { disks: &disks, groups: &groups };
+    let size = |wishes: &[&str]| {
+        let layout = if wishes.is_empty() { Layout::Dynamic } else { Layout::Custom };
+        let plan = deploy(captured, &nvme([4 << 40, 4 << 40]), &options(layout, wishes)).unwrap();
+        let mut volumes = plan.groups.iter().flat_map(|group| group.group.volumes());
+        volumes.find(|volume| volume.name == name).unwrap().size_bytes
+    };
+    assert_eq!(size(&[]), was);
+    assert!(size(&[&format!("{name}=share")]) > was);
+}
+
+#[test]
 fn groups_shrink_with_their_disks_to_what_their_volumes_need() {
     let (disks, groups) = machine();
     let captured = Captured { disks: &disks, groups: &groups };

@@ -14,8 +14,8 @@ use crate::image::ImageName;
 use crate::partition::Trust;
 use crate::plan::{CaptureOptions, DeployOptions, Shrinking};
 use crate::schema::{
-    Answer, CaptureChoices, DeployChoices, Destination, Keep, NamedTarget, StandardChoice, TrustedTable,
-    WhenDirty,
+    Answer, CaptureChoices, DeployChoices, Destination, Keep, NamedTarget, Profile, StandardChoice,
+    TrustedTable, WhenDirty,
 };
 use anyhow::{Context, Result, bail};
 use std::time::Duration;
@@ -26,14 +26,17 @@ const SCRIPT_NAME: &str = "the profile's script";
 
 impl CaptureRequest {
     /// A capture with what is chosen, and everything else as usual.
-    #[must_use]
-    pub fn new(image: ImageName, store: StoreSettings, choices: &CaptureChoices) -> Self {
+    ///
+    /// # Errors
+    /// Where choices contradict each other.
+    pub fn new(image: ImageName, store: StoreSettings, choices: &CaptureChoices) -> Result<Self> {
+        check_capture(choices)?;
         let trust = match choices.trust {
             TrustedTable::None => Trust::Undecided,
             TrustedTable::Gpt => Trust::Gpt,
             TrustedTable::Mbr => Trust::SectorZero,
         };
-        Self {
+        Ok(Self {
             image,
             disks: choices.disks.iter().map(|disk| destination(disk)).collect(),
             disk_settings: DiskSettings { sector_size: None, trust },
@@ -44,6 +47,7 @@ impl CaptureRequest {
                     when_dirty => when_dirty,
                 },
                 only: choices.only.clone(),
+                fixed: choices.fixed.clone(),
                 schema_only: choices.schema_only,
             },
             compression: choices.compression,
@@ -53,7 +57,7 @@ impl CaptureRequest {
             workers: capture_workers(&store.location),
             comment: choices.comment.clone(),
             store,
-        }
+        })
     }
 }
 
@@ -63,7 +67,7 @@ impl DeployRequest {
     /// # Errors
     /// Where choices contradict each other.
     pub fn new(image: ImageReference, store: StoreSettings, choices: &DeployChoices) -> Result<Self> {
-        check(choices)?;
+        check_deploy(choices)?;
         let schema = choices.schema.as_ref().map(|schema| {
             let text = serde_json::to_string_pretty(schema).context("writing the schema")?;
             Ok::<_, anyhow::Error>(SchemaFile { name: SCHEMA_NAME.to_owned(), text })
@@ -87,11 +91,31 @@ impl DeployRequest {
     }
 }
 
-/// Refuses choices that no deploy could take, whatever the image and the machine.
+/// Refuses a profile that no job could take, whatever the image and the machine.
 ///
 /// # Errors
-/// What is wrong with them.
-pub fn check(choices: &DeployChoices) -> Result<()> {
+/// What is wrong with it.
+pub fn check(profile: &Profile) -> Result<()> {
+    check_capture(&profile.capture)?;
+    check_deploy(&profile.deploy)
+}
+
+fn check_capture(choices: &CaptureChoices) -> Result<()> {
+    let usual = CaptureChoices::default();
+    if choices.schema_only && choices.compression != usual.compression {
+        bail!(
+            "schema_only sends no data, so that compression means nothing beside it; leave one of them out"
+        );
+    }
+    if choices.schema_only && choices.on_read_error != usual.on_read_error {
+        bail!(
+            "schema_only reads no data, so that on_read_error means nothing beside it; leave one of them out"
+        );
+    }
+    Ok(())
+}
+
+fn check_deploy(choices: &DeployChoices) -> Result<()> {
     if let Some(fact) = contradiction(choices) {
         bail!("{fact}");
     }
@@ -220,7 +244,10 @@ mod tests {
     fn a_schema_describes_disks_as_they_are() {
         let capture = |choices: &str| {
             let choices: CaptureChoices = serde_json::from_str(choices).unwrap();
-            CaptureRequest::new("lab".parse().unwrap(), StoreSettings::default(), &choices).options.when_dirty
+            CaptureRequest::new("lab".parse().unwrap(), StoreSettings::default(), &choices)
+                .unwrap()
+                .options
+                .when_dirty
         };
         assert_eq!(capture(r#"{"schema_only": true}"#), WhenDirty::Refuse);
         assert_eq!(capture(r#"{"schema_only": true, "when_dirty": "raw"}"#), WhenDirty::Raw);

@@ -78,6 +78,11 @@ pub fn manifest_text(manifest: &Manifest) -> String {
     if manifest.schema_only {
         text.push_str("A schema without data: `plan` works with it, `deploy` refuses it.\n");
     }
+    let fixed: Vec<&str> =
+        manifest.volumes().filter(|volume| volume.fixed).map(|volume| volume.name.as_str()).collect();
+    if !fixed.is_empty() {
+        text.push_str(&format!("Keep their size in every layout: {}.\n", fixed.join(", ")));
+    }
     let inspections: Vec<Inspection> = manifest.disks.iter().cloned().map(Inspection::of_captured).collect();
     text.push('\n');
     text.push_str(&table_text(&inspections));

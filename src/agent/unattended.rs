@@ -274,7 +274,7 @@ fn work(
     let image = job.image.parse().with_context(|| format!("the image \"{}\" of the job", job.image))?;
     match job.operation {
         Operation::Capture => {
-            let request = CaptureRequest::new(image, store, &job.profile.capture);
+            let request = CaptureRequest::new(image, store, &job.profile.capture)?;
             let outcome = capture(&request, reporter)?;
             let (message, version) =
                 (outcome.sentence(&request.store.location), outcome.version.version.to_string());

@@ -18,7 +18,7 @@ use crate::blockio::{ReadAt, Window};
 use crate::image::{ImageVersion, Manifest, Store, StoredFile, StoredVolume, UsedMap};
 use crate::plan::{CapturePlan, describe};
 use crate::progress::{Event, Monitor, Phase};
-use crate::schema::{Compression, OnReadError, Volume, VolumeGroup};
+use crate::schema::{Compression, OnReadError, Volume};
 use crate::units::{ByteRange, RangeSet, u64_from};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -182,16 +182,16 @@ fn manifest(
     options: &Options,
 ) -> Manifest {
     let ImageVersion { image, version } = version.clone();
-    let volume_groups: Vec<VolumeGroup> = plan.groups.iter().map(|group| group.group.clone()).collect();
-    Manifest {
+    let mut manifest = Manifest {
         comment: options.comment.clone(),
-        format_version: Manifest::format_version_for(&volume_groups, plan.schema_only),
         schema_only: plan.schema_only,
         disks: plan.disks.iter().map(|disk| disk.disk.clone()).collect(),
-        volume_groups,
+        volume_groups: plan.groups.iter().map(|group| group.group.clone()).collect(),
         stored,
         ..Manifest::new(image, version, options.created.clone(), options.compression)
-    }
+    };
+    manifest.format_version = manifest.needed_format_version();
+    manifest
 }
 
 fn report(manifest: &Manifest, totals: &Totals) -> Report {

@@ -153,6 +153,10 @@ pub struct Capture {
     /// A volume to capture, by its name in `remint inspect` (d0-p2); may be given several times
     #[arg(long, value_name = "VOLUME", value_delimiter = ',')]
     pub only: Vec<String>,
+    /// A volume that keeps its size wherever the image is deployed, unless the deploy gives it another with --partition;
+    /// may be given several times
+    #[arg(long, value_name = "VOLUME", value_delimiter = ',')]
+    pub fixed: Vec<String>,
     /// Look at the disks and send their description without data: `plan` works with it, `deploy` refuses it
     #[arg(long, conflicts_with_all = ["compress", "on_read_error", "spill"])]
     pub schema_only: bool,
@@ -398,6 +402,7 @@ impl Capture {
         CaptureChoices {
             disks: self.disks.clone(),
             only: self.only.clone(),
+            fixed: self.fixed.clone(),
             schema_only: self.schema_only,
             compression: self.compress,
             when_dirty: self.when_dirty.into(),

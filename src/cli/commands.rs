@@ -74,7 +74,7 @@ fn inspect(arguments: &Inspect) -> Result<ExitCode> {
 
 fn capture(arguments: &Capture, listener: &Listener) -> Result<ExitCode> {
     let store = arguments.store.settings(&arguments.to, listener.stop())?;
-    let mut request = CaptureRequest::new(arguments.image.clone(), store, &arguments.choices());
+    let mut request = CaptureRequest::new(arguments.image.clone(), store, &arguments.choices())?;
     request.disk_settings.sector_size = arguments.disk.sector_size;
     request.allow_in_use = arguments.allow_in_use;
     request.spill = arguments.spill.clone();

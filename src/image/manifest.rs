@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 
 /// What every manifest says first.
 pub(super) const FORMAT: &str = "remint-image";
-/// The newest version of the format that this program reads, of a schema without data: older programs refuse it.
-pub(super) const FORMAT_VERSION: u32 = 3;
+/// The newest version of the format that this program reads, where a volume keeps its size: older programs refuse it.
+pub(super) const FORMAT_VERSION: u32 = 4;
+/// The version of a schema without data.
+const SCHEMA_FORMAT_VERSION: u32 = 3;
 /// The version that is written where there are volume groups.
 const GROUPS_FORMAT_VERSION: u32 = 2;
 /// The version that is written where there is no volume group: the oldest programs read it.
@@ -25,7 +27,7 @@ pub(super) const DIGEST: &str = "sha-256";
 pub struct Manifest {
     /// `remint-image`.
     pub format: String,
-    /// 3 where there is no data, 2 where there are volume groups, else 1.
+    /// 4 where a volume keeps its size, else 3 where there is no data, 2 where there are volume groups, 1 elsewhere.
     pub format_version: u32,
     /// Name of the image.
     pub image: ImageName,
@@ -151,13 +153,17 @@ impl Manifest {
         }
     }
 
-    /// The version of the format that is needed for some volume groups, and for a schema without data.
+    /// The version of the format that is needed for what it says.
     #[must_use]
-    pub fn format_version_for(volume_groups: &[VolumeGroup], schema_only: bool) -> u32 {
-        match (schema_only, volume_groups) {
-            (true, _) => FORMAT_VERSION,
-            (false, []) => PLAIN_FORMAT_VERSION,
-            (false, _) => GROUPS_FORMAT_VERSION,
+    pub fn needed_format_version(&self) -> u32 {
+        if self.volumes().any(|volume| volume.fixed) {
+            FORMAT_VERSION
+        } else if self.schema_only {
+            SCHEMA_FORMAT_VERSION
+        } else if !self.volume_groups.is_empty() {
+            GROUPS_FORMAT_VERSION
+        } else {
+            PLAIN_FORMAT_VERSION
         }
     }
 

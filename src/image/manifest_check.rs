@@ -21,7 +21,7 @@ impl Manifest {
     /// Refuses a manifest whose parts contradict each other: names that are not unique or not safe as file
     /// names, volumes outside their disk or partition, stored files that do not fit their volume.
     pub fn check(&self) -> Result<(), ManifestError> {
-        let version = Self::format_version_for(&self.volume_groups, self.schema_only);
+        let version = self.needed_format_version();
         ensure(self.format == FORMAT && self.format_version == version, || "its format".to_owned())?;
         ensure(self.digest == DIGEST, || format!("digest \"{}\" is not {DIGEST}", self.digest))?;
         ensure(OffsetDateTime::parse(&self.created, &Rfc3339).is_ok(), || {

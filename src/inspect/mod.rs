@@ -98,7 +98,7 @@ pub fn read_disk(
         notes.findings.extend(finding.map(|fact| format!("Volume {name} {fact}.")));
         monitor.event(Event::VolumeFinished { phase: Phase::Inspect, volume: name.clone() });
         let (start_bytes, size_bytes) = (place.range.start(), place.range.length());
-        volumes.push(Volume { name, role: place.role, start_bytes, size_bytes, content });
+        volumes.push(Volume { name, role: place.role, start_bytes, size_bytes, content, fixed: false });
         used.push(map);
     }
     monitor.event(Event::PhaseFinished { phase: Phase::Inspect });

@@ -210,6 +210,7 @@ fn samples() -> Vec<Inspection> {
         start_bytes: 0,
         size_bytes: 10 * MIB,
         content: Content::Raw { reason: "ZFS is captured whole".to_owned(), file_system: Some(zfs) },
+        fixed: false,
     };
     let without = Inspection {
         disk: Disk {

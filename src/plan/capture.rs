@@ -11,6 +11,8 @@ pub struct CaptureOptions {
     pub when_dirty: WhenDirty,
     /// Names of the volumes to capture; empty for all. The boot area is always captured.
     pub only: Vec<String>,
+    /// Names of the volumes that keep their size when the image is deployed.
+    pub fixed: Vec<String>,
     /// True: the disks are described and nothing of them is read; what cannot be trusted is described as it is.
     pub schema_only: bool,
 }
@@ -67,13 +69,21 @@ pub enum CaptureRefusal {
         /// Each with its state and what is wrong.
         volumes: Vec<Untrusted>,
     },
-    /// A name that `--only` gives is not there.
+    /// A name that `--only` or `--fixed` gives is not there.
     #[error("there is no volume \"{name}\" on the disks; there are {}", available.join(", "))]
     NoSuchVolume {
         /// The name.
         name: String,
         /// The names that are there.
         available: Vec<String>,
+    },
+    /// A volume is to keep its size that is no partition, logical volume or whole disk.
+    #[error(
+        "{name} has no size that could change; --fixed is for partitions, logical volumes and disks without a table"
+    )]
+    NotSized {
+        /// The name.
+        name: String,
     },
 }
 
@@ -115,7 +125,7 @@ pub fn capture(
     groups: Vec<GroupFound>,
     options: &CaptureOptions,
 ) -> Result<CapturePlan, CaptureRefusal> {
-    check_names(&found, &groups, &options.only)?;
+    check_names(&found, &groups, options)?;
     let mut untrusted = Vec::new();
     let mut physical = BTreeMap::new();
     let mut captured = Vec::new();
@@ -142,10 +152,21 @@ pub fn capture(
         return Err(CaptureRefusal::Untrusted { volumes: untrusted });
     }
     let mut plan = CapturePlan { disks, groups: captured, schema_only, untrusted };
+    for volume in plan.volumes_mut() {
+        volume.fixed = options.fixed.contains(&volume.name);
+    }
     if schema_only {
         read_nothing(&mut plan, &physical);
     }
     Ok(plan)
+}
+
+impl CapturePlan {
+    fn volumes_mut(&mut self) -> impl Iterator<Item = &mut Volume> {
+        let of_disks = self.disks.iter_mut().flat_map(|disk| &mut disk.disk.volumes);
+        let logical = self.groups.iter_mut().flat_map(|group| &mut group.group.logical_volumes);
+        of_disks.chain(logical.map(|logical| &mut logical.volume))
+    }
 }
 
 /// Of every volume nothing is read. A physical volume without its group has no other description than that of raw blocks.
@@ -167,17 +188,22 @@ fn read_nothing(plan: &mut CapturePlan, of_groups: &BTreeMap<String, Fate>) {
 fn check_names(
     found: &[(Disk, Vec<Option<RangeSet>>)],
     groups: &[GroupFound],
-    only: &[String],
+    options: &CaptureOptions,
 ) -> Result<(), CaptureRefusal> {
-    let names = || {
+    let volumes = || {
         let logical = groups.iter().flat_map(|found| found.group.volumes());
-        let volumes = found.iter().flat_map(|(disk, _)| &disk.volumes).chain(logical);
-        volumes.map(|volume| volume.name.clone())
+        found.iter().flat_map(|(disk, _)| &disk.volumes).chain(logical)
     };
-    match only.iter().find(|name| names().all(|known| known != **name)) {
-        None => Ok(()),
-        Some(name) => Err(CaptureRefusal::NoSuchVolume { name: name.clone(), available: names().collect() }),
+    for name in options.only.iter().chain(&options.fixed) {
+        let Some(volume) = volumes().find(|volume| volume.name == *name) else {
+            let available = volumes().map(|volume| volume.name.clone()).collect();
+            return Err(CaptureRefusal::NoSuchVolume { name: name.clone(), available });
+        };
+        if volume.role == Role::BootArea && options.fixed.contains(name) {
+            return Err(CaptureRefusal::NotSized { name: name.clone() });
+        }
     }
+    Ok(())
 }
 
 /// What becomes of a physical volume.
@@ -335,6 +361,7 @@ mod tests {
             start_bytes: 0,
             size_bytes: 8192,
             content,
+            fixed: false,
         }
     }
 

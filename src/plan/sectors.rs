@@ -68,7 +68,14 @@ mod tests {
         });
         let content = Content::Raw { reason: String::new(), file_system };
         let role = Role::Partition { number: 1 };
-        Volume { name: "d0-p1".into(), role, start_bytes: 1 << 20, size_bytes: 1 << 30, content }
+        Volume {
+            name: "d0-p1".into(),
+            role,
+            start_bytes: 1 << 20,
+            size_bytes: 1 << 30,
+            content,
+            fixed: false,
+        }
     }
 
     #[test]

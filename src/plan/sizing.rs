@@ -98,6 +98,7 @@ pub(super) enum Why {
     Small,
     SmallLogical,
     Container,
+    Captured,
     Wanted,
 }
 
@@ -114,6 +115,7 @@ impl fmt::Display for Why {
             Self::NotCaptured => f.write_str("its content was not captured"),
             Self::Small => f.write_str("partitions below 5 GiB do"),
             Self::SmallLogical => f.write_str("logical volumes below 5 GiB do"),
+            Self::Captured => f.write_str("that was asked for when it was captured"),
             Self::Wanted => f.write_str("that was asked for"),
             Self::Container => f.write_str("it holds no logical partition"),
         }
@@ -125,13 +127,21 @@ pub(super) fn of_partition(special: Option<Special>, volume: Option<&Volume>, si
     if let Some(special) = special {
         return Sizing::Fixed(Why::Type(special));
     }
-    match of_content(volume) {
+    match of_volume(volume) {
         Sizing::Shared { .. } if size_bytes < FIXED_BELOW_BYTES => Sizing::Fixed(Why::Small),
         sizing => sizing,
     }
 }
 
 /// The rule for a volume that is alone on its disk, whatever its size.
+pub(super) fn of_volume(volume: Option<&Volume>) -> Sizing {
+    match of_content(volume) {
+        Sizing::Shared { .. } if volume.is_some_and(|volume| volume.fixed) => Sizing::Fixed(Why::Captured),
+        sizing => sizing,
+    }
+}
+
+/// What the content of a volume allows, whatever anybody wants.
 pub(super) fn of_content(volume: Option<&Volume>) -> Sizing {
     let Some(volume) = volume else { return Sizing::Fixed(Why::NotCaptured) };
     match &volume.content {
@@ -217,7 +227,14 @@ mod tests {
 
     fn volume(content: Content) -> Volume {
         let role = crate::schema::Role::Partition { number: 1 };
-        Volume { name: "d0-p1".into(), role, start_bytes: 1 << 20, size_bytes: 9 * GIB, content }
+        Volume {
+            name: "d0-p1".into(),
+            role,
+            start_bytes: 1 << 20,
+            size_bytes: 9 * GIB,
+            content,
+            fixed: false,
+        }
     }
 
     #[test]

@@ -42,6 +42,9 @@ pub struct Volume {
     pub size_bytes: u64,
     /// What it holds.
     pub content: Content,
+    /// True: it was said at the capture that it keeps its size, unless a deploy says otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fixed: bool,
 }
 
 /// The stretches of a disk.

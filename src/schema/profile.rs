@@ -37,6 +37,9 @@ pub struct CaptureChoices {
     /// Names of the volumes that are captured; all where none is named.
     #[serde(skip_serializing_if = "is_default")]
     pub only: Vec<String>,
+    /// Names of the volumes that keep their size when the image is deployed, unless the deploy says otherwise.
+    #[serde(skip_serializing_if = "is_default")]
+    pub fixed: Vec<String>,
     /// True: disks are looked at, and their manifest is sent without data ("only upload schema").
     #[serde(skip_serializing_if = "is_default")]
     pub schema_only: bool,

@@ -68,6 +68,7 @@ fn standing_group() -> VolumeGroup {
                 start_bytes: 0,
                 size_bytes: extents * EXTENT,
                 content: Content::LeftOut,
+                fixed: false,
             },
         }
     };

@@ -70,6 +70,7 @@ fn group() -> VolumeGroup {
                 start_bytes: 0,
                 size_bytes: extents * EXTENT as u64,
                 content: Content::LeftOut,
+                fixed: false,
             },
         }
     };

@@ -80,6 +80,7 @@ fn volumes(number: u32, parts: &[Part], first_bytes: u64) -> Vec<Volume> {
         start_bytes: part.start_bytes,
         size_bytes: part.size_bytes,
         content: part.content.clone(),
+        fixed: false,
     };
     let boot = Volume {
         name: format!("d{number}-boot"),
@@ -87,6 +88,7 @@ fn volumes(number: u32, parts: &[Part], first_bytes: u64) -> Vec<Volume> {
         start_bytes: 0,
         size_bytes: first_bytes,
         content: unknown(),
+        fixed: false,
     };
     std::iter::once(boot).chain(parts.iter().map(volume)).collect()
 }
@@ -185,7 +187,7 @@ pub fn mbr_disk(
 /// A disk without a table.
 pub fn bare_disk(number: u32, size_bytes: u64, sector: SectorSize, content: Content) -> Disk {
     let name = format!("d{number}-disk");
-    let volume = Volume { name, role: Role::WholeDisk, start_bytes: 0, size_bytes, content };
+    let volume = Volume { name, role: Role::WholeDisk, start_bytes: 0, size_bytes, content, fixed: false };
     disk(number, size_bytes, sector, Table::None, vec![volume])
 }
 
@@ -245,6 +247,7 @@ pub fn group(
                 start_bytes: 0,
                 size_bytes,
                 content: content.clone(),
+                fixed: false,
             },
         }
     };

@@ -98,6 +98,7 @@ impl Volume {
                 start_bytes: 0,
                 size_bytes: self.bytes(),
                 content: Content::Raw { reason: "a test".to_owned(), file_system: None },
+                fixed: false,
             }],
         });
         manifest.stored.push(StoredVolume {

@@ -147,6 +147,7 @@ fn logical_volume(
             start_bytes: 0,
             size_bytes: logical.extents.saturating_mul(extent_bytes),
             content: Content::LeftOut,
+            fixed: false,
         },
         name: logical.name,
         uuid: with_dashes(&logical.uuid),

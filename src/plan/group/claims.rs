@@ -97,6 +97,7 @@ mod tests {
                 start_bytes: 0,
                 size_bytes: size * 4096,
                 content: Content::LeftOut,
+                fixed: false,
             },
         };
         VolumeGroup {

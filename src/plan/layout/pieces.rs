@@ -128,7 +128,7 @@ fn of_whole_disk(disk: &Disk) -> Vec<Piece<'_>> {
             tie: Tie::WholeDisk,
             special: None,
             volume: Some(volume),
-            sizing: sizing::of_content(Some(volume)),
+            sizing: sizing::of_volume(Some(volume)),
         })
         .into_iter()
         .collect()

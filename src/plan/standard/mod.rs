@@ -108,7 +108,7 @@ fn kind(
 
 /// The system gets what is left, whatever its size was, if its content can change its size.
 fn wishes(volume: &Volume) -> Vec<PartitionWish> {
-    match sizing::of_content(Some(volume)) {
+    match sizing::of_volume(Some(volume)) {
         Sizing::Shared { .. } => vec![PartitionWish { volume: volume.name.clone(), size: WantedSize::Share }],
         _ => Vec::new(),
     }

@@ -101,7 +101,7 @@ pub(in crate::server) fn put_profile(
     };
     let choices = change.profile.unwrap_or(choices);
     check_network_boot(&choices.network_boot)?;
-    agent::check(&choices.deploy).map_err(|error| Problem::bad_request(format!("{error:#}")))?;
+    agent::check(&choices).map_err(|error| Problem::bad_request(format!("{error:#}")))?;
     let matched = change.model_match.or(matched);
     let description = change.description.unwrap_or(description);
     add_profile(c, image_name, name, &description, &choices, matched.as_ref())?;
