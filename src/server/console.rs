@@ -9,8 +9,8 @@ use crate::agent;
 use crate::image::Manifest;
 use crate::protocol::{
     self, Hello, ImageChoice, ImageChoices, Inventory, JobSummary, KnownMachine, Login, LoginAnswer,
-    OnDemand, OnDemandRequest, Operation, ProfileChoice, ProfileName, Registration, Role, SessionRequest,
-    Settings,
+    OnDemand, OnDemandRequest, Operation, ProfileChoice, ProfileName, ProfileRecord, Registration, Role,
+    SessionRequest, Settings,
 };
 use crate::schema::Firmware;
 use axum::Json;
@@ -159,7 +159,7 @@ pub(super) async fn register(
 pub(super) async fn images(State(site): State<Shared>, asker: Asker) -> Result<Json<ImageChoices>, Problem> {
     site.work(move |site| {
         database::adopt_images(&site.database, &site.store)?;
-        site.database.read(|c| {
+        let (offered, firmware) = site.database.read(|c| {
             let (session, person) = access::machine(c, &asker, Moment::now())?;
             let may = allowed(c, &session, person.as_ref())?;
             if !may.deploy && !may.capture {
@@ -167,27 +167,26 @@ pub(super) async fn images(State(site): State<Shared>, asker: Asker) -> Result<J
             }
             let offered = |image: &database::Image| image.enabled && (image.on_demand || may.capture);
             let images = database::images(c)?.into_iter().filter(offered);
-            Ok(Json(ImageChoices {
-                images: images
-                    .map(|image| choice(site, c, image, session.inventory.firmware))
-                    .collect::<Result<_, _>>()?,
-            }))
-        })
+            let with_profiles = images.map(|image| Ok((database::profiles(c, image.name.as_ref())?, image)));
+            Ok((with_profiles.collect::<Result<Vec<_>, Problem>>()?, session.inventory.firmware))
+        })?;
+        // Manifests are read and planned with when the database is free again for others.
+        let choices = offered.into_iter().map(|(profiles, image)| choice(site, image, profiles, firmware));
+        Ok(Json(ImageChoices { images: choices.collect::<Result<_, _>>()? }))
     })
     .await
 }
 
 fn choice(
     site: &Site,
-    c: &Connection,
     image: database::Image,
+    profiles: Vec<ProfileRecord>,
     firmware: Option<Firmware>,
 ) -> Result<ImageChoice, Problem> {
     let (version, manifest) = Manifest::newest(&site.store, &image.name)?.unzip();
     let manifest = manifest.as_ref().and_then(Option::as_ref);
     let schema_only = manifest.is_some_and(|manifest| manifest.schema_only);
     let sum = |bytes: &mut dyn Iterator<Item = u64>| bytes.fold(0, u64::saturating_add);
-    let profiles = database::profiles(c, image.name.as_ref())?.into_iter();
     Ok(ImageChoice {
         description: image.description,
         version: version.filter(|_| !schema_only).map(|version| version.version.into()),
@@ -198,6 +197,7 @@ fn choice(
         used_bytes: manifest.map_or(0, |manifest| sum(&mut manifest.stored.iter().map(|one| one.used_bytes))),
         protected: image.protected,
         profiles: profiles
+            .into_iter()
             .map(|profile| ProfileChoice {
                 minimum_disk_bytes: manifest
                     .map(|manifest| agent::smallest_disks(manifest, &profile.profile.deploy, firmware))

@@ -31,6 +31,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// How often jobs of silent machines and expired tokens are looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// At every so many of these looks, what is old is forgotten.
+const FORGET_EVERY_LOOKS: u32 = 30;
 
 /// What a person chooses about the server.
 #[derive(Debug, Clone)]
@@ -248,15 +250,21 @@ pub fn start(options: &ServeOptions) -> Result<RunningServer, ServerError> {
 /// Ends the jobs of silent machines, and forgets what has expired, as long as the server runs.
 async fn look_after_jobs(site: Shared) {
     let started = Moment::now();
+    let mut looks = 0u32;
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
+        let forgets = looks.is_multiple_of(FORGET_EVERY_LOOKS);
+        looks = looks.wrapping_add(1);
         // What fails now is tried again in a moment; who asks for a job meanwhile hears why.
         let _ = site
             .write(move |_, c| {
                 let now = Moment::now();
                 database::end_silent(c, started, now)?;
-                database::forget_told(c, now)?;
-                database::forget_expired(c, now)
+                if forgets {
+                    database::forget_told(c, now)?;
+                    database::forget_expired(c, now)?;
+                }
+                Ok(())
             })
             .await;
     }
