@@ -6,7 +6,8 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::style::Color;
 use remint::menu::{
-    Command, DiskView, Event, Fulfilling, Key, MenuEnd, Reached, Screen, ServerState, State, Wish, draw,
+    ChosenDisk, Command, DiskView, Event, Fulfilling, Key, MenuEnd, Reached, Screen, ServerState, State,
+    Wish, draw,
 };
 use remint::progress::{self, Phase};
 use remint::protocol::{ImageChoice, OnDemand, Operation, ProfileChoice};
@@ -108,8 +109,7 @@ fn wish(operation: Operation) -> Wish {
         image: "lab".to_owned(),
         profile: Some("default".to_owned()),
         new_image: false,
-        disk: "/dev/nvme0n1".to_owned(),
-        stable_disk: "serial:nvme0n1".to_owned(),
+        disks: vec![ChosenDisk { path: "/dev/nvme0n1".to_owned(), stable_name: "serial:nvme0n1".to_owned() }],
     }
 }
 
@@ -242,7 +242,7 @@ fn a_capture_goes_into_an_image_that_may_be_overwritten_or_into_a_new_one() {
     // The disk that this system was started from can be read.
     let commands = press(&mut state, &[Key::Down, Key::Enter]);
     let [Command::Begin { attempt: 1, wish }] = commands.as_slice() else { panic!("{commands:?}") };
-    assert!(wish.new_image && wish.image == "classroom-7" && wish.disk == "/dev/sda");
+    assert!(wish.new_image && wish.image == "classroom-7" && wish.disks_text() == "/dev/sda");
     happens(&mut state, 1, Fulfilling::Planned("everything is only read".to_owned()));
     insta::assert_snapshot!("capture_plan", shown(&state));
     assert!(matches!(
@@ -396,6 +396,38 @@ fn a_disk_that_is_too_small_is_marked_before_it_is_chosen() {
         "{}",
         shown(&state)
     );
+}
+
+#[test]
+fn several_disks_are_chosen_together_and_all_their_names_are_typed() {
+    let mut state = begun();
+    press(&mut state, &[Key::Char('d'), Key::Enter, Key::Enter, Key::Char(' '), Key::Down, Key::Char(' ')]);
+    assert!(shown(&state).contains("! /dev/sda: this system was started from it"), "{}", shown(&state));
+    press(&mut state, &[Key::Down, Key::Char(' '), Key::Up, Key::Up]);
+    insta::assert_snapshot!("deploy_several_disks", shown(&state));
+    // What is marked counts, wherever the selection stands.
+    let commands = press(&mut state, &[Key::Down, Key::Enter]);
+    let [.., Command::Begin { wish, .. }] = commands.as_slice() else { panic!("{commands:?}") };
+    let chosen: Vec<&str> = wish.disks.iter().map(|disk| disk.stable_name.as_str()).collect();
+    assert_eq!(chosen, ["serial:nvme0n1", "serial:sdb"]);
+    happens(&mut state, 1, Fulfilling::Planned("both".to_owned()));
+    press(&mut state, &[Key::Enter]);
+    insta::assert_snapshot!("confirm_several_disks", shown(&state));
+    for wrong in ["/dev/nvme0n1", "/dev/sdb /dev/nvme0n1", "/dev/nvme0n1/dev/sdb"] {
+        type_text(&mut state, wrong);
+        assert!(press(&mut state, &[Key::Enter]).is_empty());
+        assert!(matches!(state.screen, Screen::Confirm { .. }), "{wrong}");
+    }
+    type_text(&mut state, "/dev/nvme0n1  /dev/sdb");
+    let commands = press(&mut state, &[Key::Enter]);
+    assert!(matches!(commands.as_slice(), [Command::Answer { attempt: 1, yes: true }]), "{commands:?}");
+    assert!(shown(&state).contains("Deploying lab onto /dev/nvme0n1 and /dev/sdb"), "{}", shown(&state));
+    // Marked twice is not marked; without a mark the selected one is meant.
+    let mut state = begun();
+    let keys = [Key::Char('d'), Key::Enter, Key::Enter, Key::Char(' '), Key::Char(' '), Key::Enter];
+    let commands = press(&mut state, &keys);
+    let [.., Command::Begin { wish, .. }] = commands.as_slice() else { panic!("{commands:?}") };
+    assert_eq!(wish.disks_text(), "/dev/nvme0n1");
 }
 
 /// A state for every kind of screen there is.

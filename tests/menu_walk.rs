@@ -203,6 +203,91 @@ fn a_person_registers_captures_and_deploys_at_a_terminal() {
 }
 
 #[test]
+fn a_person_captures_two_disks_together_and_deploys_them_onto_two_others() {
+    let folder = lab::folder();
+    let path = |name: &str| folder.path().join(name);
+    let disks = ["source-a", "source-b", "target-a", "target-b"].map(path);
+    let (tree, part) = (path("files"), path("part"));
+    fs::create_dir_all(tree.join("deep")).unwrap();
+    let mut sources = Vec::new();
+    for (number, disk) in (1..).zip(&disks[..2]) {
+        fs::write(tree.join(format!("deep/of-{number}")), lab::Noise::new(number).bytes(30_000)).unwrap();
+        fs::write(tree.join("noise-65536"), lab::Noise::new(99).bytes(65536)).unwrap();
+        let script = format!("label: gpt\nsize={}MiB\n", 20 * number);
+        let place = lab::partitioned_disk(disk, (10 + 20 * number) * MIB, 512, &script)[0];
+        EXT4.build(&part, place.length, &tree);
+        lab::put(disk, place.start, &part);
+        sources.push(EXT4.files(disk, place.start, place.length));
+    }
+    // Each fits on one of the targets only.
+    lab::noisy_disk(&disks[2], 40 * MIB);
+    lab::noisy_disk(&disks[3], 60 * MIB);
+    let inventory = path("inventory");
+    fs::write(&inventory, r#"{"macs": ["52:54:00:00:00:19"], "vendor": "Lab", "model": "Walker 9"}"#)
+        .unwrap();
+    let server = Server::start(folder.path());
+    let shown: String = disks.iter().map(|disk| format!(" --disk {}", text(disk))).collect();
+    let command = format!(
+        "{} menu --server {} --inventory {}{shown}",
+        env!("CARGO_BIN_EXE_remint"),
+        server.url,
+        text(&inventory)
+    );
+    let person = Person::sits_down(folder.path(), &command);
+    person.sees("l  log in");
+    person.presses("l");
+    person.types("admin");
+    person.presses("Tab");
+    person.types(PASSWORD);
+    person.presses("Enter");
+    person.sees("c  capture this machine");
+    person.presses("c");
+    person.presses("n");
+    person.sees("Name of the image");
+    person.types("pair");
+    person.presses("Enter");
+    person.sees("Which disk is captured into pair?");
+    person.sees("Space chooses several");
+    for key in ["Space", "Down", "Space"] {
+        person.presses(key);
+    }
+    person.sees("Which disks are captured into pair?");
+    person.presses("Enter");
+    person.sees("What capturing");
+    person.presses("Enter");
+    person.sees("Done.");
+    person.presses("Enter");
+
+    person.sees("d  deploy an image");
+    person.presses("d");
+    person.sees("2 disks");
+    person.presses("Enter");
+    person.sees("Onto which disk is pair deployed?");
+    for key in ["Down", "Down", "Space", "Down", "Space", "Enter"] {
+        person.presses(key);
+    }
+    person.sees("What deploying pair onto");
+    person.presses("Enter");
+    person.sees("type the names of the disks");
+    let before = disks[2..].iter().map(|disk| lab::hash_of(disk)).collect::<Vec<_>>();
+    person.types(text(&disks[2]));
+    person.presses("Enter");
+    person.sees("nothing was changed");
+    assert_eq!(before, disks[2..].iter().map(|disk| lab::hash_of(disk)).collect::<Vec<_>>());
+    person.types(&format!("{} {}", text(&disks[2]), text(&disks[3])));
+    person.presses("Enter");
+    person.sees("Done.");
+    person.presses("Enter");
+    person.sees("q  leave the menu");
+    person.presses("q");
+    for (disk, files) in disks[2..].iter().zip(&sources) {
+        let place = lab::partitions(disk, 512)[0];
+        EXT4.check(disk, place.start, place.length);
+        assert_eq!(EXT4.files(disk, place.start, place.length), *files);
+    }
+}
+
+#[test]
 fn a_terminal_that_changes_its_size_and_a_server_that_goes_and_comes_are_survived() {
     let folder = lab::folder();
     let disk = folder.path().join("disk");

@@ -1,6 +1,7 @@
 //! The disks of this machine, in the few words that fit on a line.
 
-use super::state::{DiskView, Wish};
+use super::state::DiskView;
+use super::wish::Wish;
 use crate::agent::{self, DiskSettings, Inspected, InspectedDisk};
 use crate::plan;
 use crate::schema::{Content, Destination, Table};
@@ -56,8 +57,10 @@ fn content(disk: &InspectedDisk) -> String {
 
 /// What a capture would read.
 pub(super) fn describe(wish: &Wish) -> Result<String> {
-    let Ok(disk): std::result::Result<Destination, _> = wish.disk.parse();
-    let found = agent::inspect(&[disk], DiskSettings::default())?;
+    let named = |path: &str| path.parse::<Destination>().unwrap_or_else(|never| match never {});
+    let disks: Vec<Destination> = wish.disks.iter().map(|disk| named(&disk.path)).collect();
+    let found = agent::inspect(&disks, DiskSettings::default())?;
     let problems: String = found.problems.iter().map(|problem| format!("{problem}\n")).collect();
-    Ok(format!("The disk is only read. This is captured:\n\n{}{problems}", agent::inspection_text(&found)))
+    let read = if disks.len() == 1 { "The disk is" } else { "The disks are" };
+    Ok(format!("{read} only read. This is captured:\n\n{}{problems}", agent::inspection_text(&found)))
 }

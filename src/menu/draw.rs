@@ -1,7 +1,8 @@
 //! What a state looks like. Plain characters only: a serial line may have no others, and no colours.
 
 use super::form::Form;
-use super::state::{DiskPurpose, DiskView, ImagePurpose, Screen, ServerState, State, Wish};
+use super::state::{DiskPurpose, DiskView, ImagePurpose, Screen, ServerState, State};
+use super::wish::Wish;
 use super::work::Work;
 use crate::progress::Phase;
 use crate::protocol::{ImageChoice, Operation, ProfileChoice};
@@ -85,7 +86,9 @@ fn draw_body(state: &State, frame: &mut Frame<'_>, area: Rect) {
             let title = format!("Which layout does the keyboard of the screen have? {typed}");
             list(frame, area, [&title, ""], state.keymaps.clone(), *selected);
         }
-        Screen::Disks { purpose, selected } => draw_disks(state, purpose, *selected, frame, area),
+        Screen::Disks { purpose, selected, marked } => {
+            draw_disks(state, purpose, *selected, marked, frame, area);
+        }
         Screen::Form(form) => frame.render_widget(text(form_lines(form)), area),
         Screen::Waiting { what } => {
             let dots = ".".repeat(usize::try_from(state.now.as_secs() % 4).unwrap_or_default());
@@ -178,15 +181,24 @@ fn draw_images(state: &State, purpose: ImagePurpose, selected: usize, frame: &mu
     }
 }
 
-fn draw_disks(state: &State, purpose: &DiskPurpose, selected: usize, frame: &mut Frame<'_>, area: Rect) {
+fn draw_disks(
+    state: &State,
+    purpose: &DiskPurpose,
+    selected: usize,
+    marked: &[String],
+    frame: &mut Frame<'_>,
+    area: Rect,
+) {
     let [table, detail] = Layout::vertical([Constraint::Min(3), Constraint::Length(4)]).areas(area);
     let title = match purpose {
         DiskPurpose::Look => "Disks of this machine".to_owned(),
         DiskPurpose::Image { operation: Operation::Deploy, image, .. } => {
-            format!("Onto which disk is {image} deployed?")
+            let disk = if marked.is_empty() { "disk is" } else { "disks is" };
+            format!("Onto which {disk} {image} deployed?")
         }
         DiskPurpose::Image { operation: Operation::Capture, image, .. } => {
-            format!("Which disk is captured into {image}?")
+            let disk = if marked.is_empty() { "disk is" } else { "disks are" };
+            format!("Which {disk} captured into {image}?")
         }
     };
     if state.disks.is_empty() {
@@ -198,6 +210,7 @@ fn draw_disks(state: &State, purpose: &DiskPurpose, selected: usize, frame: &mut
     let row = |disk: &DiskView| {
         let mark = match &disk.refusal {
             Some(_) if writes => "not this one",
+            _ if marked.contains(&disk.path) => "chosen",
             _ if state.is_too_small(disk, purpose) => "too small",
             _ => "",
         };
@@ -253,16 +266,17 @@ fn form_lines(form: &Form) -> Vec<Line<'static>> {
 
 fn plan_title(wish: &Wish) -> String {
     match wish.operation {
-        Operation::Deploy => format!("What deploying {} onto {} would do:", wish.image, wish.disk),
-        Operation::Capture => format!("What capturing {} into {} would do:", wish.disk, wish.image),
+        Operation::Deploy => format!("What deploying {} onto {} would do:", wish.image, wish.disks_text()),
+        Operation::Capture => format!("What capturing {} into {} would do:", wish.disks_text(), wish.image),
     }
 }
 
 fn confirm_lines(wish: &Wish, typed: &str) -> Vec<Line<'static>> {
+    let names = if wish.disks.len() == 1 { "the name of the disk" } else { "the names of the disks" };
     [
-        format!("Everything on {} is overwritten with {}.", wish.disk, wish.image),
+        format!("Everything on {} is overwritten with {}.", wish.disks_text(), wish.image),
         String::new(),
-        format!("To go on, type the name of the disk: {}", wish.disk),
+        format!("To go on, type {names}: {}", wish.confirmation()),
         String::new(),
         format!("> {typed}_"),
     ]
@@ -271,7 +285,8 @@ fn confirm_lines(wish: &Wish, typed: &str) -> Vec<Line<'static>> {
 }
 
 fn draw_work(state: &State, work: &Work, frame: &mut Frame<'_>, area: Rect) {
-    let Wish { operation, image, disk, .. } = &work.wish;
+    let Wish { operation, image, .. } = &work.wish;
+    let disk = work.wish.disks_text();
     let title = match operation {
         Operation::Deploy => format!("Deploying {image} onto {disk}"),
         Operation::Capture => format!("Capturing {disk} into {image}"),
@@ -286,6 +301,7 @@ fn draw_work(state: &State, work: &Work, frame: &mut Frame<'_>, area: Rect) {
         lines.push(Line::raw("Stopping safely, please wait."));
     } else if work.asks_to_cancel {
         let cost = match operation {
+            Operation::Deploy if work.wish.disks.len() > 1 => "The disks are left without a partition table.",
             Operation::Deploy => "The disk is left without a partition table.",
             Operation::Capture => "What was captured so far is used by the next capture.",
         };
@@ -336,6 +352,12 @@ fn keys_of(state: &State) -> String {
         }
         Screen::Profiles { .. } => "Up Down  Enter this profile  Esc back",
         Screen::Disks { purpose: DiskPurpose::Look, .. } => "Up Down  Esc back",
+        Screen::Disks { marked, .. } if !marked.is_empty() => {
+            "Up Down  Space one more or less  Enter the chosen disks  Esc back"
+        }
+        Screen::Disks { .. } if state.disks.len() > 1 => {
+            "Up Down  Enter this disk  Space chooses several  Esc back"
+        }
         Screen::Disks { .. } => "Up Down  Enter this disk  Esc back",
         Screen::Keymaps { .. } => "Up Down or the first letters  Enter this layout  Esc back",
         Screen::Form(form) if form.kind.fields().len() > 1 => "Tab next  Enter goes on  Esc back",

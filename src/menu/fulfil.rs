@@ -1,8 +1,12 @@
 //! From a wish to its end: what happens meanwhile, and what the keys of the plan, the confirmation and the work do.
 
-use super::state::{Attempt, Command, Fulfilling, Key, Screen, State, Wish};
+use super::state::{Attempt, Command, Fulfilling, Key, Screen, State};
+use super::wish::Wish;
 use super::work::Work;
 use crate::protocol::Operation;
+
+/// The most characters of names of disks that are typed.
+const MOST_TYPED: usize = 1024;
 
 impl State {
     /// Takes what happens to a wish. What happens to one that was given up changes nothing.
@@ -76,13 +80,13 @@ impl State {
         match key {
             Key::Escape => self.back(),
             Key::Backspace => drop(typed.pop()),
-            Key::Char(c) if !c.is_control() && typed.len() < 128 => typed.push(c),
-            Key::Enter if *typed == wish.disk => {
+            Key::Char(c) if !c.is_control() && typed.len() < MOST_TYPED => typed.push(c),
+            Key::Enter if wish.is_confirmed_by(typed) => {
                 let wish = wish.clone();
                 return self.begin_work(wish);
             }
             Key::Enter => {
-                let fact = format!("that is not {}; nothing was changed", wish.disk);
+                let fact = format!("that is not {}; nothing was changed", wish.confirmation());
                 typed.clear();
                 self.notice = Some(fact);
             }

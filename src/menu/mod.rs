@@ -8,7 +8,7 @@
 //!
 //! Invariants:
 //!
-//! - Nothing is written to a disk before its plan was shown and its name was typed.
+//! - Nothing is written to a disk before the plan was shown and the names of all its disks were typed.
 //! - What happens to a wish that a person gave up changes no screen, and its plan is answered with no.
 //! - Every screen says which keys it takes. Escape goes back, and never starts anything.
 
@@ -21,6 +21,7 @@ mod run;
 mod start;
 mod state;
 mod update;
+mod wish;
 mod work;
 mod worker;
 
@@ -30,8 +31,9 @@ pub use run::run;
 pub use start::Entry;
 pub use state::{
     Command, DiskPurpose, DiskView, Event, Fulfilling, ImagePurpose, Key, MenuEnd, Reached, Screen,
-    ServerState, State, Wish,
+    ServerState, State,
 };
+pub use wish::{ChosenDisk, Wish};
 pub use work::Work;
 
 use crate::http::Access;

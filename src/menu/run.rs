@@ -67,17 +67,22 @@ fn next(state: &mut State, happened: &Receiver<Event>, began: Instant) -> Vec<su
 fn listen_to_keys(events: Sender<Event>) {
     std::thread::spawn(move || {
         while let Ok(event) = event::read() {
-            let key = match event {
-                event::Event::Key(key) => key_of(key).map(Event::Key),
-                // What has another size is drawn anew.
-                event::Event::Resize(..) => None,
-                _ => continue,
-            };
-            if key.is_some_and(|key| events.send(key).is_err()) {
-                return;
+            // What has another size is drawn anew by itself.
+            let event::Event::Key(pressed) = event else { continue };
+            for key in keys_of(pressed) {
+                if events.send(Event::Key(key)).is_err() {
+                    return;
+                }
             }
         }
     });
+}
+
+/// Escape and the key behind it are one key with Alt where they come together, as they do over a slow line.
+fn keys_of(event: KeyEvent) -> impl Iterator<Item = Key> {
+    let is_pressed = event.kind != KeyEventKind::Release;
+    let escape = (is_pressed && event.modifiers.contains(KeyModifiers::ALT)).then_some(Key::Escape);
+    escape.into_iter().chain(key_of(event))
 }
 
 fn key_of(event: KeyEvent) -> Option<Key> {
@@ -134,5 +139,19 @@ impl Drop for TerminalScreen {
         let _ = execute!(io::stdout(), LeaveAlternateScreen);
         let _ = disable_raw_mode();
         let _ = self.terminal.show_cursor();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_escape_that_comes_together_with_the_next_key_is_not_lost() {
+        let keys = |code, modifiers| keys_of(KeyEvent::new(code, modifiers)).collect::<Vec<_>>();
+        assert_eq!(keys(KeyCode::Char('k'), KeyModifiers::ALT), [Key::Escape, Key::Char('k')]);
+        assert_eq!(keys(KeyCode::Char('k'), KeyModifiers::NONE), [Key::Char('k')]);
+        assert_eq!(keys(KeyCode::Char('c'), KeyModifiers::CONTROL), [Key::Escape]);
+        assert!(keys(KeyCode::Char('x'), KeyModifiers::CONTROL).is_empty());
     }
 }

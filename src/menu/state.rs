@@ -1,6 +1,6 @@
 //! What the menu knows, what can happen to it, and what it can want.
 
-use super::{Form, Work};
+use super::{Form, Wish, Work};
 use crate::http::Secret;
 use crate::progress;
 use crate::protocol::{ImageChoice, OnDemand, Operation};
@@ -125,6 +125,8 @@ pub enum Screen {
         purpose: DiskPurpose,
         /// The selected one.
         selected: usize,
+        /// Paths of those that are chosen together.
+        marked: Vec<String>,
     },
     /// The keyboard layouts.
     Keymaps {
@@ -207,23 +209,6 @@ pub enum DiskPurpose {
         /// True where the image is made.
         new_image: bool,
     },
-}
-
-/// What a person wants.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wish {
-    /// What is done.
-    pub operation: Operation,
-    /// Name of the image.
-    pub image: String,
-    /// Name of the profile.
-    pub profile: Option<String>,
-    /// True where the image is made.
-    pub new_image: bool,
-    /// The disk, as a person knows it.
-    pub disk: String,
-    /// The disk by what means the same at every start.
-    pub stable_disk: String,
 }
 
 /// A key.

@@ -3,8 +3,9 @@
 use super::form::{Form, FormKind};
 use super::start::Entry;
 use super::state::{
-    Attempt, Command, DiskPurpose, Event, ImagePurpose, Key, Reached, Screen, ServerState, State, Wish,
+    Attempt, Command, DiskPurpose, DiskView, Event, ImagePurpose, Key, Reached, Screen, ServerState, State,
 };
+use super::wish::{ChosenDisk, Wish};
 use crate::http::Secret;
 use crate::protocol::Operation;
 
@@ -160,7 +161,7 @@ impl State {
             Entry::Capture => self.choose_image(ImagePurpose::Capture),
             Entry::Images => self.choose_image(ImagePurpose::Look),
             Entry::Disks => {
-                self.forward(Screen::Disks { purpose: DiskPurpose::Look, selected: 0 });
+                self.forward(Screen::Disks { purpose: DiskPurpose::Look, selected: 0, marked: Vec::new() });
                 vec![Command::LoadDisks]
             }
             Entry::Register => {
@@ -261,34 +262,47 @@ impl State {
         new_image: bool,
     ) -> Vec<Command> {
         let purpose = DiskPurpose::Image { operation, image, profile, new_image };
-        self.forward(Screen::Disks { purpose, selected: 0 });
+        self.forward(Screen::Disks { purpose, selected: 0, marked: Vec::new() });
         vec![Command::LoadDisks]
     }
 
     fn disks_key(&mut self, key: Key) -> Vec<Command> {
-        let Screen::Disks { purpose, selected } = &mut self.screen else { return Vec::new() };
+        let Screen::Disks { purpose, selected, marked } = &mut self.screen else { return Vec::new() };
         move_by(selected, key, self.disks.len().saturating_sub(1));
-        let (purpose, disk) = (purpose.clone(), self.disks.get(*selected).cloned());
-        match (key, purpose, disk) {
-            (Key::Escape, _, _) => {
-                self.back();
-                Vec::new()
+        let disk = self.disks.get(*selected);
+        match (key, purpose.clone(), disk) {
+            (Key::Escape, _, _) => self.back(),
+            (Key::Char(' '), DiskPurpose::Image { operation, .. }, Some(disk)) => {
+                if let Some(position) = marked.iter().position(|path| *path == disk.path) {
+                    marked.remove(position);
+                } else if let Some(fact) = refusal(operation, disk) {
+                    self.notice = Some(fact);
+                } else {
+                    marked.push(disk.path.clone());
+                }
             }
             (Key::Enter, DiskPurpose::Image { operation, image, profile, new_image }, Some(disk)) => {
-                if let (Operation::Deploy, Some(refusal)) = (operation, &disk.refusal) {
-                    self.notice = Some(format!("{}: {refusal}", disk.path));
+                let is_marked = |disk: &&DiskView| marked.contains(&disk.path);
+                let several: Vec<&DiskView> = self.disks.iter().filter(is_marked).collect();
+                let chosen = if several.is_empty() { vec![disk] } else { several };
+                if let Some(fact) = chosen.iter().find_map(|disk| refusal(operation, disk)) {
+                    self.notice = Some(fact);
                     return Vec::new();
                 }
-                let (disk, stable_disk) = (disk.path, disk.stable_name);
-                let wish = Wish { operation, image, profile, new_image, disk, stable_disk };
-                self.forward(Screen::Waiting { what: "asking the server for the job".to_owned() });
-                self.attempts = self.attempts.saturating_add(1);
-                let attempt = self.attempts;
-                self.awaited = Some(Attempt { number: attempt, wish: wish.clone() });
-                vec![Command::Begin { attempt, wish }]
+                let disks = chosen.into_iter().map(ChosenDisk::from).collect();
+                return self.begin(Wish { operation, image, profile, new_image, disks });
             }
-            _ => Vec::new(),
+            _ => {}
         }
+        Vec::new()
+    }
+
+    fn begin(&mut self, wish: Wish) -> Vec<Command> {
+        self.forward(Screen::Waiting { what: "asking the server for the job".to_owned() });
+        self.attempts = self.attempts.saturating_add(1);
+        let attempt = self.attempts;
+        self.awaited = Some(Attempt { number: attempt, wish: wish.clone() });
+        vec![Command::Begin { attempt, wish }]
     }
 
     /// Arrows move the selection, and so do the first letters of a name.
@@ -341,6 +355,12 @@ impl State {
             }
         }
     }
+}
+
+/// Why a disk is not chosen: a sentence.
+fn refusal(operation: Operation, disk: &DiskView) -> Option<String> {
+    let refusal = disk.refusal.as_ref().filter(|_| operation == Operation::Deploy)?;
+    Some(format!("{}: {refusal}", disk.path))
 }
 
 /// Moves a selection, or what is shown of a text.

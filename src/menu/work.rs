@@ -1,6 +1,6 @@
 //! Work that goes on: how far it is, how fast, and what was said.
 
-use super::state::Wish;
+use super::wish::Wish;
 use crate::progress::{Event, Phase};
 use std::collections::VecDeque;
 use std::time::Duration;

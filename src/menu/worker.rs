@@ -2,7 +2,8 @@
 
 use super::MenuRequest;
 use super::disks;
-use super::state::{Command, Event, Fulfilling, Reached, Wish};
+use super::state::{Command, Event, Fulfilling, Reached};
+use super::wish::Wish;
 use crate::agent::{self, DiskSettings, ExitCode, RunRequest};
 use crate::client::{Client, Error};
 use crate::http::{Access, chain};
@@ -174,7 +175,7 @@ impl Desk {
             image: wish.image.clone(),
             profile: wish.profile.clone(),
             new_image: wish.new_image,
-            disks: vec![wish.stable_disk.clone()],
+            disks: wish.disks.iter().map(|disk| disk.stable_name.clone()).collect(),
         };
         let job = self.client()?.wish(&asked)?;
         let run = RunRequest {
