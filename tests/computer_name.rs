@@ -4,8 +4,8 @@
 
 mod lab;
 
+use lab::windows::{SYSTEM, hive};
 use lab::{Kind, MIB, Mount, remint_ends, text};
-use remint::registry::{Hive, REG_DWORD, REG_SZ};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,7 +14,6 @@ const EXT4: Kind = Kind { name: "ext4", family: "ext4", make: &["mkfs.ext4", "-q
 const XFS: Kind = Kind { name: "XFS", family: "xfs", make: &["mkfs.xfs", "-q", "-f"] };
 const BTRFS: Kind = Kind { name: "btrfs", family: "btrfs", make: &["mkfs.btrfs", "-q", "-f", "-M"] };
 const NTFS: Kind = Kind { name: "NTFS", family: "ntfs", make: &["mkntfs", "-Q", "-F", "-q"] };
-const SYSTEM: &str = "Windows/System32/config/SYSTEM";
 const ANSWERS: &str = "Windows/Panther/Unattend.xml";
 
 /// An image of a disk with one volume, and what is deployed of it.
@@ -103,29 +102,6 @@ fn a_linux_gets_a_name() {
         assert_eq!(lab.deployed(&names[1]), b"127.0.0.1\tlocalhost\n127.0.1.1\tpc-07.lab pc-07\n");
         assert_eq!(lab.deployed(&names[2]), b"");
     }
-}
-
-fn hive() -> Vec<u8> {
-    let mut hive = Hive::empty("ROOT").unwrap();
-    let select = hive.make_key(hive.root(), "Select").unwrap();
-    for (name, number) in [("Current", 1u32), ("LastKnownGood", 2)] {
-        hive.set(select, name, REG_DWORD, &number.to_le_bytes()).unwrap();
-    }
-    for set in ["ControlSet001", "ControlSet002"] {
-        let set = hive.make_key(hive.root(), set).unwrap();
-        let control = hive.make_key(set, "Control").unwrap();
-        let name = hive.make_key(control, "ComputerName").unwrap();
-        let name = hive.make_key(name, "ComputerName").unwrap();
-        hive.set(name, "ComputerName", REG_SZ, &wide("OLD")).unwrap();
-        let services = hive.make_key(set, "Services").unwrap();
-        let services = hive.make_key(services, "Tcpip").unwrap();
-        hive.make_key(services, "Parameters").unwrap();
-    }
-    hive.into_bytes()
-}
-
-fn wide(text: &str) -> Vec<u8> {
-    text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
 }
 
 fn in_registry(hive: &Path, key: &str, value: &str) -> String {

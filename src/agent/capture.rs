@@ -1,6 +1,6 @@
 //! `remint capture`.
 
-use super::disks::{self, DiskSettings, InspectedDisk};
+use super::disks::{self, DiskSettings};
 use super::images::{StoreSettings, open_store};
 use super::replay::{self, LogicalSources};
 use crate::blockio::{ReadAt, WriteAt};
@@ -95,7 +95,7 @@ pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<Captur
         }
         readers.push(DiskReader::open(&disk.path)?);
         let disk = disks::read(number, disk, request.disk_settings, monitor)?;
-        refuse_or_warn(&disk, monitor)?;
+        disks::refuse_or_warn(&disk, monitor)?;
         inspected.push(disk);
     }
     for (position, message) in disks::twins(&inspected, &request.options.only) {
@@ -169,19 +169,6 @@ fn of_plan<'a>(plan: &CapturePlan, logical: &'a [LogicalSources<'a>]) -> Vec<Vec
         sources.iter().map(|source| source.as_ref().map(|source| -> &dyn ReadAt { source })).collect()
     };
     plan.groups.iter().map(of_group).collect()
-}
-
-/// Says what a person should know about a disk, and refuses one whose table is nobody's guess.
-fn refuse_or_warn(disk: &InspectedDisk, monitor: &dyn Monitor) -> Result<()> {
-    let refusals = &disk.inspection.refusals;
-    for finding in disk.inspection.findings.iter().filter(|finding| !refusals.contains(finding)) {
-        let subject = disk.machine.path.clone();
-        monitor.event(Event::Warning { subject, message: finding.clone() });
-    }
-    match refusals.first() {
-        Some(refusal) => bail!("{}: {refusal}", disk.machine.path),
-        None => Ok(()),
-    }
 }
 
 /// Announces a new version, named by the time; returns it, and the manifest of the newest one with data before where

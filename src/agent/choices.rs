@@ -115,7 +115,7 @@ fn check_capture(choices: &CaptureChoices) -> Result<()> {
     Ok(())
 }
 
-fn check_deploy(choices: &DeployChoices) -> Result<()> {
+pub(super) fn check_deploy(choices: &DeployChoices) -> Result<()> {
     if let Some(fact) = contradiction(choices) {
         bail!("{fact}");
     }

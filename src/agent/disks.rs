@@ -71,6 +71,19 @@ pub(super) fn read_groups(disks: &mut [InspectedDisk], sources: &[&dyn ReadAt]) 
     inspect::read_groups(sources, &mut inspections, &linux::KernelVolumes)
 }
 
+/// Says what a person should know about a disk, and refuses one whose table is nobody's guess.
+pub(super) fn refuse_or_warn(disk: &InspectedDisk, monitor: &dyn Monitor) -> Result<()> {
+    let refusals = &disk.inspection.refusals;
+    for finding in disk.inspection.findings.iter().filter(|finding| !refusals.contains(finding)) {
+        let subject = disk.machine.path.clone();
+        monitor.event(Event::Warning { subject, message: finding.clone() });
+    }
+    match refusals.first() {
+        Some(refusal) => bail!("{}: {refusal}", disk.machine.path),
+        None => Ok(()),
+    }
+}
+
 /// What is to be said of file systems with the same UUID: the position of each disk concerned, with a sentence.
 pub(super) fn twins(disks: &[InspectedDisk], only: &[String]) -> Vec<(usize, String)> {
     let inspections: Vec<&Inspection> = disks.iter().map(|disk| &disk.inspection).collect();

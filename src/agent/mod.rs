@@ -6,6 +6,7 @@
 mod capture;
 mod choices;
 mod computer_name;
+mod customize;
 mod deploy;
 mod disks;
 mod images;
@@ -25,6 +26,7 @@ mod unattended;
 
 pub use capture::{CaptureOutcome, CaptureRequest, capture};
 pub use choices::check;
+pub use customize::{CustomizeRequest, Customized, PreparedCustomize, prepare_customize};
 pub use deploy::{DeployRequest, PreparedDeploy, export_schema, prepare_deploy};
 pub use disks::{DiskSettings, Inspected, InspectedDisk, inspect, is_there, partition_ids};
 pub use images::{

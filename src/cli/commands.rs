@@ -24,6 +24,13 @@ use std::time::Duration;
 #[error("{0}")]
 pub struct Usage(String);
 
+impl Usage {
+    /// What the caller is to do otherwise.
+    pub fn new(fact: &str) -> Self {
+        Self(fact.to_owned())
+    }
+}
+
 /// Carries out a command.
 pub fn run(command: Command, listener: &Listener) -> Result<ExitCode> {
     match command {
@@ -31,6 +38,7 @@ pub fn run(command: Command, listener: &Listener) -> Result<ExitCode> {
         Command::Capture(arguments) => capture(&arguments, listener),
         Command::Plan(arguments) => plan(&arguments, listener),
         Command::Deploy(arguments) => deploy(&arguments, listener),
+        Command::Customize(arguments) => super::customize::customize(&arguments, listener),
         Command::Run(arguments) => run_job(&arguments, listener),
         Command::Menu(arguments) => menu(&arguments, listener),
         Command::Verify(arguments) => verify(&arguments, listener),
@@ -165,7 +173,7 @@ fn run_job(arguments: &Run, listener: &Listener) -> Result<ExitCode> {
 
 fn menu(arguments: &Menu, listener: &Listener) -> Result<ExitCode> {
     if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
-        return Err(Usage("the menu needs a terminal; a script uses \"remint run\"".to_owned()).into());
+        return Err(Usage::new("the menu needs a terminal; a script uses \"remint run\"").into());
     }
     let end = menu::run(&MenuRequest {
         server: arguments.server.clone(),
@@ -192,17 +200,23 @@ fn read_inventory(file: &Path) -> Result<Inventory> {
 fn confirm(prepared: &PreparedDeploy) -> Result<()> {
     if !std::io::stdin().is_terminal() {
         let fact = "nobody is there to confirm that the disk may be overwritten; in a script, pass --yes";
-        return Err(Usage(fact.to_owned()).into());
+        return Err(Usage::new(fact).into());
     }
     print(&prepared.explain());
     for disk in &prepared.plan.disks {
-        print(&format!("\n{}. Type {} to go on: ", overwritten(disk), disk.target.path));
-        std::io::stdout().flush().context("asking for confirmation")?;
-        let mut answer = String::new();
-        std::io::stdin().lock().read_line(&mut answer).context("reading the confirmation")?;
-        if answer.trim() != disk.target.path {
-            bail!("not confirmed, nothing was written");
-        }
+        ask_for(&disk.target.path, &overwritten(disk))?;
+    }
+    Ok(())
+}
+
+/// Has the person type the name of a disk of which something is lost: what, as a sentence.
+pub fn ask_for(path: &str, what: &str) -> Result<()> {
+    print(&format!("\n{what}. Type {path} to go on: "));
+    std::io::stdout().flush().context("asking for confirmation")?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).context("reading the confirmation")?;
+    if answer.trim() != path {
+        bail!("not confirmed, nothing was written");
     }
     Ok(())
 }

@@ -233,7 +233,7 @@ impl LayoutArguments {
 }
 
 /// Name and text of a file.
-fn read_text(path: &Path, what: &str, most_bytes: u64) -> Result<(String, String)> {
+pub fn read_text(path: &Path, what: &str, most_bytes: u64) -> Result<(String, String)> {
     let name = path.display().to_string();
     let size = std::fs::metadata(path).with_context(|| format!("reading the {what} {name}"))?.len();
     if size > most_bytes {

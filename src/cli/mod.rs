@@ -4,6 +4,7 @@
 mod admin;
 mod arguments;
 mod commands;
+mod customize;
 mod layout;
 mod listener;
 #[cfg(test)]

@@ -34,6 +34,8 @@ pub struct Deployed<'a> {
     pub plan: &'a DeployPlan,
     /// The targets, in the order of the plan's disks. Everything written is flushed.
     pub targets: &'a [&'a dyn WriteAt],
+    /// True where the targets are no devices but changes in memory: everything goes through `targets`.
+    pub is_rehearsal: bool,
 }
 
 /// What can take the steps of a plan.

@@ -7,7 +7,7 @@ use super::as_device::as_device;
 use super::loop_device::{LoopDevice, control_device};
 use super::mounted::{Mounted, kernel_has};
 use super::{Error, fuse, is_root};
-use crate::blockio::{Mapped, WriteAt};
+use crate::blockio::{Mapped, Window, WriteAt};
 use crate::customize::Deployed;
 use crate::progress::{Event, Monitor};
 use crate::schema::FileSystemKind;
@@ -72,7 +72,13 @@ pub(super) fn on_device<T>(
     let planned =
         disks.find_map(|disk| Some((disk, disk.volumes.iter().find(|planned| planned.volume == volume)?)));
     if let Some((disk, planned)) = planned {
-        let shown = LoopDevice::attach(target, planned.place, false, disk.target.logical_sector_bytes)?;
+        let sector = disk.target.logical_sector_bytes;
+        if deployed.is_rehearsal {
+            let (disk, place) = super::customize::written_place(target, volume, deployed)?;
+            let window = Window::new(disk, place).map_err(Error::io(format!("looking at {volume}")))?;
+            return as_device(&window, volume, sector, false, work);
+        }
+        let shown = LoopDevice::attach(target, planned.place, false, sector)?;
         let done = work(shown.path())?;
         shown.detach()?;
         return Ok(done);

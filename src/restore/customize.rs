@@ -30,7 +30,8 @@ pub(super) fn customize(
             content: step.to_string(),
             total_bytes: 0,
         });
-        let result = around.customizer.take(step, Deployed { plan, targets }, around.monitor);
+        let result =
+            around.customizer.take(step, Deployed { plan, targets, is_rehearsal: false }, around.monitor);
         taken.push(result.map_err(|source| Error::Customize {
             volume: step.volume().into_owned(),
             step: step.to_string(),

@@ -12,6 +12,7 @@
 pub mod json_schema;
 pub mod lvm;
 pub mod running;
+pub mod windows;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

@@ -1,0 +1,259 @@
+//! `remint customize`: the steps of a profile on disks that are deployed already.
+//!
+//! What the disks hold is described as a capture would describe it, and planned for the same disks, so that every volume has
+//! the place that it has. Of that plan only what changes files is done. Invariants:
+//!
+//! - A dry run opens the disks for reading only. Its steps are taken on an overlay in memory, so that it says what they would
+//!   change because they did it there.
+//! - A file system that is not clean is not changed, and named.
+//! - A step that fails does not keep the others from being taken.
+
+use super::choices::check_deploy;
+use super::computer_name::{ComputerName, check_for_windows};
+use super::disks::{self, DiskSettings, Inspected};
+use super::scripts::{self, WishedScript};
+use crate::blockio::{Overlay, WriteAt};
+use crate::customize::{Customizer, Deployed};
+use crate::image::Manifest;
+use crate::inspect::GroupInspection;
+use crate::linux::{self, Customizations, DiskReader, DiskWriter};
+use crate::machine::MachineDisk;
+use crate::plan::{self, CaptureOptions, DeployOptions, DeployPlan, GroupFound, Step, SystemVolume, Target};
+use crate::progress::{Event, Monitor, Phase};
+use crate::schema::{
+    Compression, DeployChoices, Destination, FreeSpace, Layout, ScriptTime, State, WhenDirty,
+};
+use crate::units::MIB;
+use anyhow::{Context, Result, bail};
+use std::sync::{Mutex, PoisonError};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// What a script is told that there is in place of an image and its version.
+const NAME: &str = "customize";
+/// What a dry run may change on one disk.
+const KEPT_BYTES: u64 = 256 * MIB;
+
+/// What a person asks for.
+#[derive(Debug, Clone)]
+pub struct CustomizeRequest {
+    /// The disks, all of those that belong together.
+    pub disks: Vec<Destination>,
+    /// How they are looked at.
+    pub disk_settings: DiskSettings,
+    /// What is chosen; what it says about imaging does not count.
+    pub choices: DeployChoices,
+}
+
+/// Steps that were planned, and not begun.
+pub struct PreparedCustomize {
+    /// The disks, and the steps.
+    pub plan: DeployPlan,
+    manifest: Manifest,
+    scripts: Vec<WishedScript>,
+    /// Sentences about volumes that are not looked into.
+    passed_over: Vec<String>,
+}
+
+/// What was done, or would be.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Customized {
+    /// What was changed: a volume, and a sentence.
+    pub changes: Vec<(String, String)>,
+    /// A sentence for each thing that needs attention.
+    pub problems: Vec<String>,
+}
+
+/// Looks at the disks and plans the steps. Nothing is written.
+///
+/// # Errors
+/// Where a disk cannot be read or is doubtful, and where choices contradict each other or this machine.
+pub fn prepare_customize(request: &CustomizeRequest, monitor: &dyn Monitor) -> Result<PreparedCustomize> {
+    let choices = &request.choices;
+    check_deploy(choices)?;
+    let Inspected { disks, groups, .. } = disks::inspect(&request.disks, request.disk_settings)?;
+    for disk in &disks {
+        disks::refuse_or_warn(disk, monitor)?;
+    }
+    let targets: Vec<Target> =
+        (0u32..).zip(&disks).map(|(number, disk)| Target::new(number, disk.machine.clone())).collect();
+    let manifest = described(disks, groups)?;
+    let name = choices.computer_name.as_deref().map(ComputerName::new);
+    let options = DeployOptions {
+        free_space: FreeSpace::Keep,
+        expand: false,
+        keep_boot_entries: true,
+        computer_name: name.map(|name| name.resolve(linux::inventory)).transpose()?,
+        answers: choices.answers.clone(),
+        ..DeployOptions::of(Layout::Original)
+    };
+    let mut plan = plan::deploy(NAME, NAME, &manifest, targets.as_slice(), &options)
+        .context("planning the steps for what is on the disks")?;
+    plan.steps.retain(|step| matches!(step, Step::Settings { .. }));
+    let passed_over = leave_what_is_not_clean(&mut plan, &manifest);
+    check_for_windows(&plan)?;
+    let scripts = scripts::in_order(&choices.scripts);
+    if plan.steps.is_empty() && scripts.is_empty() {
+        bail!(
+            "the profile asks for nothing that is done to a deployed disk: no name, no answers, no scripts"
+        );
+    }
+    let missing = plan.steps.iter().find_map(|step| Customizations.missing(step, &plan));
+    missing.map_or(Ok(()), |fact| Err(anyhow::anyhow!("{fact}")))?;
+    Ok(PreparedCustomize { plan, manifest, scripts, passed_over })
+}
+
+/// The disks as a capture without data describes them.
+fn described(disks: Vec<disks::InspectedDisk>, groups: Vec<GroupInspection>) -> Result<Manifest> {
+    let found = disks.into_iter().map(|disk| (disk.inspection.disk, disk.inspection.used)).collect();
+    let groups = groups.into_iter().map(|found| {
+        let GroupInspection { group, used, problems } = found;
+        GroupFound { group, used, problems }
+    });
+    let options =
+        CaptureOptions { schema_only: true, when_dirty: WhenDirty::Refuse, ..CaptureOptions::default() };
+    let held = plan::capture(found, groups.collect(), &options)?;
+    let created = OffsetDateTime::now_utc().format(&Rfc3339).context("writing the time")?;
+    let mut manifest = Manifest::new(NAME.parse()?, NAME.parse()?, created, Compression::default());
+    manifest.disks = held.disks.into_iter().map(|disk| disk.disk).collect();
+    manifest.volume_groups = held.groups.into_iter().map(|group| group.group).collect();
+    Ok(manifest)
+}
+
+/// Takes volumes out of the steps whose file systems are not clean: writing to them could destroy what waits in them.
+fn leave_what_is_not_clean(plan: &mut DeployPlan, manifest: &Manifest) -> Vec<String> {
+    let mut passed_over = Vec::new();
+    let state_of = |volume: &SystemVolume| {
+        let found = manifest.volumes().find(|candidate| candidate.name == volume.volume);
+        found.and_then(|found| found.content.file_system()).map_or(State::Unsupported, |found| found.state)
+    };
+    for step in &mut plan.steps {
+        let Step::Settings { volumes, .. } = step else { continue };
+        volumes.retain(|volume| {
+            let state = state_of(volume);
+            if state != State::Clean {
+                passed_over.push(format!(
+                    "{}: its {} is {state} and is not changed; start its system and shut it down, or check it first",
+                    volume.volume, volume.file_system
+                ));
+            }
+            state == State::Clean
+        });
+    }
+    passed_over
+}
+
+impl PreparedCustomize {
+    /// What will be done, as text.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        let mut text = String::new();
+        for step in &self.plan.steps {
+            let Step::Settings { volumes, .. } = step else { continue };
+            let names: Vec<&str> = volumes.iter().map(|volume| volume.volume.as_str()).collect();
+            text.push_str(&format!("Set {step}, looking into {}\n", names.join(", ")));
+        }
+        for fact in &self.passed_over {
+            text.push_str(&format!("! {fact}\n"));
+        }
+        text.push_str(&scripts::explain(&self.scripts));
+        text
+    }
+
+    /// The disks that are written to.
+    pub fn disks(&self) -> impl Iterator<Item = &MachineDisk> {
+        self.plan.disks.iter().map(|disk| &disk.target)
+    }
+
+    /// Refuses disks that may not be written to: mounted, in use, read-only, the boot medium.
+    ///
+    /// # Errors
+    /// The first reason.
+    pub fn refuse_unwritable(&self) -> Result<()> {
+        let refusal = self.disks().flat_map(plan::preflight_refusals).next();
+        refusal.map_or(Ok(()), |refusal| Err(refusal.into()))
+    }
+
+    /// Takes the steps, with the scripts before and after them.
+    ///
+    /// # Errors
+    /// Where a disk cannot be opened for writing, and where a script fails that must not.
+    pub fn carry_out(&self, monitor: &dyn Monitor) -> Result<Customized> {
+        self.refuse_unwritable()?;
+        let failed_before = self.run_scripts(ScriptTime::BeforeImaging, monitor)?;
+        let writers = self.disks().map(DiskWriter::open);
+        let writers: Vec<DiskWriter> = writers.collect::<Result<_, _>>().context("opening the disk")?;
+        let targets: Vec<&dyn WriteAt> = writers.iter().map(|writer| -> &dyn WriteAt { writer }).collect();
+        let mut done = self.take(&targets, false, monitor);
+        for (disk, writer) in self.disks().zip(&writers) {
+            writer.flush().with_context(|| format!("flushing {}", disk.path))?;
+        }
+        drop(targets);
+        drop(writers);
+        let failed_after = self.run_scripts(ScriptTime::AfterImaging, monitor)?;
+        done.problems = [failed_before, done.problems, failed_after].concat();
+        Ok(done)
+    }
+
+    /// Finds out what the steps would change, and changes nothing. Scripts are not run: nobody knows what they would do.
+    ///
+    /// # Errors
+    /// Where a disk cannot be read.
+    pub fn rehearse(&self, monitor: &dyn Monitor) -> Result<Customized> {
+        let readers = self.disks().map(|disk| DiskReader::open(&disk.path));
+        let readers: Vec<DiskReader> = readers.collect::<Result<_, _>>()?;
+        let overlays: Vec<Overlay<'_, &DiskReader>> =
+            readers.iter().map(|reader| Overlay::new(reader, KEPT_BYTES, None)).collect();
+        let targets: Vec<&dyn WriteAt> = overlays.iter().map(|overlay| -> &dyn WriteAt { overlay }).collect();
+        let mut done = self.take(&targets, true, monitor);
+        if overlays.iter().any(Overlay::overflowed) {
+            done.problems
+                .push("not everything could be tried out: it needs more memory than there is for it".into());
+        }
+        Ok(done)
+    }
+
+    fn take(&self, targets: &[&dyn WriteAt], is_rehearsal: bool, monitor: &dyn Monitor) -> Customized {
+        let noting = Noting { monitor, changes: Mutex::default() };
+        let mut problems = self.passed_over.clone();
+        let deployed = Deployed { plan: &self.plan, targets, is_rehearsal };
+        monitor.event(Event::PhaseStarted { phase: Phase::Customize, total_bytes: None });
+        for step in &self.plan.steps {
+            if monitor.cancelled() {
+                problems.push(format!("{step}: not begun, because somebody asked to stop"));
+                continue;
+            }
+            match Customizations.take(step, deployed, &noting) {
+                Ok(taken) => problems.extend(taken.problems),
+                Err(error) => problems.push(format!("{step}: {}", error.with_causes())),
+            }
+        }
+        monitor.event(Event::PhaseFinished { phase: Phase::Customize });
+        let changes = noting.changes.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Customized { changes, problems }
+    }
+
+    fn run_scripts(&self, when: ScriptTime, monitor: &dyn Monitor) -> Result<Vec<String>> {
+        scripts::run(&self.scripts, when, &self.plan, &self.manifest, monitor)
+    }
+}
+
+/// Notes what is changed, and passes everything on.
+struct Noting<'a> {
+    monitor: &'a dyn Monitor,
+    changes: Mutex<Vec<(String, String)>>,
+}
+
+impl Monitor for Noting<'_> {
+    fn event(&self, event: Event) {
+        if let Event::Changed { volume, message } = &event {
+            let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+            changes.push((volume.clone(), message.clone()));
+        }
+        self.monitor.event(event);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.monitor.cancelled()
+    }
+}

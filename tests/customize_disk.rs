@@ -1,0 +1,179 @@
+//! A deployed disk is changed as a profile says, again and again with the same result; a dry run says the same and changes
+//! nothing.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::expect_used, clippy::indexing_slicing)]
+
+mod lab;
+
+use lab::lvm::Lvm;
+use lab::windows::{SYSTEM, hive};
+use lab::{Kind, MIB, Mount, Place, remint_ends, run, text};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::PathBuf;
+
+const EXT4: Kind = Kind { name: "ext4", family: "ext4", make: &["mkfs.ext4", "-q", "-F", "-b", "4096"] };
+const NTFS: Kind = Kind { name: "NTFS", family: "ntfs", make: &["mkntfs", "-Q", "-F", "-q"] };
+const ANSWERS: &str = "Windows/Panther/unattend.xml";
+
+/// A disk with a Linux, a Windows with an answer file, and a Linux in a volume group.
+struct Disk {
+    folder: tempfile::TempDir,
+    places: Vec<Place>,
+}
+
+impl Disk {
+    fn new() -> Self {
+        let folder = lab::folder();
+        let disk = folder.path().join("disk.img");
+        let script =
+            "label: gpt\nsize=32MiB\nsize=40MiB\nsize=64MiB, type=E6D6D379-F507-44C2-A23C-238F2A3DF928\n";
+        let places = lab::partitioned_disk(&disk, 140 * MIB, 512, script);
+        let made = Self { folder, places };
+        let linux: [(&str, &[u8]); 3] = [
+            ("etc/hostname", b"golden\n"),
+            ("etc/hosts", b"127.0.1.1 golden\n"),
+            ("etc/os-release", b"ID=debian\n"),
+        ];
+        let answers = "<unattend><ComputerName>*</ComputerName><TimeZone>UTC</TimeZone></unattend>";
+        let part = made.build(&EXT4, "system", made.places[0].length, &linux);
+        lab::put(&disk, made.places[0].start, &part);
+        let part = made.build(
+            &NTFS,
+            "windows",
+            made.places[1].length,
+            &[(ANSWERS, answers.as_bytes()), (SYSTEM, &hive())],
+        );
+        lab::put(&disk, made.places[1].start, &part);
+        let lvm = made.lvm();
+        lvm.run("pvcreate", &["-ff", lvm.device(0)]);
+        lvm.run("vgcreate", &["vg", lvm.device(0)]);
+        lvm.create("vg", "root", &["-L", "32m"]);
+        let part = made.build(&EXT4, "logical", 32 * MIB, &linux);
+        lvm.put("vg/root", &part);
+        drop(lvm);
+        made
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn lvm(&self) -> Lvm {
+        Lvm::new(&[(&self.path("disk.img"), self.places[2])])
+    }
+
+    fn build(&self, kind: &Kind, name: &str, size: u64, files: &[(&str, &[u8])]) -> PathBuf {
+        let (tree, part) = (self.path(&format!("files-{name}")), self.path(name));
+        for (file, bytes) in
+            files.iter().chain(&[("deep/file", b"x".as_slice()), ("noise-65536", &[7; 65536])])
+        {
+            fs::create_dir_all(tree.join(file).parent().unwrap()).unwrap();
+            fs::write(tree.join(file), bytes).unwrap();
+        }
+        kind.build(&part, size, &tree);
+        part
+    }
+
+    fn customize(&self, profile: &Value, options: &[&str], code: i32) -> String {
+        let file = self.path("profile.json");
+        fs::write(&file, profile.to_string()).unwrap();
+        let disk = self.path("disk.img");
+        remint_ends(code, &[&["customize", text(&disk), "--profile", text(&file)], options].concat())
+    }
+
+    fn read(&self, position: usize, kind: &Kind, file: &str) -> String {
+        let place = self.places[position];
+        let mount = Mount::new(&self.path("disk.img"), place.start, place.length, kind.family, true);
+        fs::read_to_string(mount.path().join(file)).unwrap()
+    }
+
+    fn hash(&self) -> String {
+        lab::hash_of(&self.path("disk.img"))
+    }
+}
+
+/// What a run says with `--json`, beside what it tells meanwhile.
+fn said(output: &str) -> Value {
+    let (_, begun) = output.split_once("{\n").unwrap();
+    let (inside, _) = begun.rsplit_once('}').unwrap();
+    serde_json::from_str(&format!("{{{inside}}}")).unwrap()
+}
+
+#[test]
+fn the_steps_of_a_profile_are_tried_out_taken_and_repeated() {
+    let disk = Disk::new();
+    let (ran, before) = (disk.path("ran"), disk.hash());
+    let profile = json!({
+        "capture": {"compression": "9"},
+        "deploy": {
+            "layout": "original",
+            "computer_name": "pc-07",
+            "answers": [{"element": "TimeZone", "value": "W. Europe Standard Time"}],
+            "scripts": [{"when": "after-imaging", "text": format!("echo \"$REMINT_COMPUTER_NAME\" >> {}", text(&ran))}],
+        },
+    });
+    let tried = said(&disk.customize(&profile, &["--dry-run", "--json"], 0));
+    assert_eq!((disk.hash(), ran.exists()), (before.clone(), false), "a dry run changed something");
+    assert_eq!(tried["dry_run"], true);
+    let changes = |value: &Value| -> Vec<String> {
+        let of = |change: &Value| {
+            format!("{} {}", change["volume"].as_str().unwrap(), change["message"].as_str().unwrap())
+        };
+        value["changes"].as_array().unwrap().iter().map(of).collect()
+    };
+    for volume in ["d0-p1", "d0-p2", "g0-l1"] {
+        assert!(changes(&tried).iter().any(|change| change.starts_with(volume)), "{volume}: {tried}");
+    }
+
+    // Nobody is there to agree.
+    disk.customize(&profile, &[], 2);
+    assert_eq!(disk.hash(), before);
+    let done = said(&disk.customize(&profile, &["--yes", "--json"], 0));
+    assert_eq!(changes(&done), changes(&tried), "a dry run said something else");
+    assert_eq!(fs::read_to_string(&ran).unwrap(), "pc-07\n");
+    for (position, kind) in [(0, &EXT4), (1, &NTFS)] {
+        kind.check(&disk.path("disk.img"), disk.places[position].start, disk.places[position].length);
+    }
+    assert_eq!(disk.read(0, &EXT4, "etc/hostname"), "pc-07\n");
+    let answers =
+        "<unattend><ComputerName>pc-07</ComputerName><TimeZone>W. Europe Standard Time</TimeZone></unattend>";
+    assert_eq!(disk.read(1, &NTFS, ANSWERS), answers);
+    let logical = disk.path("after.img");
+    let size = disk.lvm().take("vg/root", &logical);
+    EXT4.check(&logical, 0, size);
+    let mount = Mount::new(&logical, 0, size, "ext4", true);
+    assert_eq!(fs::read_to_string(mount.path().join("etc/hosts")).unwrap(), "127.0.1.1 pc-07\n");
+    drop(mount);
+
+    let again = disk.customize(&profile, &["--yes"], 0);
+    assert!(again.contains("nothing had to be changed"), "{again}");
+    assert_eq!(fs::read_to_string(&ran).unwrap(), "pc-07\npc-07\n");
+    // A plan would have been refused for this, and so is a step.
+    let bad = json!({"deploy": {"computer_name": "no good"}});
+    assert!(disk.customize(&bad, &["--yes"], 1).contains("is no name for a computer"));
+    let nothing = json!({"deploy": {"layout": "original"}});
+    assert!(disk.customize(&nothing, &["--yes"], 1).contains("asks for nothing"));
+}
+
+#[test]
+fn what_is_not_clean_is_named_and_left_and_a_step_that_fails_keeps_the_disk() {
+    let disk = Disk::new();
+    let place = disk.places[0];
+    let part = disk.path("dirty");
+    fs::write(&part, lab::bytes(&disk.path("disk.img"), place.start, place.length)).unwrap();
+    run("debugfs", &["-w", "-R", "set_super_value state 0", text(&part)]);
+    lab::put(&disk.path("disk.img"), place.start, &part);
+    let of_part = |disk: &Disk| lab::bytes(&disk.path("disk.img"), place.start, place.length);
+    let before = of_part(&disk);
+    let profile = json!({"deploy": {
+        "computer_name": "pc-07",
+        "scripts": [{"when": "after-imaging", "text": "exit 7"}],
+    }});
+    let output = disk.customize(&profile, &["--yes"], 3);
+    let words = output.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("d0-p1: its ext4 is") && words.contains("is not changed"), "{output}");
+    assert!(words.contains("ended with exit code 7"), "{output}");
+    assert!(of_part(&disk) == before, "a file system that is not clean was changed");
+    assert!(disk.read(1, &NTFS, ANSWERS).contains("<ComputerName>pc-07</ComputerName>"));
+    run("sgdisk", &["--verify", text(&disk.path("disk.img"))]);
+}
