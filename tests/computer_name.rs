@@ -176,6 +176,29 @@ fn the_answer_files_of_a_windows_are_filled_in() {
 }
 
 #[test]
+fn page_files_are_emptied_on_the_target_alone() {
+    let page = vec![7u8; 3 << 20];
+    let files: [(&str, &[u8]); 4] = [
+        ("PageFile.sys", &page),
+        ("hiberfil.sys", &[0; 70_000]),
+        ("data/pagefile.sys", b"somebody's"),
+        ("swapfile.sys", b""),
+    ];
+    let lab = Lab::new(&NTFS, 40, &files);
+    let source = lab::hash_of(&lab.path("disk.img"));
+    let said = lab.deploy_with(&["--empty-page-files"], 0);
+    assert!(said.contains("/PageFile.sys was emptied (3.00 MiB)"), "{said}");
+    assert!(!said.contains("swapfile"), "{said}");
+    lab.differs_in(&["PageFile.sys", "hiberfil.sys"]);
+    assert!(lab.deployed("PageFile.sys").is_empty() && lab.deployed("hiberfil.sys").is_empty());
+    assert_eq!(lab::hash_of(&lab.path("disk.img")), source);
+    // Beside a name, a volume with page files is no system.
+    let said = lab.deploy_with(&["--empty-page-files", "--computer-name", "PC-07"], 3);
+    assert!(said.contains("no volume holds a system that could be called PC-07"), "{said}");
+    lab.differs_in(&["PageFile.sys", "hiberfil.sys"]);
+}
+
+#[test]
 fn a_disk_without_a_windows_has_no_answer_files_and_says_so() {
     let lab = Lab::new(&EXT4, 32, &[("etc/hostname", b"golden\n")]);
     let said = lab.deploy_with(&["--answer", "TimeZone=UTC"], 3);

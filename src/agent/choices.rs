@@ -171,6 +171,7 @@ pub(super) fn deploy_options(choices: &DeployChoices) -> DeployOptions {
         boot_first: choices.boot_first,
         computer_name: None,
         answers: choices.answers.clone(),
+        empty_page_files: choices.empty_page_files,
         started_by: None,
         seed: None,
     }

@@ -85,6 +85,7 @@ pub fn prepare_customize(request: &CustomizeRequest, monitor: &dyn Monitor) -> R
         keep_boot_entries: true,
         computer_name: name.map(|name| name.resolve(linux::inventory)).transpose()?,
         answers: choices.answers.clone(),
+        empty_page_files: choices.empty_page_files,
         ..DeployOptions::of(Layout::Original)
     };
     let mut plan = plan::deploy(NAME, NAME, &manifest, targets.as_slice(), &options)

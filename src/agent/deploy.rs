@@ -61,6 +61,7 @@ pub fn prepare_deploy(request: &DeployRequest) -> Result<PreparedDeploy> {
     let wished = request.computer_name.as_ref();
     // A schema says nothing of them.
     options.answers.clone_from(&request.options.answers);
+    options.empty_page_files = request.options.empty_page_files;
     options.computer_name = wished.map(|wished| wished.resolve(linux::inventory)).transpose()?;
     let targets = Targets { disks: &targets, standing: Some(&standing) };
     let plan = plan::deploy(version.image.as_ref(), version.version.as_ref(), &manifest, targets, &options);

@@ -89,6 +89,9 @@ pub struct LayoutArguments {
     /// May be given several times; of several for one element the last counts
     #[arg(long = "answer", value_name = "ELEMENT=VALUE")]
     pub answers: Vec<String>,
+    /// Empty the page files and the file of hibernation of a deployed Windows, which makes them anew
+    #[arg(long)]
+    pub empty_page_files: bool,
     /// A script that /bin/sh runs here before a target is opened for writing; may be given several times
     /// (docs/customize.md names its variables)
     #[arg(long = "script-before", value_name = "FILE")]
@@ -179,6 +182,7 @@ impl LayoutArguments {
             keep_boot_entries: self.keep_boot_entries,
             computer_name: self.computer_name.clone(),
             answers: self.answers()?,
+            empty_page_files: self.empty_page_files,
             scripts: self.deploy_scripts()?,
             boot_first: self.boot_first,
         })

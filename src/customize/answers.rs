@@ -100,7 +100,11 @@ mod tests {
             value: (*value).to_owned(),
             priority: 0,
         };
-        Settings { name: name.map(str::to_owned), answers: answers.iter().map(answer).collect() }
+        Settings {
+            name: name.map(str::to_owned),
+            answers: answers.iter().map(answer).collect(),
+            ..Settings::default()
+        }
     }
 
     #[test]

@@ -248,7 +248,7 @@ mod tests {
     }
 
     fn called(name: &str) -> Settings {
-        Settings { name: Some(name.to_owned()), answers: Vec::new() }
+        Settings { name: Some(name.to_owned()), ..Settings::default() }
     }
 
     fn hive(sets: u32) -> Vec<u8> {

@@ -5,16 +5,20 @@ use super::mounted::{Mounted, how, kernel_has};
 use super::ntfs_files::with_ntfs;
 use super::tree::Tree;
 use super::{Error, lvm_devices, windows_files};
-use crate::customize::naming::{self, Files, Renamed};
+use crate::customize::naming::{self, ChangedFile, Files, Renamed};
 use crate::customize::{CustomizeError, Deployed};
 use crate::plan::{Settings, SystemVolume};
 use crate::progress::{Event, Monitor};
 use crate::schema::FileSystemKind;
+use crate::units::format_size;
 use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Where the root of a Linux is on a btrfs: on top, or in the subvolume that Debian, Ubuntu, openSUSE or Fedora make.
 const BTRFS_ROOTS: [&str; 4] = ["", "@rootfs/", "@/", "root/"];
+
+/// The files in which Windows keeps what is not in memory, in the root of any of its volumes.
+const PAGE_FILES: [&str; 3] = ["pagefile.sys", "swapfile.sys", "hiberfil.sys"];
 
 /// What is missing to look into a volume: a clause.
 fn missing(kind: FileSystemKind) -> Option<String> {
@@ -46,8 +50,11 @@ pub(super) fn tell(
     for SystemVolume { target, volume, file_system } in volumes {
         let on_device = |device: &Path| Ok(in_volume(device, volume, *file_system, settings));
         let renamed = match lvm_devices::on_device(target, volume, deployed, on_device)?? {
-            Looked::Told(renamed) => renamed,
-            Looked::NoSystem => continue,
+            Looked::Told(renamed) => {
+                found = true;
+                renamed
+            }
+            Looked::NoSystem(renamed) => renamed,
             Looked::Failed(why) => {
                 let wish = settings
                     .name
@@ -57,7 +64,6 @@ pub(super) fn tell(
                 continue;
             }
         };
-        found = true;
         answered.extend(renamed.answered);
         for file in renamed.changed {
             monitor.event(Event::Changed { volume: volume.clone(), message: file.said });
@@ -76,7 +82,8 @@ pub(super) fn tell(
 
 /// What a volume is found to hold.
 enum Looked {
-    NoSystem,
+    /// No system, though perhaps its page files.
+    NoSystem(Renamed),
     Told(Renamed),
     /// Nothing was written: a volume with data is as good as before.
     Failed(String),
@@ -89,6 +96,7 @@ fn in_volume(
     settings: &Settings,
 ) -> Result<Looked, CustomizeError> {
     let look = |tree: &Tree| match (kind, &settings.name) {
+        (FileSystemKind::Ntfs, None) if settings.answers.is_empty() => Ok(None),
         (FileSystemKind::Ntfs, _) => naming::windows(&WindowsTree(tree), settings),
         (_, None) => Ok(None),
         (FileSystemKind::Btrfs, Some(name)) => {
@@ -97,9 +105,17 @@ fn in_volume(
         }
         (_, Some(name)) => naming::linux(tree, "", name),
     };
-    let renamed = match with_files(device, kind, true, volume, look) {
-        Ok(Some(renamed)) => renamed,
-        Ok(None) => return Ok(Looked::NoSystem),
+    let all = |tree: &Tree| {
+        let empties = settings.empty_page_files && kind == FileSystemKind::Ntfs;
+        let emptied = if empties { page_files(tree)? } else { Vec::new() };
+        let system = look(tree)?;
+        let is_system = system.is_some();
+        let mut renamed = system.unwrap_or_default();
+        renamed.changed.extend(emptied);
+        Ok((is_system, renamed))
+    };
+    let (is_system, renamed) = match with_files(device, kind, true, volume, all) {
+        Ok(found) => found,
         Err(error) => return Ok(Looked::Failed(error.with_causes())),
     };
     if !renamed.changed.is_empty() {
@@ -116,7 +132,20 @@ fn in_volume(
             Ok(())
         })?;
     }
-    Ok(Looked::Told(renamed))
+    Ok(if is_system { Looked::Told(renamed) } else { Looked::NoSystem(renamed) })
+}
+
+/// The page files of a volume that hold something, as what they become.
+fn page_files(tree: &Tree) -> Result<Vec<ChangedFile>, Error> {
+    let mut emptied = Vec::new();
+    for name in PAGE_FILES {
+        let Some(path) = tree.spelled(name)? else { continue };
+        if let Some(length) = tree.length(&path)?.filter(|length| *length > 0) {
+            let said = format!("/{path} was emptied ({})", format_size(length));
+            emptied.push(ChangedFile { path, bytes: Vec::new(), said });
+        }
+    }
+    Ok(emptied)
 }
 
 /// Mounts a volume for a moment.

@@ -48,6 +48,19 @@ impl Tree {
         Ok(Some(bytes))
     }
 
+    /// The size of a plain file in bytes; `None` where there is none.
+    pub(super) fn length(&self, path: &str) -> Result<Option<u64>, Error> {
+        let doing = || format!("looking at /{path} of {}", self.name);
+        match self.resolve(path, OFlag::O_PATH | OFlag::O_NOFOLLOW, Mode::empty()) {
+            Ok(file) => {
+                let metadata = file.metadata().map_err(Error::io(doing()))?;
+                Ok(metadata.is_file().then_some(metadata.len()))
+            }
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+            Err(error) => Err(Error::io(doing())(error)),
+        }
+    }
+
     /// Reads a text; `None` where it is not there.
     pub(super) fn read_text(&self, path: &str) -> Result<Option<String>, Error> {
         let Some(bytes) = self.read(path)? else { return Ok(None) };

@@ -53,6 +53,8 @@ pub struct DeployOptions {
     pub computer_name: Option<String>,
     /// What elements of the answer files of a Windows on the targets hold from now on.
     pub answers: Vec<Answer>,
+    /// True: page files, and the file of hibernation, of a Windows on the targets are emptied.
+    pub empty_page_files: bool,
     /// What started this machine, where the targets are disks of its own.
     pub started_by: Option<Firmware>,
     /// What new GUIDs and signatures are derived from; needed where the layout has new partitions.
@@ -77,6 +79,7 @@ impl DeployOptions {
             boot_first: false,
             computer_name: None,
             answers: Vec::new(),
+            empty_page_files: false,
             started_by: None,
             seed: None,
         }

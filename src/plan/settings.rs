@@ -5,6 +5,7 @@ use super::deploy::{DeployOptions, DeployPlan, VolumeAction, VolumePlan};
 use super::step::Step;
 use crate::schema::{Answer, Content, FileSystemKind};
 use serde::{Serialize, Serializer};
+use std::fmt;
 
 /// What the systems on the targets are told.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -15,6 +16,34 @@ pub struct Settings {
     /// passwords.
     #[serde(serialize_with = "elements")]
     pub answers: Vec<Answer>,
+    /// True: their page files, and the file of hibernation, are emptied.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub empty_page_files: bool,
+}
+
+impl Settings {
+    /// The name, or what else is set, for messages.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        match &self.name {
+            Some(name) => name,
+            None if self.answers.is_empty() => "page files",
+            None => "answer files",
+        }
+    }
+}
+
+impl fmt::Display for Settings {
+    /// As the object of "making" and "setting".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            (self.name.is_some(), "the name of the computer"),
+            (!self.answers.is_empty(), "the answers of Windows"),
+            (self.empty_page_files, "empty page files"),
+        ];
+        let said: Vec<&str> = parts.iter().filter(|(said, _)| *said).map(|(_, what)| *what).collect();
+        f.write_str(&said.join(" and "))
+    }
 }
 
 /// A volume that may hold a system.
@@ -30,7 +59,11 @@ pub struct SystemVolume {
 
 /// The step that tells the systems on the targets what is wished for, where anything is.
 pub(super) fn steps(captured: Captured<'_>, plan: &DeployPlan, options: &DeployOptions) -> Option<Step> {
-    let settings = Settings { name: options.computer_name.clone(), answers: last_of_each(&options.answers) };
+    let settings = Settings {
+        name: options.computer_name.clone(),
+        answers: last_of_each(&options.answers),
+        empty_page_files: options.empty_page_files,
+    };
     if settings == Settings::default() {
         return None;
     }
@@ -93,7 +126,7 @@ mod tests {
         ];
         let last = last_of_each(&said);
         assert_eq!(last, [answer("B", "second", 0), answer("A", "late", 9)]);
-        let shown = serde_json::to_string(&Settings { name: None, answers: last }).unwrap();
+        let shown = serde_json::to_string(&Settings { answers: last, ..Settings::default() }).unwrap();
         assert_eq!(shown, r#"{"name":null,"answers":["B","A"]}"#);
     }
 }

@@ -185,7 +185,7 @@ impl Step {
             Self::BootFiles(files) => files.volume.as_str().into(),
             Self::ForgetDevices { volume, .. } => volume.as_str().into(),
             Self::FallbackLoader { partition, .. } => format!("partition {partition}").into(),
-            Self::Settings { settings, .. } => settings.name.as_deref().unwrap_or("answer files").into(),
+            Self::Settings { settings, .. } => settings.subject().into(),
             Self::PartitionNames { volume, .. }
             | Self::WindowsPartitions { volume, .. }
             | Self::BootSector { volume, .. } => volume.as_str().into(),
@@ -249,13 +249,7 @@ impl fmt::Display for Step {
             Self::PartitionNames { .. } => f.write_str("the names of partitions follow"),
             Self::WindowsPartitions { .. } => f.write_str("what Windows notes of partitions follow"),
             Self::BootSector { .. } => f.write_str("the boot sector follow"),
-            Self::Settings { settings, .. } => {
-                f.write_str(match (&settings.name, settings.answers.is_empty()) {
-                    (_, true) => "the name of the computer",
-                    (None, false) => "the answers of Windows",
-                    (Some(_), false) => "the name of the computer and the answers of Windows",
-                })
-            }
+            Self::Settings { settings, .. } => f.write_str(&settings.to_string()),
         }
     }
 }

@@ -133,6 +133,9 @@ pub struct DeployChoices {
     /// What elements of the answer files of a Windows on the targets hold ("sysprep tags").
     #[serde(skip_serializing_if = "is_default")]
     pub answers: Vec<Answer>,
+    /// True: page files, and the file of hibernation, of a Windows on the targets are emptied. Windows makes them anew.
+    #[serde(skip_serializing_if = "is_default")]
+    pub empty_page_files: bool,
     /// Scripts that run before and after it.
     #[serde(skip_serializing_if = "is_default")]
     pub scripts: Vec<DeployScript>,
@@ -162,6 +165,7 @@ impl Default for DeployChoices {
             keep_boot_entries: false,
             computer_name: None,
             answers: Vec::new(),
+            empty_page_files: false,
             scripts: Vec::new(),
             boot_first: false,
         }

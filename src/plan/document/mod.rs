@@ -201,6 +201,7 @@ fn choices(schema: DeploySchema) -> Result<Choices, Misplaced> {
         boot_first: schema.boot_first,
         computer_name: None,
         answers: Vec::new(),
+        empty_page_files: false,
         started_by: None,
         seed: None,
     };
