@@ -109,6 +109,25 @@ fn elements(system: &Name, windows: &Name, recovery: &Name, elsewhere: &Name) ->
     ]
 }
 
+const RECOVERY_SETTINGS: &str = "Windows/System32/Recovery/ReAgent.xml";
+
+/// What Windows notes of its recovery environment, on a partition of a disk as `sfdisk` sees it.
+fn recovery_settings(disk: &Path, place: Place) -> String {
+    let table: serde_json::Value =
+        serde_json::from_str(&lab::run("sfdisk", &["--json", text(disk)])).unwrap();
+    let id = table["partitiontable"]["id"].as_str().unwrap();
+    let (id, guid) = match id.strip_prefix("0x") {
+        Some(signature) => {
+            (u32::from_str_radix(signature, 16).unwrap(), "00000000-0000-0000-0000-000000000000".to_owned())
+        }
+        None => (0, id.to_ascii_lowercase()),
+    };
+    format!(
+        "<?xml version='1.0' encoding='utf-8'?>\r\n<WindowsRE version=\"2.0\">\r\n  <WinreLocation path=\"\\Recovery\\WindowsRE\" id=\"{id}\" offset=\"{}\" guid=\"{{{guid}}}\"/>\r\n  <ImageLocation path=\"\" id=\"0\" offset=\"0\" guid=\"{{00000000-0000-0000-0000-000000000000}}\"/>\r\n</WindowsRE>\r\n",
+        place.start
+    )
+}
+
 /// Has `hivexsh` do something with a hive.
 fn hivexsh(hive: &Path, script: &str) -> String {
     let mut child = Command::new("hivexsh")
@@ -232,7 +251,10 @@ impl Lab {
             write(&files, "deep/noise", &lab::Noise::new(3).bytes(90_000));
             match index {
                 0 => write(&files, configuration, &bcd),
-                1 => write(&files, "Windows/System32/Config/SYSTEM", &hive),
+                1 => {
+                    write(&files, "Windows/System32/Config/SYSTEM", &hive);
+                    write(&files, RECOVERY_SETTINGS, recovery_settings(&disk, places[2]).as_bytes());
+                }
                 _ => write(&files, "Recovery/WindowsRE/Winre.wim", b"x"),
             }
             let family = if index == 0 { system } else { "ntfs" };
@@ -273,6 +295,13 @@ impl Lab {
         copy
     }
 
+    /// Windows finds its recovery environment where it is now.
+    fn finds_recovery(&self, target: &Path) {
+        let places = lab::partitions(target, 512);
+        let settings = self.file(target, places[1], "ntfs", RECOVERY_SETTINGS);
+        assert_eq!(fs::read_to_string(settings).unwrap(), recovery_settings(target, places[2]));
+    }
+
     /// Everything names the partitions of the target, and nothing else is changed.
     fn judge(&self, target: &Path, family: &str, configuration: &str, said: &str) {
         let is = names(target);
@@ -296,6 +325,7 @@ impl Lab {
         assert!(
             said.contains("in /Windows/System32/Config/SYSTEM partitions are named as they are now, 2 times")
         );
+        self.finds_recovery(target);
     }
 }
 
@@ -309,6 +339,7 @@ const MBR: &str = "label: dos\nlabel-id: 0x1a2b3c4d\nsize=20MiB, type=7, bootabl
 fn on_an_mbr_a_windows_follows_its_partitions_where_they_begin_elsewhere() {
     let lab = Lab::new(MBR, "ntfs", "Boot/BCD");
     let (target, said) = lab.deploy(&[0], &[]);
+    lab.finds_recovery(&target);
     let (is, places) = (names(&target), lab::partitions(&target, 512));
     assert_eq!(is[..2], lab.was[..2]);
     assert_ne!(is[2], lab.was[2]);
@@ -332,6 +363,12 @@ fn on_a_gpt_a_windows_follows_its_new_identifiers() {
     let table =
         format!("label: gpt\nsize=40MiB, type={ESP}\nsize=100MiB, type={DATA}\nsize=30MiB, type={DATA}\n");
     let lab = Lab::new(&table, "fat", "EFI/Microsoft/Boot/BCD");
+    // With the same identifiers only the place is another one.
+    let (target, said) = lab.deploy(&[0], &[]);
+    assert_eq!(names(&target), lab.was);
+    lab.finds_recovery(&target);
+    assert!(said.contains("in /Windows/System32/Recovery/ReAgent.xml a partition is named"), "{said}");
+    assert!(!said.contains("/EFI/Microsoft/Boot/BCD"), "{said}");
     // A kernel without FAT cannot look for names of Linux there, which is a problem of its own.
     let (target, said) = lab.deploy(&[0, 3], &["--new-ids"]);
     lab.judge(&target, "fat", "EFI/Microsoft/Boot/BCD", &said);

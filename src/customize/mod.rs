@@ -16,6 +16,7 @@ pub mod fstab;
 pub mod grub;
 mod markup;
 pub mod naming;
+pub mod recovery;
 pub mod references;
 pub mod windows;
 

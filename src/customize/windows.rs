@@ -32,7 +32,8 @@ const BY_GUID: &[u8; 8] = b"DMIO:ID:";
 /// # Errors
 /// Where the hive contradicts itself.
 pub fn follow(hive: &mut Hive, moved: &[MovedPartition]) -> Result<usize, Error> {
-    Ok(follow_devices(hive, moved)?.saturating_add(follow_letters(hive, moved)?))
+    let moved: Vec<MovedPartition> = moved.iter().filter(|moved| moved.has_another_name()).cloned().collect();
+    Ok(follow_devices(hive, &moved)?.saturating_add(follow_letters(hive, &moved)?))
 }
 
 /// The elements of a boot configuration.
@@ -78,7 +79,7 @@ fn element(name: WindowsName) -> [u8; PARTITION_BYTES] {
     let (kind, disk) = rest.split_at_mut(8);
     let fill = |to: &mut [u8], from: &[u8]| to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
     match name {
-        WindowsName::Gpt { disk: guid, partition: own } => {
+        WindowsName::Gpt { disk: guid, partition: own, .. } => {
             fill(partition, &own.to_disk_bytes());
             fill(disk, &guid.to_disk_bytes());
         }
@@ -135,6 +136,19 @@ impl Followed {
                 "/{path} names partitions as they were: {why}; if Windows does not start, start its recovery and run \
                  bcdboot"
             )),
+        }
+    }
+}
+
+impl Followed {
+    /// Adds what came of the settings of the recovery environment.
+    pub fn add_recovery(&mut self, path: &str, result: Result<usize, String>) {
+        match result {
+            Err(why) => self.problems.push(format!(
+                "/{path} names partitions as they were: {why}; if Windows shows its recovery environment as switched off, run \
+                 reagentc /enable there"
+            )),
+            done => self.add(path, done),
         }
     }
 }

@@ -5,6 +5,7 @@ use super::ntfs_files::with_ntfs;
 use super::tree::Tree;
 use super::{Error, lvm_devices, windows_files};
 use crate::blockio::Window;
+use crate::customize::recovery::{self, RECOVERY};
 use crate::customize::windows::{Followed, HIVES, follow_bytes, follow_in_fat};
 use crate::customize::{CustomizeError, Deployed};
 use crate::plan::MovedPartition;
@@ -42,7 +43,9 @@ fn in_ntfs(
 ) -> Result<Followed, CustomizeError> {
     let missing = missing_devices("looking into an NTFS").or_else(windows_files::missing);
     if let Some(missing) = missing {
-        return Ok(Followed { problems: vec![not_looked_into(&missing)], ..Followed::default() });
+        let mut followed = Followed::default();
+        add_not_looked_into(&mut followed, moved, &missing);
+        return Ok(followed);
     }
     lvm_devices::on_device(target, volume, deployed, |device| Ok(on_device(device, volume, moved)))?
 }
@@ -66,7 +69,7 @@ fn on_device(device: &Path, volume: &str, moved: &[MovedPartition]) -> Result<Fo
         Err(error @ CustomizeError::Io { .. }) => Err(error),
         Err(error) => {
             followed.changed.clear();
-            followed.problems.push(not_looked_into(&error.with_causes()));
+            add_not_looked_into(&mut followed, moved, &error.with_causes());
             Ok(followed)
         }
     }
@@ -89,7 +92,25 @@ fn look(tree: &Tree, moved: &[MovedPartition]) -> Result<(Followed, ToWrite), Er
         }
         followed.add(&path, read.map(|(count, _)| count));
     }
+    if let Some(path) = tree.spelled(RECOVERY)? {
+        let read = match tree.read(&path) {
+            Ok(bytes) => recovery::follow(&bytes.unwrap_or_default(), moved),
+            Err(error @ Error::Io { .. }) => return Err(error),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Ok((_, Some(bytes))) = &read {
+            to_write.push((path.clone(), bytes.clone()));
+        }
+        followed.add_recovery(&path, read.map(|(count, _)| count));
+    }
     Ok((followed, to_write))
+}
+
+/// Nothing is lost where only recovery settings could name a partition as it was: Windows puts them right with `reagentc`.
+fn add_not_looked_into(followed: &mut Followed, moved: &[MovedPartition], why: &str) {
+    if moved.iter().any(MovedPartition::has_another_name) {
+        followed.problems.push(not_looked_into(why));
+    }
 }
 
 /// What is said of a volume that nobody could look into.

@@ -1,7 +1,8 @@
 //! Partitions as Windows notes them, in its boot configuration, for its drive letters, and in boot sectors.
 //!
 //! On a GPT it knows a partition by its GUID and that of the disk, on an MBR by the disk's signature and where the
-//! partition begins. So on an MBR every new layout gives it another name.
+//! partition begins. So on an MBR every new layout gives it another name. Its recovery settings know a partition by where it
+//! begins on a GPT too.
 
 use super::captured::Captured;
 use super::deploy::{DeployPlan, DiskPlan, VolumeAction, VolumePlan};
@@ -21,6 +22,8 @@ pub enum WindowsName {
         disk: Guid,
         /// GUID of the partition.
         partition: Guid,
+        /// Where the partition begins, in bytes. By that its recovery settings know it, and nothing else does.
+        start_bytes: u64,
     },
     /// On an MBR.
     Mbr {
@@ -29,6 +32,20 @@ pub enum WindowsName {
         /// Where the partition begins, in bytes.
         start_bytes: u64,
     },
+}
+
+impl WindowsName {
+    /// True where a boot configuration and drive letters name it as the other one.
+    #[must_use]
+    pub fn is_same_device(self, other: Self) -> bool {
+        match (self, other) {
+            (
+                Self::Gpt { disk, partition, .. },
+                Self::Gpt { disk: other_disk, partition: other_partition, .. },
+            ) => (disk, partition) == (other_disk, other_partition),
+            _ => self == other,
+        }
+    }
 }
 
 /// A partition that Windows knows by another name than when it was captured.
@@ -40,6 +57,14 @@ pub struct MovedPartition {
     pub was: WindowsName,
     /// As it is now.
     pub is: WindowsName,
+}
+
+impl MovedPartition {
+    /// True where a boot configuration and drive letters name it otherwise now.
+    #[must_use]
+    pub fn has_another_name(&self) -> bool {
+        !self.was.is_same_device(self.is)
+    }
 }
 
 /// The steps by which what Windows notes follows.
@@ -70,7 +95,9 @@ pub(super) fn steps(captured: Captured<'_>, plan: &DeployPlan) -> Vec<Step> {
                     known.push(partition.clone());
                 }
             }
-            if !known.is_empty() {
+            // Recovery settings are on the NTFS with Windows.
+            let renamed = known.iter().any(MovedPartition::has_another_name);
+            if renamed || (!known.is_empty() && kind == FileSystemKind::Ntfs && looked_into) {
                 steps.push(Step::WindowsPartitions {
                     target: disk.target.path.clone(),
                     volume: planned.volume.clone(),
@@ -112,16 +139,17 @@ fn moved(captured: Captured<'_>, disk: &DiskPlan) -> Vec<MovedPartition> {
 }
 
 fn name(table: &Table, number: u32, sector: SectorSize) -> Option<WindowsName> {
+    let start = || {
+        let places = keep::places(table, sector);
+        places.into_iter().find(|(other, _)| *other == number).map(|(_, place)| place.start())
+    };
     match table {
         Table::Gpt(gpt) => {
             let entry = gpt.partitions.iter().find(|entry| entry.number == number)?;
-            Some(WindowsName::Gpt { disk: gpt.disk_guid, partition: entry.partition_guid })
+            let (disk, partition) = (gpt.disk_guid, entry.partition_guid);
+            Some(WindowsName::Gpt { disk, partition, start_bytes: start()? })
         }
-        Table::Mbr(mbr) => {
-            let places = keep::places(table, sector);
-            let (_, place) = places.into_iter().find(|(other, _)| *other == number)?;
-            Some(WindowsName::Mbr { signature: mbr.disk_signature, start_bytes: place.start() })
-        }
+        Table::Mbr(mbr) => Some(WindowsName::Mbr { signature: mbr.disk_signature, start_bytes: start()? }),
         Table::None => None,
     }
 }
