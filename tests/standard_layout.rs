@@ -3,6 +3,7 @@
 
 mod lab;
 
+use lab::windows::{Name, element, is_sound, names, simple, value};
 use lab::{Kind, MIB, Place, remint_ends, text};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -63,6 +64,8 @@ impl Lab {
             file("Windows/Boot/PCAT/bootmgr", 3),
             file("Windows/Boot/PCAT/bootnxt", 4),
             file("Windows/Boot/Fonts/segoe_slboot.ttf", 5),
+            file("Windows/System32/winload.efi", 6),
+            file("Windows/System32/winload.exe", 7),
         ];
         Self::new(&NTFS, "label: dos\nsize=64MiB, type=07, bootable\nsize=8MiB, type=07\n", &files)
     }
@@ -189,6 +192,41 @@ fn a_system_that_cannot_be_started_is_refused_and_the_target_keeps_every_byte() 
     }
 }
 
+const BOOT_MANAGER: &str = "{9dea862c-5cdd-4e70-acc1-f32b344d4795}";
+
+/// The text of an element, by libhivex; of a list the first.
+fn word(bcd: &Path, object: &str, kind: &str) -> String {
+    let key = format!("\\Objects\\{object}\\Elements\\{kind}");
+    let said = String::from_utf8(value(bcd, &key, "Element")).unwrap();
+    said.lines().next().unwrap_or_default().to_owned()
+}
+
+/// Other people's readers find a store in which the boot manager starts Windows from its partition.
+fn starts_windows(bcd: &Path, system: &Name, windows: &Name, program: &str) {
+    is_sound(bcd);
+    assert_eq!(element(bcd, BOOT_MANAGER, "11000001"), simple(system));
+    let loader = word(bcd, BOOT_MANAGER, "23000003");
+    assert_eq!(word(bcd, BOOT_MANAGER, "24000001"), loader);
+    assert_eq!(element(bcd, &loader, "11000001"), simple(windows));
+    assert_eq!(element(bcd, &loader, "21000001"), simple(windows));
+    assert_eq!(word(bcd, &loader, "12000002"), format!("\\Windows\\system32\\winload.{program}"));
+    assert_eq!(word(bcd, &loader, "22000002"), "\\Windows");
+    let locale = if program == "efi" { "de-DE" } else { "en-US" };
+    assert_eq!(word(bcd, &loader, "12000005"), locale, "the language that the boot manager speaks");
+    let resume = word(bcd, &loader, "23000003");
+    assert_ne!(resume, loader);
+    assert_eq!(element(bcd, &resume, "21000001"), simple(windows));
+    assert_eq!(element(bcd, "{b2721d73-1db4-4c62-bf78-c548a880142d}", "11000001"), simple(system));
+    // Whatever is inherited is there.
+    let xml = lab::run("hivexml", &[text(bcd)]);
+    let inherited = ["{7ea2e1ac-2e61-4728-aaa3-896d9d0a9f0e}", "{6efb52bf-1766-41db-a6b3-0ee5eff72bd7}"];
+    for object in inherited {
+        assert!(xml.contains(&format!("<node name=\"{object}\"")), "{object}");
+    }
+    // 0x10200003, a loader of Windows.
+    assert_eq!(value(bcd, &format!("\\Objects\\{loader}\\Description"), "Type"), b"270532611\n");
+}
+
 #[test]
 fn a_volume_without_windows_is_refused_and_the_target_keeps_every_byte() {
     let lab = Lab::new(&NTFS, "label: dos\nsize=64MiB, type=07, bootable\nsize=8MiB, type=07\n", &[]);
@@ -200,13 +238,17 @@ fn a_volume_without_windows_is_refused_and_the_target_keeps_every_byte() {
 }
 
 #[test]
-fn windows_gets_its_own_boot_files_and_it_is_said_that_a_configuration_is_missing() {
+fn windows_gets_its_own_boot_files_and_a_boot_configuration() {
     let lab = Lab::windows();
-    let (target, said) = lab.deploy(3, "uefi", 800 * MIB);
-    assert!(said.contains("run bcdboot"), "{said}");
+    let (target, said) = lab.deploy(0, "uefi", 800 * MIB);
     let places = lab::partitions(&target, 512);
     assert_eq!(places.len(), 4, "{said}");
     check_fat(&target, places[1]);
+    let called = names(&target);
+    let bcd = lab.folder.path().join("BCD");
+    fs::write(&bcd, fat_file(&target, places[1], "EFI/Microsoft/Boot/BCD")).unwrap();
+    starts_windows(&bcd, &called[1], &called[3], "efi");
+    assert_eq!(word(&bcd, BOOT_MANAGER, "12000002"), "\\EFI\\Microsoft\\Boot\\bootmgfw.efi");
     let manager = lab::Noise::new(1).bytes(40_000);
     for name in ["EFI/BOOT/BOOTX64.EFI", "EFI/Microsoft/Boot/bootmgfw.efi"] {
         assert!(fat_file(&target, places[1], name) == manager, "{name}");
@@ -214,9 +256,15 @@ fn windows_gets_its_own_boot_files_and_it_is_said_that_a_configuration_is_missin
     assert_eq!(fat_file(&target, places[1], "EFI/Microsoft/Boot/de-DE/bootmgfw.efi.mui").len(), 40_000);
     NTFS.check(&target, places[0].start, places[0].length);
 
-    let (target, said) = lab.deploy(3, "bios", 700 * MIB);
+    let (target, said) = lab.deploy(0, "bios", 700 * MIB);
     let places = lab::partitions(&target, 512);
     assert_eq!(places.len(), 2, "{said}");
+    let called = names(&target);
+    {
+        let mount = lab::Mount::new(&target, places[0].start, places[0].length, "ntfs", true);
+        fs::copy(mount.path().join("Boot/BCD"), &bcd).unwrap();
+    }
+    starts_windows(&bcd, &called[0], &called[1], "exe");
     NTFS.check(&target, places[0].start, places[0].length);
     let files = NTFS.files(&target, places[0].start, places[0].length);
     for name in ["bootmgr", "BOOTNXT", "Boot/Fonts/segoe_slboot.ttf"] {

@@ -4,6 +4,7 @@
 
 mod lab;
 
+use lab::windows::{Name, element, guid_bytes, is_sound, names, simple, value};
 use lab::{MIB, Place, remint_ends, text};
 use remint::registry::Hive;
 use std::fs;
@@ -17,51 +18,6 @@ const RECOVERY: &str = "{572bcd56-ffa7-11d9-aae0-0007e994107d}";
 const MEMORY_TEST: &str = "{b2721d73-1db4-4c62-bf78-c548a880142d}";
 const ESP: &str = "C12A7328-F81F-11D2-BA4B-00C93EC93B08";
 const DATA: &str = "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7";
-
-/// How Windows names a partition, in the two places where it does.
-#[derive(Clone, Debug, PartialEq)]
-struct Name {
-    /// In an element of a boot configuration: 16 bytes, the kind of table, the disk in 16 bytes.
-    element: Vec<u8>,
-    letter: Vec<u8>,
-}
-
-fn guid_bytes(text: &str) -> Vec<u8> {
-    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-    let byte = |at: usize| u8::from_str_radix(digits.get(2 * at..2 * at + 2).unwrap(), 16).unwrap();
-    // Mixed-endian: the first three numbers are little-endian.
-    [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15].map(byte).to_vec()
-}
-
-/// The names of the partitions of a disk, as `sfdisk` sees them.
-fn names(disk: &Path) -> Vec<Name> {
-    let table: serde_json::Value =
-        serde_json::from_str(&lab::run("sfdisk", &["--json", text(disk)])).unwrap();
-    let table = &table["partitiontable"];
-    let id = table["id"].as_str().unwrap();
-    let name = |entry: &serde_json::Value| match entry["uuid"].as_str() {
-        Some(uuid) => Name {
-            element: [guid_bytes(uuid), vec![0; 8], guid_bytes(id)].concat(),
-            letter: [b"DMIO:ID:".to_vec(), guid_bytes(uuid)].concat(),
-        },
-        None => {
-            let signature = u32::from_str_radix(id.trim_start_matches("0x"), 16).unwrap().to_le_bytes();
-            let offset = (entry["start"].as_u64().unwrap() * 512).to_le_bytes();
-            let kind = [0, 0, 0, 0, 1, 0, 0, 0];
-            Name {
-                element: [&offset[..], &[0; 8], &kind, &signature, &[0; 12]].concat(),
-                letter: [&signature[..], &offset].concat(),
-            }
-        }
-    };
-    table["partitions"].as_array().unwrap().iter().map(name).collect()
-}
-
-/// "partition=C:", 88 bytes.
-fn simple(name: &Name) -> Vec<u8> {
-    let head = [&[0; 16][..], &[6, 0, 0, 0], &[0; 4], &[0x48, 0, 0, 0], &[0; 4]].concat();
-    [head, name.element.clone(), vec![0; 16]].concat()
-}
 
 /// "boot", which names nothing.
 fn boot() -> Vec<u8> {
@@ -172,25 +128,6 @@ fn system_hive(folder: &Path, letters: &[(&str, Vec<u8>)]) -> Vec<u8> {
     letters.iter().for_each(|(name, data)| script.push_str(&format!("{name}\n{}\n", hex(data))));
     hivexsh(&file, &format!("{script}commit\n"));
     fs::read(file).unwrap()
-}
-
-/// What a hive says of an element, by libhivex.
-fn element(hive: &Path, object: &str, kind: &str) -> Vec<u8> {
-    value(hive, &format!("\\Objects\\{object}\\Elements\\{kind}"), "Element")
-}
-
-fn value(hive: &Path, key: &str, name: &str) -> Vec<u8> {
-    let output = Command::new("hivexget").args([text(hive), key, name]).output().unwrap();
-    assert!(output.status.success(), "{key} {name}: {}", String::from_utf8_lossy(&output.stderr));
-    output.stdout
-}
-
-/// Two readers of other people find nothing wrong.
-fn is_sound(hive: &Path) {
-    assert!(lab::run("hivexml", &[text(hive)]).contains("</hive>"));
-    let export = hive.with_extension("reg");
-    lab::run_allowing("reged", &["-x", text(hive), "X", "\\", text(&export)], &[0, 2]);
-    assert!(fs::read_to_string(export).unwrap().starts_with("Windows Registry Editor"));
 }
 
 fn write(root: &Path, name: &str, bytes: &[u8]) {

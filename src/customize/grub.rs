@@ -124,6 +124,7 @@ pub(super) mod tests {
             loader: Loader::Core { place: ByteRange::new(512, 1 << 20) },
             partition_was: Some("52454d31-01".to_owned()),
             gone: vec![uuid("swap-uuid"), uuid("52AB-0001")],
+            configuration: None,
         }
     }
 

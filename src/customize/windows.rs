@@ -73,7 +73,7 @@ fn follow_element(data: &mut [u8], moved: &[MovedPartition]) -> usize {
 }
 
 /// A partition as it stands in an element.
-fn element(name: WindowsName) -> [u8; PARTITION_BYTES] {
+pub(super) fn element(name: WindowsName) -> [u8; PARTITION_BYTES] {
     let mut bytes = [0; PARTITION_BYTES];
     let (partition, rest) = bytes.split_at_mut(16);
     let (kind, disk) = rest.split_at_mut(8);

@@ -1,4 +1,4 @@
-//! Boot files of Windows, from the volume's own `Windows/Boot`; its boot configuration (BCD) is not made here.
+//! Boot files of Windows, from the volume's own `Windows/Boot`, and a new boot configuration (BCD).
 
 use super::as_device::as_device;
 use super::boot_files::find;
@@ -7,11 +7,13 @@ use super::ntfs_files::{with_ntfs, with_place};
 use super::tree::Tree;
 use super::{Error, program};
 use crate::blockio::{Window, WriteAt, read_vec};
+use crate::customize::boot_configuration::{self, USUAL_LOCALE};
 use crate::customize::fat::{self, NewFile};
 use crate::customize::{CustomizeError, Deployed, Taken};
 use crate::machine::MachineDisk;
 use crate::plan::{BootFiles, Loader};
 use crate::progress::{Event, Monitor};
+use crate::schema::Firmware;
 use crate::units::{ByteRange, SectorSize};
 use std::ffi::OsStr;
 use std::time::Duration;
@@ -40,8 +42,9 @@ pub(super) fn take(
     monitor: &dyn Monitor,
 ) -> Result<Taken, CustomizeError> {
     let (disk, target, place) = find(files, deployed)?;
-    let found = with_place(disk, place, true, &files.volume, |tree| collect(tree, files))?;
+    let mut found = with_place(disk, place, true, &files.volume, |tree| collect(tree, files))?;
     let count = found.len();
+    found.extend(configuration(files, &found)?);
     let doing = || format!("writing Windows' boot files to {}", files.target);
     match files.loader {
         Loader::EfiSystem { place, .. } => {
@@ -54,13 +57,9 @@ pub(super) fn take(
         }
         Loader::Core { .. } => {}
     }
-    let message = format!("{count} boot files of Windows are in place");
+    let message = format!("{count} boot files of Windows are in place, and a new boot configuration");
     monitor.event(Event::Changed { volume: files.volume.clone(), message });
-    let problem = format!(
-        "{}: Windows does not start from {} before it has a boot configuration (BCD): start its recovery and run bcdboot",
-        files.volume, files.target
-    );
-    Ok(Taken { problems: vec![problem], boot_code: None })
+    Ok(Taken::default())
 }
 
 /// Refuses a volume that holds no Windows which could be started, by what was captured.
@@ -94,11 +93,41 @@ fn collect(tree: &Tree, files: &BootFiles) -> Result<Vec<NewFile>, CustomizeErro
     };
     let bytes = named(first).ok_or_else(|| lacking(first))?;
     let next = named("bootnxt");
+    let program = if efi { "winload.efi" } else { "winload.exe" };
+    if tree.spelled(&format!("Windows/System32/{program}"))?.is_none() {
+        return Err(lacking(program));
+    }
     found.push(NewFile { path: copy.to_owned(), bytes });
     if let (false, Some(bytes)) = (efi, next) {
         found.push(NewFile { path: "BOOTNXT".to_owned(), bytes });
     }
     Ok(found)
+}
+
+/// The boot configuration, in a language that the boot files speak.
+fn configuration(files: &BootFiles, found: &[NewFile]) -> Result<Option<NewFile>, CustomizeError> {
+    let Some(configuration) = &files.configuration else { return Ok(None) };
+    let folder = if files.firmware == Firmware::Uefi { "EFI/Microsoft/Boot" } else { "Boot" };
+    let locale = locale_of(found, folder);
+    let bytes = boot_configuration::new_store(configuration, files.firmware, &locale);
+    let bytes = bytes.map_err(|error| CustomizeError::Refused {
+        fact: format!("no boot configuration for {} can be made: {error}; please report this", files.volume),
+    })?;
+    Ok(Some(NewFile { path: format!("{folder}/BCD"), bytes }))
+}
+
+/// The usual language where the boot manager speaks it, else the first that it speaks.
+fn locale_of(found: &[NewFile], folder: &str) -> String {
+    let speaks = |file: &NewFile| {
+        let inside = file.path.strip_prefix(folder)?.strip_prefix('/')?;
+        let (locale, name) = inside.split_once('/')?;
+        let name = name.to_ascii_lowercase();
+        (name.starts_with("bootmg") && name.ends_with(".mui")).then(|| locale.to_owned())
+    };
+    let mut locales: Vec<String> = found.iter().filter_map(speaks).collect();
+    locales.sort_unstable();
+    let usual = locales.iter().find(|locale| locale.eq_ignore_ascii_case(USUAL_LOCALE));
+    usual.or(locales.first()).cloned().unwrap_or_else(|| USUAL_LOCALE.to_owned())
 }
 
 fn add_folder(

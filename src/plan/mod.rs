@@ -65,5 +65,5 @@ pub use seed::{ParseSeedError, Seed};
 pub use settings::{Settings, SystemVolume};
 pub use shrinking::Shrinking;
 pub use standing::{OtherTarget, Standing, StandingGroup, Targets, pair_targets, places_on};
-pub use step::{BootFiles, Loader, Names, Step, System};
+pub use step::{BootConfiguration, BootFiles, Loader, Names, Step, System};
 pub use windows::{MovedPartition, WindowsName};

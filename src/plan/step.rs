@@ -2,10 +2,10 @@
 
 use super::deploy::{DeployPlan, NewContent};
 use super::settings::{Settings, SystemVolume};
-use super::windows::MovedPartition;
+use super::windows::{MovedPartition, WindowsName};
 use super::{identity, keep};
 use crate::schema::{Disk, FileSystemKind, Firmware, Role, Table, Volume};
-use crate::units::ByteRange;
+use crate::units::{ByteRange, Guid};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::fmt;
@@ -110,6 +110,22 @@ pub struct BootFiles {
     pub partition_was: Option<String>,
     /// The names of partitions of the captured disk that are not there any more.
     pub gone: Vec<Names>,
+    /// What a new boot configuration of a Windows says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<BootConfiguration>,
+}
+
+/// What a boot configuration (BCD) names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct BootConfiguration {
+    /// The partition with the boot manager.
+    pub system: WindowsName,
+    /// The partition with Windows.
+    pub windows: WindowsName,
+    /// The object that starts Windows.
+    pub loader: Guid,
+    /// The object that wakes it up.
+    pub resume: Guid,
 }
 
 /// The names by which `/etc/fstab` knows a partition.

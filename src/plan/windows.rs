@@ -138,7 +138,8 @@ fn moved(captured: Captured<'_>, disk: &DiskPlan) -> Vec<MovedPartition> {
     disk.volumes.iter().filter_map(of_volume).collect()
 }
 
-fn name(table: &Table, number: u32, sector: SectorSize) -> Option<WindowsName> {
+/// By what Windows knows a partition of a table.
+pub(super) fn name(table: &Table, number: u32, sector: SectorSize) -> Option<WindowsName> {
     let start = || {
         let places = keep::places(table, sector);
         places.into_iter().find(|(other, _)| *other == number).map(|(_, place)| place.start())

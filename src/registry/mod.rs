@@ -33,6 +33,8 @@ pub const REG_SZ: u32 = 1;
 pub const REG_BINARY: u32 = 3;
 /// A number of 32 bits.
 pub const REG_DWORD: u32 = 4;
+/// Texts, each with its end, and an end behind them.
+pub const REG_MULTI_SZ: u32 = 7;
 
 /// Bytes of the header.
 const BASE_BYTES: usize = 4096;

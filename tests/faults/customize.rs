@@ -71,6 +71,7 @@ fn stamped(stamp: Stamp) -> Deploy<'static> {
         loader: Loader::EfiSystem { place, serial: 0 },
         partition_was: None,
         gone: Vec::new(),
+        configuration: None,
     };
     deploy.take(Step::BootFiles(files), stamp);
     deploy

@@ -15,11 +15,16 @@ use super::place;
 use super::refusal::Refusal;
 use super::seed::Seed;
 use super::sizing::{self, Sizing};
-use super::step::{BootFiles, Loader, Step, System};
+use super::step::{BootConfiguration, BootFiles, Loader, Step, System};
+use super::windows;
 use crate::machine::MachineDisk;
-use crate::schema::{Content, Disk, Firmware, Layout, PartitionWish, Role, Volume, WantedSize};
+use crate::schema::{Content, Disk, Firmware, Layout, PartitionWish, Role, Table, Volume, WantedSize};
 use crate::units::{ByteRange, SectorSize, format_size};
 use fresh::{Fresh, Kind};
+
+/// The numbers of the partitions that Windows starts from, with UEFI and with a BIOS.
+const WINDOWS_EFI_SYSTEM: u32 = 2;
+const WINDOWS_SYSTEM: u32 = 1;
 
 /// Decides a standard layout for a disk of the image, of which `options` or the image itself say which volume is the
 /// system. Every `copy` of the disk gets identifiers of its own.
@@ -31,7 +36,6 @@ pub(super) fn deploy_disk(
     options: &DeployOptions,
 ) -> Result<(DiskPlan, Vec<Step>), Refusal> {
     let volume = system(disks, options)?.1;
-    let family = System::of(volume);
     let firmware = options.standard.firmware.ok_or(Refusal::NoFirmware)?;
     let seed = options.seed.ok_or(Refusal::NoSeed)?.of_copy(copy);
     let target_disk = &target.disk;
@@ -51,13 +55,12 @@ pub(super) fn deploy_disk(
     let free_space = deploy::clearing(options.free_space, target_disk, &mut warnings);
     warnings.extend(place::unused_space(&ground, &arrangement));
     warnings.extend(not_deployed(disks, volume));
-    if family == System::Windows {
-        warnings.push(NO_CONFIGURATION.to_owned());
-    }
     let places = ground.pieces.iter().zip(&arrangement.places);
     let made: Vec<NewPartition> =
         places.filter_map(|(piece, place)| fresh.made(piece.number()?, *place)).collect();
-    let steps = steps(disk, volume, kind, &made, target_disk);
+    let number = volumes.iter().find_map(|planned| planned.partition);
+    let configuration = number.and_then(|number| configuration(kind, &table, number, target_disk, &seed));
+    let steps = steps(disk, volume, kind, &made, target_disk, configuration);
     let plan = DiskPlan {
         source_number: Some(disk.number),
         source_bytes: disk.size_bytes,
@@ -77,9 +80,6 @@ pub(super) fn deploy_disk(
     };
     Ok((plan, steps))
 }
-
-const NO_CONFIGURATION: &str = "Windows does not start from this disk before it has a boot configuration (BCD), which this \
-    version does not make: start Windows' recovery and run bcdboot afterwards.";
 
 /// Which of the layouts, and the smallest disk where that is one with another table. A BIOS starts Linux from an MBR
 /// where that reaches over the whole disk, and from a GPT behind it.
@@ -129,7 +129,32 @@ fn not_deployed(disks: &[Disk], system: &Volume) -> Option<String> {
     })
 }
 
-fn steps(disk: &Disk, volume: &Volume, kind: Kind, made: &[NewPartition], target: &MachineDisk) -> Vec<Step> {
+/// What a new boot configuration names, where the system is a Windows on partition `number`.
+fn configuration(
+    kind: Kind,
+    table: &Table,
+    number: u32,
+    target: &MachineDisk,
+    seed: &Seed,
+) -> Option<BootConfiguration> {
+    let system = match kind {
+        Kind::WindowsUefi => WINDOWS_EFI_SYSTEM,
+        Kind::WindowsBios => WINDOWS_SYSTEM,
+        Kind::LinuxUefi | Kind::LinuxBiosGpt | Kind::LinuxBiosMbr => return None,
+    };
+    let name = |number| windows::name(table, number, target.logical_sector_bytes);
+    let (loader, resume) = (seed.guid("windows loader"), seed.guid("windows resume"));
+    Some(BootConfiguration { system: name(system)?, windows: name(number)?, loader, resume })
+}
+
+fn steps(
+    disk: &Disk,
+    volume: &Volume,
+    kind: Kind,
+    made: &[NewPartition],
+    target: &MachineDisk,
+    configuration: Option<BootConfiguration>,
+) -> Vec<Step> {
     let path = || target.path.clone();
     let formatted = made.iter().filter(|new| new.content != NewContent::Empty);
     let mut steps: Vec<Step> = formatted
@@ -142,9 +167,9 @@ fn steps(disk: &Disk, volume: &Volume, kind: Kind, made: &[NewPartition], target
         .collect();
     let new = |number: u32| made.iter().find(|new| new.partition == number);
     let loader = match kind {
-        Kind::WindowsUefi => new(2).map(efi_system),
+        Kind::WindowsUefi => new(WINDOWS_EFI_SYSTEM).map(efi_system),
         Kind::LinuxUefi => new(1).map(efi_system),
-        Kind::WindowsBios => new(1).map(|new| Loader::SystemPartition { place: new.place }),
+        Kind::WindowsBios => new(WINDOWS_SYSTEM).map(|new| Loader::SystemPartition { place: new.place }),
         Kind::LinuxBiosGpt => new(1).map(|new| Loader::Core { place: new.place }),
         Kind::LinuxBiosMbr => Some(Loader::Core {
             place: ByteRange::new(target.logical_sector_bytes.bytes(), super::layout::ALIGNMENT_BYTES),
@@ -162,6 +187,7 @@ fn steps(disk: &Disk, volume: &Volume, kind: Kind, made: &[NewPartition], target
             loader,
             partition_was: super::step::partition_id(&disk.table, volume.role),
             gone: super::step::gone(disk, volume),
+            configuration,
         })
     }));
     steps
