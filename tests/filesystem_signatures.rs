@@ -188,81 +188,6 @@ fn every_form_of_bitlocker_is_encrypted() {
     assert_eq!(blkid(path_of(&file))["TYPE"], "BitLocker");
 }
 
-fn member_1(at: u64) -> Vec<u8> {
-    let mut superblock = vec![0; 512];
-    let fields: [Patch<'_>; 9] = [
-        (0, &0xA92B_4EFCu32.to_le_bytes()),
-        (4, &1u32.to_le_bytes()),
-        (16, &UUID_BYTES),
-        (32, b"host:array"),
-        (72, &1u32.to_le_bytes()),
-        (80, &16u64.to_le_bytes()),
-        (92, &2u32.to_le_bytes()),
-        (136, &16u64.to_le_bytes()),
-        (144, &(at / 512).to_le_bytes()),
-    ];
-    for (at, bytes) in fields {
-        superblock[at as usize..at as usize + bytes.len()].copy_from_slice(bytes);
-    }
-    superblock
-}
-
-#[test]
-fn half_a_mirror_is_not_taken_for_the_file_system_that_it_mirrors() {
-    let size = 24 * MIB + 5 * 1024;
-    for (version, at) in [("1.0", 24 * MIB - 4096), ("1.1", 0), ("1.2", 4096)] {
-        let file = sparse_file(size);
-        if version != "1.1" {
-            run("mkfs.fat", &["-F", "16", "-s", "4", path_of(&file), "24000"]);
-            assert_eq!(read_file(path_of(&file)).unwrap().file_system.kind, FileSystemKind::Fat16);
-        }
-        file.as_file().write_all_at(&member_1(at), at).unwrap();
-        let reading = check(path_of(&file), FileSystemKind::MdMember, Some("linux_raid_member"));
-        assert_eq!(reading.file_system.uuid.as_deref(), Some(UUID));
-        assert_eq!(blkid(path_of(&file))["VERSION"], version);
-        let finding = &reading.file_system.findings[0];
-        assert_eq!(reading.file_system.state, State::Unsupported);
-        assert!(
-            finding.contains("\"host:array\"")
-                && finding.contains(&format!("RAID 1 of 2 disks, superblock {version}"))
-        );
-        // The same bytes at another place are the remains of another array.
-        file.as_file().write_all_at(&member_1(at + 512), at).unwrap();
-        assert!(
-            read_file(path_of(&file)).is_none_or(|reading| reading.file_system.kind == FileSystemKind::Fat16)
-        );
-    }
-}
-
-#[test]
-fn a_member_with_the_oldest_superblock_is_known_in_both_byte_orders() {
-    type Order = fn(u32) -> [u8; 4];
-    for order in [u32::to_le_bytes as Order, u32::to_be_bytes] {
-        let file = sparse_file(24 * MIB);
-        run("mkfs.fat", &["-F", "16", "-s", "4", path_of(&file)]);
-        let at = 24 * MIB - 65536;
-        for (word, value) in [
-            (0, 0xA92B_4EFC),
-            (2, 90),
-            (5, 0x6A1A_9F2E),
-            (7, 1),
-            (8, 24 * 1024 - 64),
-            (10, 2),
-            (13, 0x4A37_4B55),
-            (14, 0x8F29_3B30),
-            (15, 0xA0CE_8A51),
-        ] {
-            file.as_file().write_all_at(&order(value), at + word * 4).unwrap();
-        }
-        let reading = check(path_of(&file), FileSystemKind::MdMember, Some("linux_raid_member"));
-        assert_eq!(reading.file_system.uuid.as_deref(), Some(UUID));
-        assert!(reading.file_system.findings[0].contains("superblock 0.90"));
-        // A superblock that speaks of more data than lie before it is not that of this volume.
-        file.as_file().write_all_at(&order(24 * 1024), at + 32).unwrap();
-        assert_eq!(read_file(path_of(&file)).unwrap().file_system.kind, FileSystemKind::Fat16);
-    }
-}
-
 /// XDR: a pair of a name-value list.
 fn pair(name: &str, kind: u32, value: &[u8]) -> Vec<u8> {
     let padded = name.len().next_multiple_of(4);
@@ -386,6 +311,76 @@ fn formats_without_a_tool_here_are_known_by_their_specified_bytes() {
             assert_eq!(reading.file_system.uuid.as_deref(), Some(UUID));
         }
     }
+}
+
+/// A sector of a controller: where it is, counted from the end, what stands in it, and what blkid calls it.
+fn controllers() -> Vec<(&'static str, u64, Vec<Patch<'static>>, &'static str)> {
+    vec![
+        ("Intel", 2, vec![(0, b"Intel Raid ISM Cfg Sig. 1.3.00")], "isw_raid_member"),
+        (
+            "DDF",
+            1,
+            vec![(0, &[0xDE, 0x11, 0xDE, 0x11]), (8, b"Dell    "), (32, b"01.02.00")],
+            "ddf_raid_member",
+        ),
+        (
+            "DDF",
+            257,
+            vec![(0, &[0xDE, 0x11, 0xDE, 0x11]), (8, b"Dell    "), (32, b"01.02.00")],
+            "ddf_raid_member",
+        ),
+        ("NVIDIA", 2, vec![(0, b"NVIDIA  "), (8, &[30, 0, 0, 0]), (16, &[100])], ""),
+        // 0xFFFF - (0x2F00 + 1) + 1, so that all words before it add up to nothing.
+        (
+            "Silicon Image",
+            1,
+            vec![(0x62, &[0, 0x2F]), (0x116, &[1]), (0x13E, &[0xFF, 0xD0])],
+            "silicon_medley_raid_member",
+        ),
+        ("LSI", 1, vec![(0, b"$XIDE$")], "lsi_mega_raid_member"),
+        ("Adaptec", 1, vec![(0, &[0x37, 0xFC, 0x4D, 0x1E]), (256, b"DPTM")], "adaptec_raid_member"),
+        // "JM" is 0x4D4A; the checksum makes the sum of all words zero.
+        ("JMicron", 1, vec![(0, b"JM"), (4, &[0xB6, 0xB2])], "jmicron_raid_member"),
+        ("VIA", 1, vec![(0, &[0x55, 0xAA]), (50, &[0xFF])], "via_raid_member"),
+        ("HighPoint", 11, vec![(0, &[0xF3, 0x16, 0x78, 0x5A])], "hpt45x_raid_member"),
+        ("Promise", 63, vec![(0, b"Promise Technology, Inc.")], "promise_fasttrack_raid_member"),
+        ("Promise", 3087, vec![(0, b"Promise Technology, Inc.")], "promise_fasttrack_raid_member"),
+    ]
+}
+
+#[test]
+fn what_a_controller_left_at_the_end_of_a_disk_is_known_as_blkid_knows_it() {
+    let size = 8 * MIB;
+    let firmware = |file: &NamedTempFile| {
+        filesystem::firmware_member(&FileDisk(File::open(file.path()).unwrap())).unwrap()
+    };
+    for (name, from_end, patches, blkid_type) in controllers() {
+        let start = size - from_end * 512;
+        let patches: Vec<Patch<'_>> = patches.into_iter().map(|(at, bytes)| (start + at, bytes)).collect();
+        let file = crafted(size, &patches);
+        let found = firmware(&file).unwrap_or_else(|| panic!("{name}")).file_system;
+        assert_eq!((found.kind, found.state), (FileSystemKind::FirmwareRaid, State::Unsupported));
+        assert!(found.findings[0].contains(name), "{}", found.findings[0]);
+        if !blkid_type.is_empty() {
+            assert_eq!(blkid(path_of(&file))["TYPE"], blkid_type, "{name}");
+        }
+        // It is the end of the disk that counts, and what has a checksum is held to it.
+        file.as_file().set_len(size + 4096 * 4).unwrap();
+        assert_eq!(firmware(&file), None, "{name}");
+    }
+    for (from_end, patches) in [
+        (1, vec![(0x62, [0u8, 0x2F].as_slice()), (0x116, &[1]), (0x13E, &[0xFF, 0xD1])]),
+        (1, vec![(0, b"JM"), (4, &[0xB5, 0xB2])]),
+        (1, vec![(0, &[0x55, 0xAA]), (50, &[0xFE])]),
+        (1, vec![(0, &[0x37, 0xFC, 0x4D, 0x1E])]),
+    ] {
+        let start = size - from_end * 512;
+        let patches: Vec<Patch<'_>> = patches.into_iter().map(|(at, bytes)| (start + at, bytes)).collect();
+        assert_eq!(firmware(&crafted(size, &patches)), None);
+    }
+    let early = crafted(size, &[(9 * 512 + 32, &[0xFD, 0x16, 0x78, 0x5A])]);
+    assert!(firmware(&early).unwrap().file_system.findings[0].contains("HighPoint"));
+    assert_eq!(firmware(&crafted(size, &[])), None);
 }
 
 /// Makes a file system as its tool does it without being told about the old one.
@@ -582,17 +577,12 @@ fn random_damage_is_survived() {
     bytes[..4096].copy_from_slice(&swap_header(4096, length, Some(UUID), Some("x")).unwrap());
     bytes[0x4000..0x4000 + zfs_list("disk").len()].copy_from_slice(&zfs_list("disk"));
     bytes[0x20000..0x20008].copy_from_slice(&0x00BA_B10Cu64.to_le_bytes());
-    let end = length - 8192;
-    bytes[end as usize..end as usize + 512].copy_from_slice(&member_1(end));
     let mut seed = 11;
     for round in 0..3000usize {
-        // The array's superblock goes first, so that what it hides is reached as well.
-        let place = [end, 0x4000, 0, 0x20000][round / 750];
-        let reach = [512, 400, 4096, 64][round / 750];
-        if round == 750 {
-            bytes[end as usize..].fill(0);
-        }
-        if round == 1500 {
+        // The pool's label goes first, so that what it hides is reached as well.
+        let place = [0x4000, 0, 0x20000][round / 1000];
+        let reach = [400, 4096, 64][round / 1000];
+        if round == 1000 {
             bytes[0x4000..0x5000].fill(0);
         }
         let at = (place + xorshift(&mut seed) % reach) as usize;

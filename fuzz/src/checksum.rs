@@ -72,12 +72,26 @@ fn seal_btrfs(buffer: &mut [u8]) {
     }
 }
 
-/// The structures that say what they are: superblocks of ext, XFS, F2FS, NILFS2 and btrfs, checkpoints of F2FS, the boot region
+/// Superblocks of MD: the sum of all words, in version 1 as far as the roles reach.
+fn seal_md(buffer: &mut [u8]) {
+    let word = |at: usize| u32::from_le_bytes([buffer[at], buffer[at + 1], buffer[at + 2], buffer[at + 3]]);
+    let (place, covered) = if word(4) == 0 { (152, 4096) } else { (216, 256 + word(220).min(1920) as usize * 2) };
+    let words = buffer[..covered].chunks(4).enumerate().filter(|(number, _)| number * 4 != place);
+    let number = |bytes: &[u8]| bytes.iter().rev().fold(0u64, |number, byte| number << 8 | u64::from(*byte));
+    let sum: u64 = words.map(|(_, word)| number(word)).sum();
+    let sum = (sum as u32).wrapping_add((sum >> 32) as u32);
+    buffer[place..place + 4].copy_from_slice(&sum.to_le_bytes());
+}
+
+/// The structures that say what they are: superblocks of MD, ext, XFS, F2FS, NILFS2 and btrfs, checkpoints of F2FS, the boot region
 /// of exFAT, headers and free-space B-trees of XFS, nodes of btrfs.
 pub fn metadata(at: u64, buffer: &mut [u8]) {
     let length = buffer.len();
     if length >= 4096 {
         seal_btrfs(buffer);
+    }
+    if length == 4096 && buffer.starts_with(&[0xFC, 0x4E, 0x2B, 0xA9]) {
+        seal_md(buffer);
     }
     if length == 1024 && buffer[0x38..0x3A] == [0x53, 0xEF] {
         let sum = crc(&CRC32C, &buffer[..0x3FC]);

@@ -1,6 +1,6 @@
 //! `remint capture`.
 
-use super::disks::{self, DiskSettings};
+use super::disks::{self, DiskSettings, InspectedDisk};
 use super::images::{StoreSettings, open_store};
 use super::replay::{self, LogicalSources};
 use crate::blockio::{ReadAt, WriteAt};
@@ -98,10 +98,7 @@ pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<Captur
         disks::refuse_or_warn(&disk, monitor)?;
         inspected.push(disk);
     }
-    for (position, message) in disks::twins(&inspected, &request.options.only) {
-        let subject = inspected.get(position).map(|disk| disk.machine.path.clone()).unwrap_or_default();
-        monitor.event(Event::Warning { subject, message });
-    }
+    warn(&inspected, disks::twins(&inspected, &request.options.only), monitor);
     let spill = replay::spill_file(request)?;
     let spills = replay::spill_parts(spill.as_ref(), 0, readers.len());
     let mut found = Vec::new();
@@ -113,6 +110,8 @@ pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<Captur
         sources.push(source);
     }
     let sources: Vec<&dyn ReadAt> = sources.iter().map(|source| -> &dyn ReadAt { source }).collect();
+    let said = disks::read_arrays(&mut found, &sources);
+    warn(&found, said, monitor);
     let mut groups = disks::read_groups(&mut found, &sources);
     let held = found.iter().find_map(|disk| disks::held(&disk.machine));
     let found: Vec<(Disk, Vec<Option<RangeSet>>)> =
@@ -159,6 +158,14 @@ pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<Captur
         monitor,
     })?;
     Ok(CaptureOutcome { version, manifest, report })
+}
+
+/// Tells what is to be said of disks, each by its position.
+fn warn(disks: &[InspectedDisk], said: Vec<(usize, String)>, monitor: &dyn Monitor) {
+    for (position, message) in said {
+        let subject = disks.get(position).map(|disk| disk.machine.path.clone()).unwrap_or_default();
+        monitor.event(Event::Warning { subject, message });
+    }
 }
 
 /// The sources of the groups that are captured, of all that were found.

@@ -56,13 +56,21 @@ pub fn inspect(wanted: &[Destination], settings: DiskSettings) -> Result<Inspect
     let readers = inspected.disks.iter().map(|disk| DiskReader::open(&disk.machine.path));
     let readers: Vec<DiskReader> = readers.collect::<Result<_, _>>()?;
     let sources: Vec<&dyn ReadAt> = readers.iter().map(|reader| -> &dyn ReadAt { reader }).collect();
+    let mut said = read_arrays(&mut inspected.disks, &sources);
     inspected.groups = read_groups(&mut inspected.disks, &sources);
-    for (position, sentence) in twins(&inspected.disks, &[]) {
+    said.extend(twins(&inspected.disks, &[]));
+    for (position, sentence) in said {
         if let Some(disk) = inspected.disks.get_mut(position) {
             disk.inspection.findings.push(sentence);
         }
     }
     Ok(inspected)
+}
+
+/// Looks at the members of arrays on inspected disks together; what is to be said of them, with the position of the disk.
+pub(super) fn read_arrays(disks: &mut [InspectedDisk], sources: &[&dyn ReadAt]) -> Vec<(usize, String)> {
+    let mut inspections: Vec<&mut Inspection> = disks.iter_mut().map(|disk| &mut disk.inspection).collect();
+    inspect::read_arrays(sources, &mut inspections)
 }
 
 /// Finds the volume groups on inspected disks, and says of each physical volume what it is.

@@ -21,7 +21,9 @@ mod hfs_plus;
 mod jfs;
 mod judgement;
 pub mod lvm;
+pub mod md;
 mod minix;
+mod nested;
 mod nilfs2;
 mod ntfs;
 mod reiserfs;
@@ -31,6 +33,7 @@ mod xfs;
 
 pub use error::Error;
 pub use fat::{FatFiles, Item};
+pub use nested::nested_table;
 pub use swap::swap_header;
 
 use crate::blockio::ReadAt;
@@ -83,7 +86,15 @@ const READERS: &[Reader] = &[
 /// # Errors
 /// [`Error::Io`] where the volume cannot be read.
 pub fn read(volume: &dyn ReadAt) -> Result<Option<Reading>, Error> {
-    // What a container holds may begin where the container does, as in one half of a mirror.
+    // What an array holds may begin where its member does, as in one half of a mirror.
+    match md::read(volume)? {
+        Some(reading) => Ok(Some(reading)),
+        None => read_content(volume),
+    }
+}
+
+/// The same for what is no member of an array, or lies in one.
+fn read_content(volume: &dyn ReadAt) -> Result<Option<Reading>, Error> {
     if let Some(reading) = signature::read_containers(volume)? {
         return Ok(Some(reading));
     }
@@ -114,8 +125,19 @@ pub fn read(volume: &dyn ReadAt) -> Result<Option<Reading>, Error> {
 /// # Errors
 /// [`Error::Io`] where the volume cannot be read.
 pub fn is_physical_volume(volume: &dyn ReadAt) -> Result<bool, Error> {
+    if !md::superblocks(volume)?.is_empty() {
+        return Ok(false);
+    }
     let container = signature::read_containers(volume)?;
     Ok(container.is_some_and(|reading| reading.file_system.kind == FileSystemKind::LvmPhysicalVolume))
+}
+
+/// A whole disk that the firmware of a machine, or a controller, has in an array of its own: a look at signatures only.
+///
+/// # Errors
+/// [`Error::Io`] where the disk cannot be read.
+pub fn firmware_member(disk: &dyn ReadAt) -> Result<Option<Reading>, Error> {
+    signature::read_firmware_member(disk)
 }
 
 /// What else has its signature on a volume that a reader claims. What cannot be read is no intact signature.

@@ -33,6 +33,7 @@ pub(super) fn place(
             role: Role::BootArea,
             range,
             used: without_old_gpt(range, sector, findings),
+            known: None,
             may_be_swap: false,
         },
         note,

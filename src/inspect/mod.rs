@@ -7,7 +7,9 @@
 //! - A volume that nobody understands is captured raw; nothing is left out because it was not recognised.
 //! - A finding that makes a capture doubtful is a refusal as well; it stays one until a person decided.
 
+mod arrays;
 mod boot_area;
+mod claim;
 mod error;
 mod groups;
 mod json;
@@ -17,6 +19,7 @@ mod text;
 mod twins;
 mod volume;
 
+pub use arrays::read_arrays;
 pub use error::Error;
 pub use groups::{GroupInspection, KernelVolumes, NoKernelVolumes, look_at, open_logical, read_groups};
 pub use json::{DiskView, view_disk};
@@ -82,10 +85,23 @@ pub fn read_disk(
 ) -> Result<Inspection, Error> {
     monitor.event(Event::PhaseStarted { phase: Phase::Inspect, total_bytes: None });
     let sector = facts.logical_sector_bytes;
-    let reading = partition::read(disk, sector, trust).map_err(|source| Error::Table { source })?;
+    let reading = partition::read(disk, sector, trust);
     let mut notes = Notes::default();
-    notes.take(&reading.findings);
-    let (table, places) = places(disk, reading, sector, &mut notes);
+    let claim = claim::find(disk, reading.as_ref().ok().map(|reading| &reading.table), sector);
+    let (table, places) = match (claim, trust) {
+        (Some(claim), Trust::Undecided) => {
+            (Table::None, vec![Place { known: Some(claim), ..Place::whole(disk) }])
+        }
+        (claim, _) => {
+            let reading = reading.map_err(|source| Error::Table { source })?;
+            notes.take(&reading.findings);
+            let left = claim.filter(|_| reading.table != Table::None).map(|claim| claim.file_system.kind);
+            notes.findings.extend(left.map(|kind| {
+                format!("The disk has the marks of a {kind}; its table was believed, as asked.")
+            }));
+            places(disk, reading, sector, &mut notes)
+        }
+    };
     let mut volumes = Vec::new();
     let mut used = Vec::new();
     for place in places {

@@ -35,6 +35,7 @@ pub fn twins(inspections: &[&Inspection], only: &[String]) -> Vec<(usize, String
 fn own_uuid(volume: &Volume) -> Option<String> {
     let found: &FileSystem = match &volume.content {
         Content::Raw { file_system, .. } => file_system.as_ref().filter(|found| !is_shared(found.kind))?,
+        Content::FileSystem(found) if found.kind == FileSystemKind::MdMember => return None,
         Content::FileSystem(found) | Content::Swap(found) => found,
         Content::PhysicalVolume(_) | Content::LeftOut => return None,
     };
@@ -43,6 +44,8 @@ fn own_uuid(volume: &Volume) -> Option<String> {
 }
 
 fn is_shared(kind: FileSystemKind) -> bool {
-    use FileSystemKind::{Bcachefs, Btrfs, LogicalDiskManager, LvmPhysicalVolume, MdMember, Zfs};
-    matches!(kind, Bcachefs | Btrfs | LogicalDiskManager | LvmPhysicalVolume | MdMember | Zfs)
+    use FileSystemKind::{
+        Bcachefs, Btrfs, FirmwareRaid, LogicalDiskManager, LvmPhysicalVolume, MdMember, Zfs,
+    };
+    matches!(kind, Bcachefs | Btrfs | FirmwareRaid | LogicalDiskManager | LvmPhysicalVolume | MdMember | Zfs)
 }

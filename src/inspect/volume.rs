@@ -12,6 +12,8 @@ pub(super) struct Place {
     pub range: ByteRange,
     /// What of a stretch without a file system is captured, where it is not all.
     pub used: Option<RangeSet>,
+    /// What is known of it without a look at it.
+    pub known: Option<Reading>,
     /// False where the partition's type says that it is no swap space. A swap header is easily left over from an
     /// earlier use, and what is taken for swap is not stored.
     pub may_be_swap: bool,
@@ -24,6 +26,7 @@ impl Place {
             role: Role::WholeDisk,
             range: ByteRange::new(0, disk.size_bytes()),
             used: None,
+            known: None,
             may_be_swap: true,
         }
     }
@@ -94,6 +97,7 @@ pub(super) fn partitions(table: &Table, sector: SectorSize, disk_bytes: u64) -> 
             role: Role::Partition { number },
             range: range.intersection(ByteRange::new(0, disk_bytes)),
             used: None,
+            known: None,
             may_be_swap: has_swap_type(table, number),
         })
         .filter(|place| !place.range.is_empty())
@@ -111,6 +115,9 @@ pub(super) fn understand(disk: &dyn ReadAt, place: &Place) -> Understood {
             used: place.used.clone(),
             finding: None,
         };
+    }
+    if let Some(known) = &place.known {
+        return content(known.clone());
     }
     match Window::new(disk, place.range) {
         Ok(volume) => understand_volume(&volume, place.may_be_swap),
@@ -130,9 +137,20 @@ pub(super) fn understand_volume(volume: &dyn ReadAt, may_be_swap: bool) -> Under
             raw(reason, Some(reading.file_system))
         }
         Ok(Some(reading)) => content(reading),
-        Ok(None) => raw("no file system was recognised", None),
+        Ok(None) => unrecognised(volume),
         Err(error) => unreadable(&error),
     }
+}
+
+/// A disk within a volume is as much a reason to say something as it is none to look into it.
+fn unrecognised(volume: &dyn ReadAt) -> Understood {
+    let Some(table) = filesystem::nested_table(volume).ok().flatten() else {
+        return raw("no file system was recognised", None);
+    };
+    let reason =
+        format!("it has a partition table of its own ({table}), as the disk of a virtual machine has");
+    let finding = format!("is captured whole, with the partitions in it: {reason}");
+    Understood { finding: Some(finding), ..raw(&reason, None) }
 }
 
 fn unreadable(error: &str) -> Understood {

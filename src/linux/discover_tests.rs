@@ -213,6 +213,17 @@ fn a_path_of_a_multipath_disk_says_so() {
 }
 
 #[test]
+fn a_member_of_a_running_array_names_the_array_and_how_it_is_stopped() {
+    let fake = Fake::new();
+    let at = fake.disk("pci0/ata1/host0/target0:0:0/0:0:0:0/block/sda", "8:0", 64);
+    let md = fake.disk("virtual/block/md0", "9:0", 64);
+    fake.write(&format!("{md}/md/level"), "raid1\n");
+    fs::create_dir_all(fake.path(&format!("{at}/holders/md0"))).unwrap();
+    let name = "the raid1 array /dev/md0 (mdadm --stop /dev/md0 ends it)";
+    assert_eq!(fake.only().holders, [mapping("/dev/sda", name)]);
+}
+
+#[test]
 fn a_plain_file_is_a_disk_of_whole_sectors() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("disk.img");

@@ -156,6 +156,9 @@ impl Users {
                 Some(mapping) => name = format!("{above} ({mapping})"),
                 None => {}
             }
+            if let Some(level) = device.attribute("md/level") {
+                name = format!("the {level} array {0} (mdadm --stop {0} ends it)", device.node());
+            }
         }
         found.holders.push(Holder::Mapping { device: below.to_owned(), name });
         self.add(above, found, seen);

@@ -1,6 +1,7 @@
 //! Why a deploy cannot be planned: each refusal names the thing, the numbers and the way out.
 
 use crate::machine::MachineDisk;
+use crate::schema::FileSystemKind;
 use crate::units::{SectorSize, format_size};
 use serde::Serialize;
 use std::fmt;
@@ -78,6 +79,25 @@ pub enum Refusal {
         part_bytes: u64,
         /// Why it needs them: a clause.
         reason: Option<String>,
+    },
+    /// A whole disk that is a member of an array, and a target of another size: what the array keeps at its end, and counts from
+    /// there, would not be found.
+    #[error(
+        "disk {disk} of the image is as a whole a member of an array ({kind}) and needs a disk of exactly its size: it had \
+         {disk_bytes} bytes, {target} has {target_bytes}; use a disk of that size, or make the array anew (mdadm --create) and \
+         deploy an image of the assembled array to it"
+    )]
+    MemberOfOtherSize {
+        /// Number of the disk within the image.
+        disk: u32,
+        /// Which kind of member.
+        kind: FileSystemKind,
+        /// Its size when it was captured.
+        disk_bytes: u64,
+        /// Path of the target.
+        target: String,
+        /// The target's size.
+        target_bytes: u64,
     },
     /// An MBR cannot describe sectors from 2^32 on.
     #[error(

@@ -39,6 +39,7 @@ pub enum FileSystemKind {
     Bitlocker,
     LvmPhysicalVolume,
     MdMember,
+    FirmwareRaid,
     LogicalDiskManager,
 }
 
@@ -77,11 +78,12 @@ impl FileSystemKind {
             Self::Bitlocker => "BitLocker",
             Self::LvmPhysicalVolume => "LVM physical volume",
             Self::MdMember => "MD array member",
+            Self::FirmwareRaid => "firmware RAID member",
             Self::LogicalDiskManager => "Windows dynamic disk",
         }
     }
 
-    /// True where Remint reads the used map itself.
+    /// True where Remint reads the used map itself, if only of some forms.
     #[must_use]
     pub const fn has_used_map(self) -> bool {
         matches!(
@@ -102,6 +104,7 @@ impl FileSystemKind {
                 | Self::Reiserfs
                 | Self::Minix
                 | Self::HfsPlus
+                | Self::MdMember
         )
     }
 }

@@ -9,8 +9,8 @@
 
 mod container;
 mod encrypted;
+mod firmware;
 pub(super) mod identity;
-mod member;
 mod other;
 mod unix;
 mod zfs;
@@ -24,9 +24,9 @@ use crate::units::u64_from;
 /// A look for one format or one family of formats.
 type Recogniser = fn(&dyn ReadAt) -> Result<Option<Found>, Error>;
 
-/// Outer before inner: the member of an array may begin with the header of what the array holds.
+/// Outer before inner.
 const CONTAINERS: &[Recogniser] =
-    &[member::read, zfs::read_intact, encrypted::luks, encrypted::bitlocker, container::lvm_physical_volume];
+    &[zfs::read_intact, encrypted::luks, encrypted::bitlocker, container::lvm_physical_volume];
 
 /// How much a signature says where another file system claims the volume too.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,6 +54,11 @@ const OTHERS: &[(Strength, Recogniser)] = &[
 /// Recognises what lies around a file system and has to be known before one is looked for.
 pub(super) fn read_containers(volume: &dyn ReadAt) -> Result<Option<Reading>, Error> {
     first(CONTAINERS.iter().copied(), volume)
+}
+
+/// Recognises a whole disk that a firmware or a controller has in an array.
+pub(super) fn read_firmware_member(disk: &dyn ReadAt) -> Result<Option<Reading>, Error> {
+    first([firmware::member as Recogniser].into_iter(), disk)
 }
 
 /// Recognises what no reader knows; `None` where nothing is recognised.

@@ -115,6 +115,7 @@ impl<'a> Ground<'a> {
     ) -> Result<Self, Refusal> {
         let (mut pieces, container) = pieces::read(source)?;
         pieces::grant(&mut pieces, wishes)?;
+        pieces::check_member(source, target)?;
         let sector = target.logical_sector_bytes;
         let (front, back, limit) = match &source.table {
             Table::Gpt(gpt) => {

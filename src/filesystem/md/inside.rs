@@ -1,0 +1,134 @@
+//! What a mirrored array holds, as one member shows it, and which of its bytes are used.
+//!
+//! Invariant: what is not understood is used. Only one level of volume groups is looked into, and no array in an array,
+//! so that a look ends whatever the bytes are.
+
+use crate::blockio::{Mapped, ReadAt};
+use crate::filesystem::judgement::Judged;
+use crate::filesystem::{Error, Reading, lvm, md, nested_table, read_content};
+use crate::schema::{FileSystem, FileSystemKind, LogicalVolume, Mapping, State};
+use crate::units::{ByteRange, RangeSet, format_size};
+
+/// What is on the array, for a person, and the judgement of its bytes.
+pub(super) struct Inside {
+    pub(super) what: String,
+    pub(super) judged: Judged,
+}
+
+impl Inside {
+    fn clean(what: impl Into<String>, map: RangeSet) -> Self {
+        Self {
+            what: what.into(),
+            judged: Judged { state: State::Clean, findings: Vec::new(), map: Some(map) },
+        }
+    }
+}
+
+/// Looks into an array.
+pub(super) fn look(array: &dyn ReadAt) -> Result<Inside, Error> {
+    match look_closer(array)? {
+        Ok(inside) => Ok(inside),
+        Err(physical) => Ok(group(array)?.unwrap_or_else(|| Inside::clean(name(&physical), whole(array)))),
+    }
+}
+
+/// The same, a physical volume apart, which is the error.
+fn look_closer(array: &dyn ReadAt) -> Result<Result<Inside, FileSystem>, Error> {
+    if !md::superblocks(array)?.is_empty() {
+        return Ok(Ok(Inside::clean("the member of another array", whole(array))));
+    }
+    let Some(Reading { file_system, used }) = read_content(array)? else {
+        let what = match nested_table(array)? {
+            Some(table) => format!("a partition table ({table}), and is captured whole"),
+            None => "nothing that is recognised, and is captured whole".to_owned(),
+        };
+        return Ok(Ok(Inside::clean(what, whole(array))));
+    };
+    let (kind, what) = (file_system.kind, name(&file_system));
+    if file_system.state != State::Clean {
+        let findings = file_system.findings.iter().map(|finding| format!("its {kind}: {finding}")).collect();
+        return Ok(Ok(Inside { what, judged: Judged { state: file_system.state, findings, map: None } }));
+    }
+    Ok(match used {
+        _ if kind == FileSystemKind::LvmPhysicalVolume => Err(file_system),
+        // Its header says all: what it holds is gone with the system that used it.
+        Some(_) if kind == FileSystemKind::Swap => {
+            let header = ByteRange::new(0, file_system.block_size_bytes.min(array.size_bytes()));
+            Ok(Inside::clean(what, RangeSet::of(header)))
+        }
+        Some(map) if kind.has_used_map() => Ok(Inside::clean(what, map)),
+        _ => Ok(Inside::clean(what, whole(array))),
+    })
+}
+
+/// The volume group of which the array is the only physical volume, where every logical volume lies in extents of it; else
+/// `None`.
+fn group(array: &dyn ReadAt) -> Result<Option<Inside>, Error> {
+    let found = lvm::groups(&[("", array)]);
+    let [lvm::FoundGroup { group, kernel, origins }] = found.groups.as_slice() else { return Ok(None) };
+    let [physical] = group.physical_volumes.as_slice() else { return Ok(None) };
+    let plain = |logical: &LogicalVolume| logical.mapping == Mapping::Linear;
+    if !found.doubts.is_empty()
+        || kernel.iter().any(Option::is_some)
+        || origins.contains(&true)
+        || !group.logical_volumes.iter().all(plain)
+    {
+        return Ok(None);
+    }
+    let Some(extents_bytes) = physical.extents.checked_mul(group.extent_bytes) else { return Ok(None) };
+    // Label and metadata stand before the extents, or behind them.
+    let mut used = whole(array);
+    used.remove(ByteRange::new(physical.start_bytes, physical.start_bytes.saturating_add(extents_bytes)));
+    let (mut findings, mut names) = (Vec::new(), Vec::new());
+    for logical in &group.logical_volumes {
+        let stretches = lvm::stretches(&logical.segments, group.extent_bytes, &[(0, physical.start_bytes)]);
+        let Some(stretches) = stretches.filter(|stretches| !stretches.is_empty()) else { return Ok(None) };
+        let places: Vec<(u64, u64)> = stretches
+            .iter()
+            .filter_map(|stretch| Some((stretch.columns.first()?.start_bytes, stretch.length_bytes)))
+            .collect();
+        let Ok(volume) = Mapped::new(vec![array], stretches) else { return Ok(None) };
+        let (what, judged) = match look_closer(&volume)? {
+            Ok(Inside { what, judged }) => (what, judged),
+            Err(physical) => (
+                name(&physical),
+                Judged { state: State::Clean, findings: Vec::new(), map: Some(whole(&volume)) },
+            ),
+        };
+        names.push(format!("{}: {what}", logical.name));
+        findings.extend(
+            judged.findings.into_iter().map(|finding| format!("{}/{}: {finding}", group.name, logical.name)),
+        );
+        let Some(map) = judged.map else {
+            let what = format!("the volume group {}", group.name);
+            return Ok(Some(Inside { what, judged: Judged { state: judged.state, findings, map: None } }));
+        };
+        add(&mut used, &map, &places);
+    }
+    let what = format!("the volume group {} ({})", group.name, names.join(", "));
+    Ok(Some(Inside { what, judged: Judged { state: State::Clean, findings, map: Some(used) } }))
+}
+
+/// Adds what is used of a logical volume that lies at these places, each a start and a length.
+fn add(used: &mut RangeSet, map: &RangeSet, places: &[(u64, u64)]) {
+    let mut from = 0u64;
+    for (start, length) in places {
+        let window = ByteRange::new(from, from.saturating_add(*length));
+        for part in map.within(window) {
+            let moved = |at: u64| at.saturating_sub(from).saturating_add(*start);
+            used.insert(ByteRange::new(moved(part.start()), moved(part.end())));
+        }
+        from = window.end();
+    }
+}
+
+fn whole(array: &dyn ReadAt) -> RangeSet {
+    RangeSet::of(ByteRange::new(0, array.size_bytes()))
+}
+
+fn name(found: &FileSystem) -> String {
+    match &found.label {
+        Some(label) => format!("{} \"{label}\"", found.kind),
+        None => format!("{}, {}", found.kind, format_size(found.size_bytes)),
+    }
+}

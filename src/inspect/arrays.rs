@@ -1,0 +1,100 @@
+//! Arrays over all disks that are looked at together: which members are there, and which of them the others left behind.
+//!
+//! One member alone cannot tell that its array went on without it. Members that can are believed only here.
+
+use super::Inspection;
+use crate::blockio::{ReadAt, Window};
+use crate::filesystem::md::{self, Role, Superblock};
+use crate::schema::{Content, FileSystemKind, State};
+use crate::units::ByteRange;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A member and where it was found: the disk, and the volume on it.
+struct Found {
+    disk: usize,
+    volume: usize,
+    name: String,
+    superblock: Superblock,
+}
+
+/// Keeps members from being captured by themselves that only all of them together show to be wrong. Returns what else a
+/// person should know: the position of a disk, with a sentence.
+pub fn read_arrays(sources: &[&dyn ReadAt], inspections: &mut [&mut Inspection]) -> Vec<(usize, String)> {
+    let mut arrays: BTreeMap<String, Vec<Found>> = BTreeMap::new();
+    for (disk, (source, inspection)) in sources.iter().zip(inspections.iter()).enumerate() {
+        for (volume, described) in inspection.disk.volumes.iter().enumerate() {
+            let is_member =
+                described.content.file_system().is_some_and(|found| found.kind == FileSystemKind::MdMember);
+            let place = ByteRange::at(described.start_bytes, described.size_bytes).filter(|_| is_member);
+            let window = place.and_then(|place| Window::new(*source, place).ok());
+            // What cannot be read has been said.
+            let superblock = window.and_then(|window| md::member(&window).ok().flatten());
+            if let Some(superblock) = superblock.filter(|superblock| superblock.role == Role::Active)
+                && let Some(uuid) = superblock.array_uuid.clone()
+            {
+                let name = described.name.clone();
+                arrays.entry(uuid).or_default().push(Found { disk, volume, name, superblock });
+            }
+        }
+    }
+    arrays.into_values().flat_map(|members| judge(&members, inspections)).collect()
+}
+
+fn judge(members: &[Found], inspections: &mut [&mut Inspection]) -> Vec<(usize, String)> {
+    let newest = members.iter().map(|member| member.superblock.events).max().unwrap_or_default();
+    // The kernel takes a member that misses one event.
+    let is_behind = |member: &Found| member.superblock.events.saturating_add(1) < newest;
+    let current: Vec<&Found> = members.iter().filter(|member| !is_behind(member)).collect();
+    for member in members.iter().filter(|member| is_behind(member)) {
+        let ahead: Vec<&str> = current.iter().map(|member| member.name.as_str()).collect();
+        let fact = format!(
+            "the array went on without it: it is at event {}, {} at event {newest}; leave it out with --only and add it to \
+             the array again (mdadm --add), or capture every member with --when-dirty raw",
+            member.superblock.events,
+            ahead.join(" and ")
+        );
+        refuse(member, fact, inspections);
+    }
+    for member in &current {
+        let twin = current.iter().find(|other| {
+            other.superblock.number == member.superblock.number
+                && (other.disk, other.volume) != (member.disk, member.volume)
+        });
+        if let Some(twin) = twin {
+            let fact = format!(
+                "it is the same member of its array as {}: leave one of them out with --only",
+                twin.name
+            );
+            refuse(member, fact, inspections);
+        }
+    }
+    let there = current.iter().map(|member| member.superblock.number).collect::<BTreeSet<u32>>().len();
+    let lacks_some =
+        |member: &&&Found| u32::try_from(there).is_ok_and(|there| there < member.superblock.disks);
+    let missing = |member: &&Found| {
+        let sentence = format!(
+            "Volume {} is one of {} members of its array, of which {there} are here: deployed from these the array starts \
+             degraded; mdadm --add gives it the others again.",
+            member.name, member.superblock.disks
+        );
+        (member.disk, sentence)
+    };
+    current.iter().filter(lacks_some).map(missing).collect()
+}
+
+/// Takes the map away from a member, so that it is captured only where every block is asked for.
+fn refuse(member: &Found, fact: String, inspections: &mut [&mut Inspection]) {
+    let Some(inspection) = inspections.get_mut(member.disk) else { return };
+    if let Some(used) = inspection.used.get_mut(member.volume) {
+        *used = None;
+    }
+    if let Some(volume) = inspection.disk.volumes.get_mut(member.volume)
+        && let Some(mut found) = volume.content.file_system().cloned()
+    {
+        found.state = State::Unsupported;
+        found.used_bytes = None;
+        found.findings.push(fact);
+        let reason = "it is not a current member of its array".to_owned();
+        volume.content = Content::Raw { reason, file_system: Some(found) };
+    }
+}
