@@ -219,3 +219,33 @@ fn a_disk_within_a_partition_is_named_and_captured_whole() {
         assert!(lab::bytes(&target, place.start, place.length) == fs::read(&inner).unwrap());
     }
 }
+
+/// What begins in a partition of a dynamic disk need not be all that is in it.
+#[test]
+fn a_dynamic_disk_is_no_plain_disk_though_a_file_system_begins_in_its_partition() {
+    let ldm_data = "AF9B60A0-1431-4F62-BC68-3311714A69AD";
+    let dos = ("dos", "start=1MiB, size=20MiB, type=42");
+    let gpt = ("gpt", &*format!("size=20MiB, type={ldm_data}"));
+    for (label, script) in [dos, gpt] {
+        let lab = Lab::new();
+        let disk = lab.path("disk");
+        let place = lab::partitioned_disk(&disk, 24 * MIB, 512, &format!("label: {label}\n{script}\n"))[0];
+        let part = lab.path("part");
+        fs::File::create(&part).unwrap().set_len(8 * MIB).unwrap();
+        lab::run("mkntfs", &["-q", "-Q", "-F", "-s", "512", "-p", "0", text(&part)]);
+        lab::put(&disk, place.start, &part);
+        let said = lab.capture(1, &[&disk], &[]);
+        assert!(said.contains("d0-p1 (Windows dynamic disk") && said.contains("--when-dirty raw"), "{said}");
+        if label == "dos" {
+            // With its database, the disk is one.
+            lab::overwrite(&disk, 6 * 512, b"PRIVHEAD\0\0\0\0\0\x02\0\x0c");
+            let said = lab.capture(1, &[&disk], &[]);
+            assert!(said.contains("d0-disk (Windows dynamic disk"), "{said}");
+        }
+        lab.capture(0, &[&disk], &["--when-dirty", "raw"]);
+        let target = lab.target("target", 24 * MIB);
+        lab.deploy(0, &[text(&target)]);
+        let content = |disk: &Path| lab::bytes(disk, place.start, place.length);
+        assert!(content(&target) == content(&disk), "{label}");
+    }
+}

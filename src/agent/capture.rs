@@ -7,7 +7,8 @@ use crate::blockio::{ReadAt, WriteAt};
 use crate::capture::{self, Capture, Options, Report};
 use crate::image::{ImageName, ImageVersion, Manifest, Store, StoreError, VersionName};
 use crate::inspect::GroupInspection;
-use crate::linux::DiskReader;
+use crate::linux::{self, DiskReader};
+use crate::machine::MachineDisk;
 use crate::plan::{self, CaptureOptions, CapturePlan, GroupCapture, GroupFound};
 use crate::progress::{Event, Monitor, Phase};
 use crate::schema::{Compression, Destination, Disk, OnReadError};
@@ -98,6 +99,9 @@ pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<Captur
         disks::refuse_or_warn(&disk, monitor)?;
         inspected.push(disk);
     }
+    let machine: Vec<&MachineDisk> = inspected.iter().map(|disk| &disk.machine).collect();
+    let all = linux::disks().unwrap_or_default();
+    warn(&inspected, disks::paths(&machine, &all), monitor);
     warn(&inspected, disks::twins(&inspected, &request.options.only), monitor);
     let spill = replay::spill_file(request)?;
     let spills = replay::spill_parts(spill.as_ref(), 0, readers.len());

@@ -59,12 +59,30 @@ pub fn inspect(wanted: &[Destination], settings: DiskSettings) -> Result<Inspect
     let mut said = read_arrays(&mut inspected.disks, &sources);
     inspected.groups = read_groups(&mut inspected.disks, &sources);
     said.extend(twins(&inspected.disks, &[]));
+    let machine: Vec<MachineDisk> = inspected.disks.iter().map(|disk| disk.machine.clone()).collect();
+    said.extend(paths(&machine.iter().collect::<Vec<_>>(), &machine));
     for (position, sentence) in said {
         if let Some(disk) = inspected.disks.get_mut(position) {
             disk.inspection.findings.push(sentence);
         }
     }
     Ok(inspected)
+}
+
+/// What is to be said of disks that this machine reaches by several paths: the position of each, with a sentence.
+pub(super) fn paths(disks: &[&MachineDisk], all: &[MachineDisk]) -> Vec<(usize, String)> {
+    let said = disks.iter().enumerate().filter_map(|(position, disk)| {
+        let others: Vec<&str> =
+            all.iter().filter(|other| other.is_other_path_of(disk)).map(|other| other.path.as_str()).collect();
+        let sentence = format!(
+            "{} is reached as {} too: these are paths of one disk. What only one of them is told, the others may not see: let \
+             multipath join them (multipath -r) and name its device (/dev/mapper/mpatha), or see that nobody uses the others.",
+            disk.path,
+            others.join(" and ")
+        );
+        (!others.is_empty()).then_some((position, sentence))
+    });
+    said.collect()
 }
 
 /// Looks at the members of arrays on inspected disks together; what is to be said of them, with the position of the disk.
@@ -153,6 +171,14 @@ pub(super) fn named(wanted: &[Destination], settings: DiskSettings) -> Result<Ve
         let disk = with_its_sectors(linux::disk(&path_of(name)?, settings.sector_size)?, settings)?;
         if disks.iter().any(|other| other.path == disk.path) {
             bail!("{} is named twice; name it once", disk.path);
+        }
+        if let Some(other) = disks.iter().find(|other| other.is_other_path_of(&disk)) {
+            bail!(
+                "{} and {} are paths of one disk (serial:{}); name one of them, or the device in which multipath joins them",
+                other.path,
+                disk.path,
+                disk.serial.as_deref().unwrap_or_default()
+            );
         }
         disks.push(disk);
     }
@@ -284,6 +310,19 @@ mod tests {
         let said = the_only(vec![stick, booted]).unwrap_err().to_string();
         assert!(said.contains("no fixed disk") && said.contains("/dev/sdd"), "{said}");
         assert!(the_only(Vec::new()).unwrap_err().to_string().contains("has no disk"));
+    }
+
+    #[test]
+    fn paths_of_one_disk_are_told_from_disks_that_share_a_name() {
+        let (one, other) = (disk("/dev/sda", "S-1", Some("naa.5")), disk("/dev/sdb", "S-1", Some("naa.5")));
+        let adapter = disk("/dev/sdc", "S-2", Some("naa.5"));
+        let nameless = disk("/dev/sdd", "S-1", None);
+        let file = MachineDisk { kind: DiskKind::File, ..disk("/srv/a", "S-1", Some("naa.5")) };
+        let all = [one.clone(), other, adapter.clone(), nameless.clone(), file.clone()];
+        let said = paths(&[&adapter, &one, &nameless, &file], &all);
+        assert_eq!(said.len(), 1);
+        assert_eq!(said[0].0, 1);
+        assert!(said[0].1.starts_with("/dev/sda is reached as /dev/sdb too"), "{}", said[0].1);
     }
 
     #[test]

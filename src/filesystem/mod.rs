@@ -140,6 +140,20 @@ pub fn firmware_member(disk: &dyn ReadAt) -> Result<Option<Reading>, Error> {
     signature::read_firmware_member(disk)
 }
 
+/// A dynamic disk of Windows, by the header of its database: a look at signatures only.
+///
+/// # Errors
+/// [`Error::Io`] where the disk cannot be read.
+pub fn dynamic_disk(disk: &dyn ReadAt) -> Result<Option<Reading>, Error> {
+    signature::read_dynamic_disk(disk)
+}
+
+/// A partition of this size whose type says that it is part of a dynamic disk, whatever seems to begin in it.
+#[must_use]
+pub fn of_a_dynamic_disk(size_bytes: u64) -> Reading {
+    signature::of_a_dynamic_disk(size_bytes)
+}
+
 /// What else has its signature on a volume that a reader claims. What cannot be read is no intact signature.
 fn also_there(volume: &dyn ReadAt) -> Vec<FileSystemKind> {
     let mut kinds = signature::intact(volume);

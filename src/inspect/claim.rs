@@ -1,8 +1,9 @@
-//! Whole disks that belong to an array: each may look like a disk of its own, with a table and partitions.
+//! Whole disks that belong to an array, or are dynamic: each may look like a disk of its own, with a table and partitions.
 
 use super::volume::partition_bytes;
 use crate::blockio::ReadAt;
 use crate::filesystem::{self, Reading, md};
+use crate::partition::kinds::LDM_CODE;
 use crate::schema::{State, Table};
 use crate::units::{ByteRange, SectorSize};
 
@@ -13,6 +14,10 @@ pub(super) fn find(disk: &dyn ReadAt, table: Option<&Table>, sector: SectorSize)
         return Some(found);
     }
     let table = table.filter(|table| **table != Table::None)?;
+    if matches!(table, Table::Mbr(mbr) if mbr.partitions.iter().any(|p| p.type_code == LDM_CODE)) {
+        // Its database stands behind the last partition.
+        return filesystem::dynamic_disk(disk).ok().flatten();
+    }
     let superblock = md::member(disk).ok().flatten()?;
     let partitions = partition_bytes(table, sector);
     if partitions.is_empty() || (superblock.version == "0.90" && is_of_a_partition(&superblock, &partitions))

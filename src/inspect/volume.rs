@@ -2,7 +2,7 @@
 
 use crate::blockio::{ReadAt, Window};
 use crate::filesystem::{self, Reading};
-use crate::partition::kinds::{LINUX_SWAP, LINUX_SWAP_CODE};
+use crate::partition::kinds::{LDM_CODE, LDM_DATA, LINUX_SWAP, LINUX_SWAP_CODE};
 use crate::schema::{Content, FileSystemKind, MbrRole, Role, State, Table};
 use crate::units::{ByteRange, Lba, RangeSet, SectorSize};
 
@@ -84,6 +84,15 @@ fn has_swap_type(table: &Table, number: u32) -> bool {
     }
 }
 
+/// True where the type of a partition says that it is part of a dynamic disk.
+fn is_dynamic(table: &Table, number: u32) -> bool {
+    match table {
+        Table::Gpt(gpt) => gpt.partitions.iter().any(|p| p.number == number && p.type_guid == LDM_DATA),
+        Table::Mbr(mbr) => mbr.partitions.iter().any(|p| p.number == number && p.type_code == LDM_CODE),
+        Table::None => false,
+    }
+}
+
 /// The partitions that are volumes, in disk order, cut off at the end of the disk.
 pub(super) fn partitions(table: &Table, sector: SectorSize, disk_bytes: u64) -> Vec<Place> {
     let is_container = |number: u32| match table {
@@ -93,12 +102,15 @@ pub(super) fn partitions(table: &Table, sector: SectorSize, disk_bytes: u64) -> 
     let mut places: Vec<Place> = partition_bytes(table, sector)
         .into_iter()
         .filter(|(number, _)| !is_container(*number))
-        .map(|(number, range)| Place {
-            role: Role::Partition { number },
-            range: range.intersection(ByteRange::new(0, disk_bytes)),
-            used: None,
-            known: None,
-            may_be_swap: has_swap_type(table, number),
+        .map(|(number, range)| {
+            let range = range.intersection(ByteRange::new(0, disk_bytes));
+            Place {
+                role: Role::Partition { number },
+                range,
+                used: None,
+                known: is_dynamic(table, number).then(|| filesystem::of_a_dynamic_disk(range.length())),
+                may_be_swap: has_swap_type(table, number),
+            }
         })
         .filter(|place| !place.range.is_empty())
         .collect();

@@ -62,6 +62,20 @@ impl MachineDisk {
     }
 }
 
+impl MachineDisk {
+    /// True where another device is this very disk, reached by another path: both tell the same world wide name, serial number
+    /// and size. A name alone is not enough: cheap adapters give one to every disk.
+    #[must_use]
+    pub fn is_other_path_of(&self, other: &Self) -> bool {
+        let told = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.trim().is_empty());
+        self.path != other.path
+            && (self.kind, other.kind) == (DiskKind::Device, DiskKind::Device)
+            && told(&self.wwn)
+            && told(&self.serial)
+            && (&self.wwn, &self.serial, self.size_bytes) == (&other.wwn, &other.serial, other.size_bytes)
+    }
+}
+
 /// The two things that can be a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -30,6 +30,10 @@ pub const WINDOWS_RECOVERY: Guid = Guid::from_u128(0xDE94_BBA4_06D1_4D40_A16A_BF
 pub const LINUX_SWAP: Guid = Guid::from_u128(0x0657_FD6D_A4AB_43C4_84E5_0933_C84B_4F4F);
 /// Linux swap in an MBR.
 pub const LINUX_SWAP_CODE: u8 = 0x82;
+/// The volumes of a dynamic disk of Windows.
+pub const LDM_DATA: Guid = Guid::from_u128(0xAF9B_60A0_1431_4F62_BC68_3311_714A_69AD);
+/// The same in an MBR.
+pub const LDM_CODE: u8 = 0x42;
 
 const GPT_TYPES: &[(Guid, &str, Fate)] = &[
     (EFI_SYSTEM, "EFI system", Fixed),
@@ -38,7 +42,7 @@ const GPT_TYPES: &[(Guid, &str, Fate)] = &[
     (BASIC_DATA, "Microsoft basic data", Elastic),
     (WINDOWS_RECOVERY, "Windows recovery", Fixed),
     (Guid::from_u128(0x5808_C8AA_7E8F_42E0_85D2_E1E9_0434_CFB3), "Windows LDM metadata", Fixed),
-    (Guid::from_u128(0xAF9B_60A0_1431_4F62_BC68_3311_714A_69AD), "Windows LDM data", Fixed),
+    (LDM_DATA, "Windows LDM data", Fixed),
     (Guid::from_u128(0xE75C_AF8F_F680_4CEE_AFA3_B001_E56E_FC2D), "Windows storage spaces", Fixed),
     (Guid::from_u128(0x558D_43C5_A1AC_43C0_AAC8_D147_2B29_23D1), "Windows storage replica", Fixed),
     (Guid::from_u128(0x0FC6_3DAF_8483_4772_8E79_3D69_D847_7DE4), "Linux file system", Elastic),
@@ -104,7 +108,7 @@ const MBR_TYPES: &[(u8, &str, Fate)] = &[
     (0x27, "Windows recovery", Fixed),
     (0x39, "Plan 9", Fixed),
     (0x41, "PowerPC PReP boot", Fixed),
-    (0x42, "Windows LDM", Fixed),
+    (LDM_CODE, "Windows LDM", Fixed),
     (0x63, "GNU Hurd/UnixWare", Fixed),
     (LINUX_SWAP_CODE, "Linux swap", Fixed),
     (0x83, "Linux", Elastic),

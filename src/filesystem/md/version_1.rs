@@ -14,7 +14,7 @@
 use super::superblock::{BYTES, MAGIC, Role, SECTOR_BYTES, STRUCTURE, Superblock};
 use crate::filesystem::Error;
 use crate::filesystem::signature::identity::{text_at, uuid_at};
-use crate::units::{ByteRange, read_slice, read_u16le, read_u32le, read_u64le, usize_from};
+use crate::units::{ByteRange, read_slice, read_u16le, read_u32le, read_u64le, u64_from, usize_from};
 
 const ROLES_AT: usize = 256;
 const MOST_ROLES: u32 = 1920;
@@ -139,7 +139,7 @@ fn obstacle(features: u32) -> Option<&'static str> {
 
 /// Nothing overlaps, and everything lies on the volume.
 fn lies_well(found: &Superblock, volume_bytes: u64) -> bool {
-    let own = ByteRange::new(found.at, found.at.saturating_add(BYTES as u64));
+    let own = ByteRange::new(found.at, found.at.saturating_add(u64_from(BYTES)));
     let bitmap = found.bitmap_at.map(|at| ByteRange::new(at, at.saturating_add(SECTOR_BYTES)));
     let others: Vec<ByteRange> = found.places.iter().copied().chain(bitmap).collect();
     let inside = |range: &ByteRange| range.end() <= volume_bytes && !range.overlaps(found.data);

@@ -44,13 +44,16 @@ pub(super) fn logical_disk_manager(volume: &dyn ReadAt) -> Result<Option<Found>,
     for at in [Some(6 * 512), volume.size_bytes().checked_sub(512)].into_iter().flatten() {
         let Some(header) = peek(volume, at, 512)? else { continue };
         if header.starts_with(b"PRIVHEAD") && read_u16be(&header, 12) == Ok(2) {
-            let found = Found::container(FileSystemKind::LogicalDiskManager).state(
-                State::Unsupported,
-                "a Windows dynamic disk: capture all disks of its group in one image, each with \
-                 --when-dirty raw",
-            );
+            let found = part_of_a_dynamic_disk();
             return Ok(Some(found.named(text_at(&header, 0x30, 64), text_at(&header, 0xF0, 32))));
         }
     }
     Ok(None)
+}
+
+/// Anything on a dynamic disk. Where a file system seems to begin in it, others may lie behind that.
+pub(super) fn part_of_a_dynamic_disk() -> Found {
+    let finding =
+        "a Windows dynamic disk: capture all disks of its group in one image, each with --when-dirty raw";
+    Found::container(FileSystemKind::LogicalDiskManager).state(State::Unsupported, finding)
 }

@@ -58,7 +58,17 @@ pub(super) fn read_containers(volume: &dyn ReadAt) -> Result<Option<Reading>, Er
 
 /// Recognises a whole disk that a firmware or a controller has in an array.
 pub(super) fn read_firmware_member(disk: &dyn ReadAt) -> Result<Option<Reading>, Error> {
-    first([firmware::member as Recogniser].into_iter(), disk)
+    Ok(firmware::member(disk)?.map(|found| found.into_reading(disk.size_bytes())))
+}
+
+/// Recognises a dynamic disk of Windows.
+pub(super) fn read_dynamic_disk(disk: &dyn ReadAt) -> Result<Option<Reading>, Error> {
+    Ok(container::logical_disk_manager(disk)?.map(|found| found.into_reading(disk.size_bytes())))
+}
+
+/// A partition of which only its type is known: that of a dynamic disk.
+pub(super) fn of_a_dynamic_disk(size_bytes: u64) -> Reading {
+    container::part_of_a_dynamic_disk().into_reading(size_bytes)
 }
 
 /// Recognises what no reader knows; `None` where nothing is recognised.
