@@ -14,8 +14,8 @@ use crate::image::ImageName;
 use crate::partition::Trust;
 use crate::plan::{CaptureOptions, DeployOptions, Shrinking};
 use crate::schema::{
-    Answer, CaptureChoices, DeployChoices, Destination, Keep, NamedTarget, Profile, StandardChoice,
-    TrustedTable, WhenDirty,
+    Answer, CaptureChoices, DeployChoices, Destination, Keep, Multicast, NamedTarget, Profile,
+    StandardChoice, TrustedTable, WhenDirty,
 };
 use anyhow::{Context, Result, bail};
 use std::time::Duration;
@@ -121,6 +121,9 @@ pub(super) fn check_deploy(choices: &DeployChoices) -> Result<()> {
     }
     if let Some(fault) = choices.answers.iter().find_map(Answer::fault) {
         return Err(fault.into());
+    }
+    if let Some(fault) = choices.multicast.as_ref().and_then(Multicast::fault) {
+        bail!("{fault}");
     }
     if choices.scripts.iter().any(|script| script.limit_seconds == 0) {
         bail!(
@@ -260,6 +263,7 @@ mod tests {
         for (choices, part) in [
             (r#"{"computer_name": "pc-{colour}"}"#, "not known"),
             (r#"{"computer_name": "pc_1"}"#, "no name for a computer"),
+            (r#"{"multicast": {"machines": 0}}"#, "multicast waits for"),
             (r#"{"scripts": [{"when": "after-imaging", "text": "", "limit_seconds": 0}]}"#, "0 seconds"),
         ] {
             let said = request(&serde_json::from_str(choices).unwrap()).unwrap_err();

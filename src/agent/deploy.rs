@@ -3,6 +3,7 @@
 use super::computer_name::{ComputerName, check_for_windows};
 use super::disks::DiskSettings;
 use super::images::{ImageReference, StoreSettings, load_manifest, open_store, resolve};
+use super::multicast::{Invitation, MulticastStore};
 use super::script::ScriptFile;
 use super::scripts::{self, WishedScript};
 use super::targets::{Decided, SchemaFile, TargetRequest, decide_targets};
@@ -15,7 +16,7 @@ use crate::restore::{self, Failure, Surroundings};
 use crate::schema::{DeploySchema, ScriptTime};
 use anyhow::{Context, Result, anyhow};
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// What a person asks for.
 #[derive(Debug, Clone)]
@@ -49,6 +50,8 @@ pub struct PreparedDeploy {
     version: ImageVersion,
     store: Arc<dyn Store>,
     scripts: Vec<WishedScript>,
+    /// How its chunks came, where it was in a session of several machines.
+    came: OnceLock<String>,
 }
 
 /// Plans a deploy. Nothing is written.
@@ -70,7 +73,14 @@ pub fn prepare_deploy(request: &DeployRequest) -> Result<PreparedDeploy> {
         None => refusal.into(),
     })?;
     check_for_windows(&plan)?;
-    Ok(PreparedDeploy { plan, manifest, version, store, scripts: request.scripts.clone() })
+    Ok(PreparedDeploy {
+        plan,
+        manifest,
+        version,
+        store,
+        scripts: request.scripts.clone(),
+        came: OnceLock::new(),
+    })
 }
 
 /// Writes down what a request chooses, as a schema that a person can edit. Targets are not needed.
@@ -111,7 +121,8 @@ impl PreparedDeploy {
     #[must_use]
     pub fn sentence(&self) -> String {
         let targets: Vec<&str> = self.plan.disks.iter().map(|disk| disk.target.path.as_str()).collect();
-        format!("deployed {} to {}", self.version, targets.join(", "))
+        let came = self.came.get().map(|came| format!(", {came}")).unwrap_or_default();
+        format!("deployed {} to {}{came}", self.version, targets.join(", "))
     }
 
     /// Refuses an image without data, and targets that may not be written to: mounted, in use, read-only, the boot
@@ -124,13 +135,20 @@ impl PreparedDeploy {
 
     /// Checks everything that can be checked without writing, then writes, with the scripts before and after it. Returns
     /// sentences about what
-    /// needs attention although the deploy is done.
-    pub fn carry_out(&self, workers: NonZeroUsize, monitor: &dyn Monitor) -> Result<Vec<String>> {
+    /// needs attention although the deploy is done. With an invitation, chunks are taken from a session of many machines as
+    /// far as they come there.
+    pub fn carry_out(
+        &self,
+        workers: NonZeroUsize,
+        invitation: Option<Invitation>,
+        monitor: &dyn Monitor,
+    ) -> Result<Vec<String>> {
         monitor.event(Event::PhaseStarted { phase: Phase::Preflight, total_bytes: None });
         self.refuse_unwritable()?;
         let (resizer, customizer, firmware) = (Tools::default(), Customizations, EfiVariables::default());
         let version = self.version.clone();
-        let store = self.store.as_ref();
+        let multicast = MulticastStore::new(Arc::clone(&self.store));
+        let store: &dyn Store = if invitation.is_some() { &multicast } else { self.store.as_ref() };
         let prepared = restore::prepare(&self.plan, &self.manifest, store, version, &resizer, &customizer)
             .map_err(Failure::from)?;
         let failed_before = self.run_scripts(ScriptTime::BeforeImaging, monitor)?;
@@ -148,7 +166,14 @@ impl PreparedDeploy {
             workers,
             monitor,
         };
+        if let Some(invitation) = invitation {
+            let asked = prepared.asked().map_err(Failure::from)?;
+            multicast.join(invitation, &self.manifest, &self.version, &asked, monitor);
+        }
         let result = restore::run(&prepared, &targets, &around);
+        if let Some(came) = multicast.leave(monitor) {
+            let _ = self.came.set(came);
+        }
         drop(writers);
         // After a failure too: the kernel shall not go on showing partitions that are gone.
         let not_reread = self.tell_the_kernel();

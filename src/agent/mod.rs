@@ -13,6 +13,7 @@ mod images;
 mod job_end;
 mod job_log;
 mod machine_log;
+pub mod multicast;
 mod outbox;
 mod outcome;
 mod replay;

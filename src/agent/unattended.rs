@@ -11,10 +11,11 @@ use super::deploy::prepare_deploy;
 use super::images::StoreSettings;
 use super::job_end::{Done, End};
 use super::machine_log::MachineLog;
+use super::multicast::Invitation;
 use super::outcome::ExitCode;
 use super::reporter::Reporter;
 use super::{CaptureRequest, DeployRequest, ImageReference, reading_workers};
-use crate::client::{Claimed, Client, Error};
+use crate::client::{Claimed, Client, Error, JobLink};
 use crate::http::{Access, Blanker, Secret};
 use crate::progress::{Event, Monitor};
 use crate::protocol::{Inventory, Job, JobSummary, OnDemand, Operation, Place};
@@ -218,6 +219,7 @@ fn carry_out(
     };
     let completion = job.as_ref().map(|job| job.profile.completion).unwrap_or_default();
     let link = client.job(summary.id, token.clone())?;
+    let token_of_job = token.clone();
     let secrets = [Some(&token), client.token(), request.access.token.as_ref()];
     let blanker = Blanker::new(secrets.into_iter().flatten().cloned());
     let stop = Arc::new(AtomicBool::new(false));
@@ -232,7 +234,8 @@ fn carry_out(
     };
     let end = std::thread::scope(|scope| {
         let sending = scope.spawn(|| reporter.keep_sending(&link));
-        let end = End::of(guarded(|| work(summary, job, who, access, &reporter, agrees)), &reporter);
+        let ask = || client.job(summary.id, token_of_job.clone());
+        let end = End::of(guarded(|| work(summary, job, who, access, &ask, &reporter, agrees)), &reporter);
         reporter.end(end.event());
         let _ = sending.join();
         end
@@ -263,6 +266,7 @@ fn work(
     job: Result<Box<Job>, String>,
     who: Who<'_>,
     access: Access,
+    link: &dyn Fn() -> Result<JobLink, Error>,
     reporter: &Reporter<'_>,
     agrees: Agrees<'_>,
 ) -> Result<Done> {
@@ -296,7 +300,17 @@ fn work(
                 reporter.stop_here();
                 bail!("nobody agreed to the plan; nothing was changed");
             }
-            let problems = prepared.carry_out(reading_workers(&request.store.location), reporter)?;
+            let wished = job.profile.deploy.multicast.is_some();
+            if wished && job.multicast.is_none() {
+                let message =
+                    "multicast: this server sends nothing to groups; the image is fetched".to_owned();
+                reporter.event(Event::Note { message });
+            }
+            let stop = Arc::clone(&request.store.access.stop);
+            let invitation =
+                job.multicast.map(|offer| Ok::<_, Error>(Invitation { offer, link: link()?, stop }));
+            let workers = reading_workers(&request.store.location);
+            let problems = prepared.carry_out(workers, invitation.transpose()?, reporter)?;
             Ok(Done { message: prepared.sentence(), version: prepared.plan.version.clone(), problems })
         }
     }

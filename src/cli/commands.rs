@@ -147,7 +147,7 @@ fn deploy(arguments: &Deploy, listener: &Listener) -> Result<ExitCode> {
     }
     let workers = arguments.workers.unwrap_or_else(|| reading_workers(&arguments.from));
     listener.work_begins();
-    let problems = prepared.carry_out(workers, listener)?;
+    let problems = prepared.carry_out(workers, None, listener)?;
     Ok(made(&prepared.sentence(), &problems, listener))
 }
 

@@ -158,6 +158,8 @@ impl LayoutArguments {
         let script =
             self.script.as_deref().map(|path| read_text(path, "script", MOST_SCRIPT_BYTES)).transpose()?;
         Ok(DeployChoices {
+            // Only a server has sessions.
+            multicast: None,
             targets: targets.to_vec(),
             schema: None,
             layout: self.layout.into(),

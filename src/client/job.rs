@@ -2,13 +2,20 @@
 
 use super::{Error, json, random_key, request, succeeded, understood};
 use crate::http::{Connection, Request, Secret};
-use crate::protocol::{EventBatch, EventsAnswer, Finish, IDEMPOTENCY_KEY, MAX_LOG_BYTES};
+use crate::protocol::{
+    EventBatch, EventsAnswer, Finish, IDEMPOTENCY_KEY, MAX_LOG_BYTES, MulticastAnswer, MulticastReport,
+};
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderName};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs, UdpSocket};
 use std::time::Duration;
 
 /// How long one batch of events may take: its answer may say that the job is to stop.
 const EVENTS_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// The same for a report of a session: who says nothing for ten seconds is left behind.
+const MULTICAST_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The link to one job, for as long as its token is accepted.
 #[derive(Debug)]
@@ -62,6 +69,37 @@ impl JobLink {
         let asked = asked.header(HeaderName::from_static(IDEMPOTENCY_KEY), &self.finish_key)?;
         let answer = self.connection.trying_for(patience).answer(&asked)?;
         self.not_this_machines(succeeded(&asked, answer)).map(drop)
+    }
+
+    /// Says how far this machine is in its session. Tries once.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] where the job is no longer this machine's.
+    pub fn multicast(&self, report: &MulticastReport) -> Result<MulticastAnswer, Error> {
+        let body = json(report)?;
+        let mut asked = self.request(Method::POST, "multicast", "listening")?.body(&body);
+        asked.timeout = MULTICAST_TIMEOUT;
+        let asked = asked.header(CONTENT_TYPE, "application/json")?;
+        self.not_this_machines(understood(&asked, self.connection.answer(&asked)?))
+    }
+
+    /// The address that this machine has on its way to the server. Nothing is sent.
+    ///
+    /// # Errors
+    /// Where there is no way, or none with IPv4.
+    pub fn own_address(&self) -> io::Result<Ipv4Addr> {
+        let base = self.connection.base();
+        let host = base.host_str().unwrap_or_default();
+        let port = base.port_or_known_default().unwrap_or(80);
+        let mut servers = (host.trim_matches(['[', ']']), port).to_socket_addrs()?;
+        let server = servers.find(std::net::SocketAddr::is_ipv4);
+        let server = server.ok_or_else(|| io::Error::other("the server is not reached by IPv4"))?;
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        socket.connect(server)?;
+        match socket.local_addr()?.ip() {
+            IpAddr::V4(address) => Ok(address),
+            IpAddr::V6(_) => Err(io::Error::other("the server is not reached by IPv4")),
+        }
     }
 
     fn request<'a>(&self, method: Method, what: &str, doing: &str) -> Result<Request<'a>, Error> {

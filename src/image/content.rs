@@ -1,6 +1,6 @@
 //! A stored volume as a disk that can be read at any place.
 
-use super::{ChunkError, ChunkId, Decoder, Index, Store, StoreError, frame_limit_bytes};
+use super::{ChunkError, ChunkId, Decoder, FetchError, Index, Store, StoreError, fetch_chunk};
 use crate::blockio::{ReadAt, past_the_end};
 use crate::parallel::lock;
 use crate::units::{ByteRange, MIB, RangeSet, u64_from, usize_from};
@@ -69,7 +69,6 @@ impl<'a> StoredContent<'a> {
 
 impl Reader {
     fn fetch(&mut self, store: &dyn Store, id: ChunkId, length: u64) -> Result<Vec<u8>, ContentError> {
-        let frame = store.get_chunk(id, frame_limit_bytes(length))?;
         let decoder =
             match &mut self.decoder {
                 Some(decoder) => decoder,
@@ -79,8 +78,11 @@ impl Reader {
                 })?),
             };
         let mut content = Vec::new();
-        decoder.decode(id, &frame, length, &mut content)?;
-        Ok(content)
+        match fetch_chunk(store, id, length, decoder, &mut content) {
+            Ok(_) => Ok(content),
+            Err(FetchError::Store(error)) => Err(error.into()),
+            Err(FetchError::Chunk(error)) => Err(error.into()),
+        }
     }
 
     fn keep(&mut self, position: usize, content: Vec<u8>) {

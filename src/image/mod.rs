@@ -7,11 +7,13 @@
 mod chunk;
 mod content;
 mod cutting;
+mod fetch;
 mod index;
 pub mod layout;
 mod load;
 mod manifest;
 mod manifest_check;
+mod sequence;
 mod store;
 mod used_map;
 mod zeros;
@@ -19,8 +21,10 @@ mod zeros;
 pub use chunk::{ChunkError, Decoder, Encoder, ParseChunkIdError, check_frame};
 pub use content::StoredContent;
 pub use cutting::{Cut, Piece, chunk_bytes, cut};
+pub use fetch::{FetchError, fetch_chunk};
 pub use index::{ChunkSizes, Entry, Index, IndexError};
 pub use manifest::{Manifest, ManifestError, StoredFile, StoredVolume, seal};
+pub use sequence::{MAX_SHARED_BYTES, Place, Sequence};
 pub use store::{
     ChunkId, CollectOptions, CollectReport, ImageName, ImageVersion, ParseNameError, Store, StoreError,
     VersionName,

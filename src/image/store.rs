@@ -206,6 +206,13 @@ pub trait Store: Send + Sync {
     /// The frame of a chunk, of at most `limit_bytes`.
     fn get_chunk(&self, id: ChunkId, limit_bytes: u64) -> Result<Vec<u8>, StoreError>;
 
+    /// Another copy of a chunk whose frame was not what it should be, from a better source; `None` where the frame came from
+    /// the best one there is.
+    fn get_chunk_again(&self, id: ChunkId, limit_bytes: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let _ = (id, limit_bytes);
+        Ok(None)
+    }
+
     /// Names of the images that have at least one version, ascending.
     fn images(&self) -> Result<Vec<ImageName>, StoreError>;
 

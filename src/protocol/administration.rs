@@ -471,6 +471,17 @@ pub struct Settings {
     pub model_match: bool,
     /// Days after a job's end for which its events and its machine's log are kept; 0: for ever.
     pub keep_events_days: u32,
+    /// Address of the group that images are sent to for jobs that say multicast, as in `239.255.77.1`; several sessions take
+    /// the ones behind it. Nothing is sent where this is empty.
+    pub multicast_group: String,
+    /// The port there.
+    pub multicast_port: u16,
+    /// The address of this server on the network that it is sent to; the system chooses where this is empty.
+    pub multicast_interface: String,
+    /// How many routers it may pass, and one.
+    pub multicast_ttl: u8,
+    /// The most that all sessions together send in a second.
+    pub multicast_bytes_per_second: u64,
 }
 
 impl Default for Settings {
@@ -484,6 +495,11 @@ impl Default for Settings {
             menu_without_job: false,
             model_match: true,
             keep_events_days: 90,
+            multicast_group: String::new(),
+            multicast_port: 8461,
+            multicast_interface: String::new(),
+            multicast_ttl: 1,
+            multicast_bytes_per_second: 100_000_000,
         }
     }
 }

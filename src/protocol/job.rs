@@ -1,5 +1,6 @@
 //! Work for a machine. It leads to a write, so nothing in it that is not known is passed over.
 
+use super::MulticastOffer;
 use crate::schema::Profile;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -92,6 +93,9 @@ pub struct Job {
     pub token: String,
     /// Every choice.
     pub profile: Profile,
+    /// Where its image is sent to many machines at once, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multicast: Option<MulticastOffer>,
 }
 
 impl fmt::Debug for Job {
@@ -130,6 +134,7 @@ mod tests {
             store: "/store".to_owned(),
             token: "secret".to_owned(),
             profile: Profile::default(),
+            multicast: None,
         };
         assert!(!format!("{job:?}").contains("secret"));
     }

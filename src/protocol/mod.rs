@@ -6,8 +6,10 @@
 //! sizes are bytes, identifiers of jobs and records are numbers from 1.
 
 mod administration;
+pub mod datagram;
 mod inventory;
 mod job;
+mod multicast;
 mod report;
 mod session;
 
@@ -19,6 +21,10 @@ pub use administration::{
 };
 pub use inventory::{Inventory, InventoryDisk, Processor};
 pub use job::{Claim, Job, JobSummary, OnDemandRequest, Operation, Place};
+pub use multicast::{
+    Gap, MAX_RUNS, MulticastAnswer, MulticastOffer, MulticastReport, ParseSessionIdError, Positions,
+    SessionId,
+};
 pub use report::{EventBatch, EventsAnswer, Finish, Outcome, TimedEvent};
 pub use session::{
     Hello, ImageChoice, ImageChoices, KnownMachine, Login, LoginAnswer, OnDemand, ProfileChoice,

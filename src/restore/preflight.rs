@@ -186,6 +186,27 @@ impl Prepared<'_> {
         Ok(VolumeData { index, used })
     }
 
+    /// The chunks that writing the volumes asks for, in the order in which it does.
+    ///
+    /// # Errors
+    /// What the store says of its indexes and used maps.
+    pub fn asked(&self) -> Result<Vec<ChunkId>, Error> {
+        let of_disks = self.plan.disks.iter().flat_map(|disk| &disk.volumes);
+        let logical = self.plan.logical_volumes();
+        let mut asked = Vec::new();
+        for volume in of_disks.chain(logical.iter().map(|logical| logical.planned)) {
+            let Some(scope) = scope(volume) else { continue };
+            let scope = scope.intersection(ByteRange::new(0, volume_end(volume)));
+            let data = self.load(volume)?;
+            let needed = data
+                .index
+                .pieces()
+                .filter(|(piece, _)| data.used.within(piece.intersection(scope)).next().is_some());
+            asked.extend(needed.map(|(_, id)| id));
+        }
+        Ok(asked)
+    }
+
     /// Has the steps that need a certain system judge the captured one.
     fn judge_steps(&self, customizer: &dyn Customizer) -> Result<(), Error> {
         let of_disks = self.plan.disks.iter().flat_map(|disk| &disk.volumes);

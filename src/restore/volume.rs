@@ -4,12 +4,12 @@ use super::clear::zero_in_steps;
 use super::preflight::{Prepared, VolumeData};
 use super::{Error, Surroundings, Totals};
 use crate::blockio::{WriteAt, read_vec};
-use crate::image::{ChunkId, Decoder, frame_limit_bytes};
+use crate::image::{ChunkId, Decoder, FetchError, fetch_chunk};
 use crate::parallel::{for_each, lock};
 use crate::plan::{Clearing, DiskPlan, Stays, VolumePlan, describe};
 use crate::progress::{Event, Phase};
 use crate::schema::FileSystemKind;
-use crate::units::{ByteRange, SectorSize, u64_from, usize_from};
+use crate::units::{ByteRange, SectorSize, usize_from};
 use std::collections::HashMap;
 use std::io;
 use std::sync::Mutex;
@@ -148,15 +148,17 @@ impl Shared<'_> {
 
     /// Fetches and verifies a chunk into the worker's buffer.
     fn fetch(&self, piece: ByteRange, id: ChunkId, worker: &mut Worker) -> Result<(), Error> {
-        let limit_bytes = frame_limit_bytes(piece.length());
-        let frame = self.prepared.store.get_chunk(id, limit_bytes)?;
-        self.totals.fetched_bytes.fetch_add(u64_from(frame.len()), Ordering::Relaxed);
-        let damaged = |source| Error::Chunk { volume: self.name.to_owned(), source };
         let decoder = match &mut worker.decoder {
             Some(decoder) => decoder,
             none => none.insert(Decoder::new().map_err(Error::Memory)?),
         };
-        decoder.decode(id, &frame, piece.length(), &mut worker.content).map_err(damaged)
+        let fetched = fetch_chunk(self.prepared.store, id, piece.length(), decoder, &mut worker.content);
+        let fetched = fetched.map_err(|error| match error {
+            FetchError::Store(error) => Error::Store(error),
+            FetchError::Chunk(source) => Error::Chunk { volume: self.name.to_owned(), source },
+        })?;
+        self.totals.fetched_bytes.fetch_add(fetched, Ordering::Relaxed);
+        Ok(())
     }
 
     /// The identity of `length` zeros, hashed once for each length.

@@ -9,6 +9,7 @@ mod document;
 mod file_system;
 mod group;
 mod keep;
+mod multicast;
 mod options;
 mod profile;
 mod script;
@@ -27,6 +28,7 @@ pub use group::{
     is_lvm_word,
 };
 pub use keep::{ChosenPlace, ChosenVolume, Keep, KeptPartition, ParseKeepError};
+pub use multicast::Multicast;
 pub use options::{
     Compression, Firmware, FreeSpace, Layout, OnReadError, ParseCompressionError, StandardChoice, WhenDirty,
 };

@@ -4,8 +4,8 @@
 //! is refused, never left out: a wish that is not heard could cost a disk.
 
 use super::{
-    Answer, Compression, DeploySchema, DeployScript, Firmware, FreeSpace, Keep, Layout, OnReadError,
-    PartitionWish, WhenDirty,
+    Answer, Compression, DeploySchema, DeployScript, Firmware, FreeSpace, Keep, Layout, Multicast,
+    OnReadError, PartitionWish, WhenDirty,
 };
 use serde::{Deserialize, Serialize};
 
@@ -142,6 +142,9 @@ pub struct DeployChoices {
     /// True: the firmware starts what was deployed first, before the network too ("set boot manager first").
     #[serde(skip_serializing_if = "is_default")]
     pub boot_first: bool,
+    /// The image is taken from a session of many machines, where the server sends one.
+    #[serde(skip_serializing_if = "is_default")]
+    pub multicast: Option<Multicast>,
 }
 
 impl Default for DeployChoices {
@@ -168,6 +171,7 @@ impl Default for DeployChoices {
             empty_page_files: false,
             scripts: Vec::new(),
             boot_first: false,
+            multicast: None,
         }
     }
 }

@@ -18,6 +18,7 @@ mod images;
 mod login;
 mod model_match;
 mod moment;
+mod multicast;
 mod network_boot;
 mod problem;
 mod request;
@@ -56,6 +57,7 @@ struct Site {
     /// Of the certificate, where the server speaks TLS.
     fingerprint: Option<String>,
     tries: Tries,
+    multicast: multicast::Sessions,
     boot: Option<BootFolder>,
     /// How many uploads are decoded at a time: each may take the memory of its window.
     checking: Semaphore,

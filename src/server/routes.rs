@@ -35,6 +35,7 @@ pub(super) fn router(site: Shared) -> Router {
         .route("/jobs/{id}/events", post(work::events))
         .route("/jobs/{id}/log", put(work::log))
         .route("/jobs/{id}/finish", post(work::finish))
+        .route("/jobs/{id}/multicast", post(work::multicast))
         .nest("/admin", administration::router());
     Router::new()
         .route("/healthz", get(async || "ok\n"))

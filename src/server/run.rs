@@ -223,6 +223,7 @@ pub fn start(options: &ServeOptions) -> Result<RunningServer, ServerError> {
         boot_token: options.boot_token.as_deref().map(|token| Token::new(token.trim())),
         fingerprint: fingerprint.clone(),
         tries: Tries::default(),
+        multicast: super::multicast::Sessions::default(),
         checking: Semaphore::new(checkers),
         stall: options.stall,
     });
@@ -238,8 +239,9 @@ pub fn start(options: &ServeOptions) -> Result<RunningServer, ServerError> {
         .map_err(failed("starting the threads of the server"))?;
     let (router, stop) = (routes::router(Arc::clone(&site)), handle.clone());
     let thread = std::thread::spawn(move || {
-        runtime.spawn(look_after_jobs(site));
+        runtime.spawn(look_after_jobs(Arc::clone(&site)));
         let served = runtime.block_on(run(listener, tls, router, stop));
+        site.multicast.stop();
         // Blocking work that is still under way must not hold up the end.
         runtime.shutdown_timeout(STOP_WITHIN);
         served

@@ -2,11 +2,15 @@
 
 use super::database::{self, Batch};
 use super::moment::Moment;
+use super::multicast::Sessions;
 use super::problem::Problem;
 use super::request::{Asker, At, Said};
 use super::{Shared, access, upload};
 use crate::image::ImageVersion;
-use crate::protocol::{Claim, EventsAnswer, Finish, JobState, MAX_LOG_BYTES, Operation, Outcome};
+use crate::protocol::{
+    Claim, EventsAnswer, Finish, JobState, MAX_LOG_BYTES, MulticastAnswer, MulticastReport, Operation,
+    Outcome,
+};
 use crate::units::u64_from;
 use axum::Json;
 use axum::body::Body;
@@ -20,7 +24,7 @@ pub(super) async fn claim(
     asker: Asker,
 ) -> Result<Json<Claim>, Problem> {
     let claimed = site
-        .write(move |_, c| {
+        .write(move |site, c| {
             let now = Moment::now();
             let (session, _) = access::machine(c, &asker, now)?;
             let job = access::claimable(c, &session, id)?;
@@ -29,9 +33,10 @@ pub(super) async fn claim(
                 database::end(c, &job, Outcome::Cancelled, cancel, now)?;
                 return Ok(Err(Problem::gone(format!("job {id} was {cancel}"))));
             }
-            database::claim(c, &job, now).map(Ok)
+            database::claim(c, &site.multicast, &job, now).map(Ok)
         })
         .await?;
+    Sessions::start(&site);
     claimed.map(Json)
 }
 
@@ -65,6 +70,20 @@ pub(super) async fn events(
         let now = Moment::now();
         let job = access::working(c, &asker, id, now)?;
         Ok(Json(database::take_events(c, &job, &said.value, now)?))
+    })
+    .await
+}
+
+/// `POST jobs/ID/multicast`.
+pub(super) async fn multicast(
+    State(site): State<Shared>,
+    At(id): At<u64>,
+    asker: Asker,
+    said: Said<MulticastReport>,
+) -> Result<Json<MulticastAnswer>, Problem> {
+    site.read(move |site, c| {
+        let job = access::working(c, &asker, id, Moment::now())?;
+        Ok(Json(site.multicast.report(&job, &said.value)))
     })
     .await
 }

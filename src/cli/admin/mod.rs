@@ -301,8 +301,13 @@ fn settings(shown: &Shown<'_>, action: SettingsAction) -> Result<()> {
         let Some(known) = known else {
             bail!("there is no setting \"{name}\"; `remint admin settings` shows them")
         };
-        *known = serde_json::from_str(value)
-            .with_context(|| format!("\"{value}\" cannot be the value of {name}"))?;
+        *known = match (serde_json::from_str(value), &*known) {
+            (Ok(value), _) => value,
+            (Err(_), serde_json::Value::String(_)) => value.into(),
+            (Err(error), _) => {
+                return Err(error).with_context(|| format!("\"{value}\" cannot be the value of {name}"));
+            }
+        };
     }
     shown.show(&Ask::new(Method::PUT, "settings").with(&settings)?, text)
 }

@@ -1,6 +1,7 @@
 //! Claiming: whose turn it is, and what happens to those that fall silent.
 
 use super::super::moment::Moment;
+use super::super::multicast::Sessions;
 use super::super::problem::Problem;
 use super::{JobRow, Purpose, end, find_job, give_token, row, rows, settings, word};
 use crate::protocol::{Claim, Job, JobState, Operation, Outcome, Place};
@@ -16,9 +17,15 @@ pub(in crate::server) const JOB_TOKEN_SECONDS: u32 = 24 * 3600;
 const STORE: &str = "/store";
 
 /// Gives a machine its job, or its place in the queue.
-pub(in crate::server) fn claim(c: &Connection, job: &JobRow, now: Moment) -> Result<Claim, Problem> {
+pub(in crate::server) fn claim(
+    c: &Connection,
+    sessions: &Sessions,
+    job: &JobRow,
+    now: Moment,
+) -> Result<Claim, Problem> {
     if job.state != JobState::Running
-        && let Some(place) = wait(c, job, now)?
+        && !sessions.waits_for(job)
+        && let Some(place) = wait(c, sessions, job, now)?
     {
         return Ok(Claim::Queued(place));
     }
@@ -36,11 +43,12 @@ pub(in crate::server) fn claim(c: &Connection, job: &JobRow, now: Moment) -> Res
         store: STORE.to_owned(),
         token,
         profile: job.profile.clone(),
+        multicast: sessions.offer(job, &settings(c)?)?,
     })))
 }
 
 /// Takes a place in the queue, or keeps it; `None` where it is the job's turn.
-fn wait(c: &Connection, job: &JobRow, now: Moment) -> Result<Option<Place>, Problem> {
+fn wait(c: &Connection, sessions: &Sessions, job: &JobRow, now: Moment) -> Result<Option<Place>, Problem> {
     let settings = settings(c)?;
     let at_once = match job.operation {
         Operation::Capture => settings.captures_at_once,
@@ -56,14 +64,18 @@ fn wait(c: &Connection, job: &JobRow, now: Moment) -> Result<Option<Place>, Prob
         )?;
     let since = queued.flatten().unwrap_or(now);
     let operation = word(&job.operation)?;
-    let question = "SELECT count(*) FILTER (WHERE state = 'running'),
-         count(*) FILTER (WHERE state = 'queued' AND id <> ?2 AND (queued, id) < (?3, ?2))
-         FROM jobs WHERE state <> 'ended' AND operation = ?1";
-    let counted = row(c, question, (&operation, job.id, since), |row| {
-        Ok((row.get::<_, u32>(0)?, row.get::<_, u32>(1)?))
-    })?;
-    let (running, ahead) = counted.unwrap_or_default();
-    if running.saturating_add(ahead) < at_once {
+    let question = "SELECT count(*) FROM jobs WHERE state = 'queued' AND operation = ?1
+         AND id <> ?2 AND (queued, id) < (?3, ?2)";
+    let ahead: u32 =
+        row(c, question, (&operation, job.id, since), |row| Ok(row.get(0)?))?.unwrap_or_default();
+    let running = "SELECT id FROM jobs WHERE state = 'running' AND operation = ?1";
+    let running: Vec<i64> = rows(c, running, [&operation], |row| Ok(row.get(0)?))?;
+    let taken = match job.operation {
+        Operation::Capture => running.len(),
+        Operation::Deploy => sessions.places(&running),
+    };
+    let taken = u32::try_from(taken).unwrap_or(u32::MAX);
+    if taken.saturating_add(ahead) < at_once {
         return Ok(None);
     }
     c.execute(
@@ -154,7 +166,7 @@ mod tests {
         let began = Moment::now();
         let (database, wished, chosen) = two_jobs(folder.path(), began);
         let look = |started: Moment, now: Moment| database.write(|c| end_silent(c, started, now)).unwrap();
-        database.write(|c| claim(c, &job(c, wished.unsigned_abs())?, began)).unwrap();
+        database.write(|c| claim(c, &Sessions::default(), &job(c, wished.unsigned_abs())?, began)).unwrap();
         look(began, began.after(3599));
         assert_eq!(state(&database, wished), (JobState::Running, None));
         let restarted = began.after(5000);
@@ -173,7 +185,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let began = Moment::now();
         let (database, wished, _) = two_jobs(folder.path(), began);
-        let claimed = database.write(|c| claim(c, &job(c, wished.unsigned_abs())?, began)).unwrap();
+        let claimed = database
+            .write(|c| claim(c, &Sessions::default(), &job(c, wished.unsigned_abs())?, began))
+            .unwrap();
         let Claim::Granted(granted) = claimed else { panic!("{claimed:?}") };
         let hash = hash_of(&granted.token);
         let batch: Batch = serde_json::from_str(r#"{"first": 0, "events": []}"#).unwrap();

@@ -1,5 +1,6 @@
 //! What holds for the whole server.
 
+use super::super::multicast;
 use super::super::problem::Problem;
 use super::{json, of_json, row};
 use crate::protocol::Settings;
@@ -19,6 +20,9 @@ pub(in crate::server) fn set_settings(c: &Connection, settings: &Settings) -> Re
     if settings.silence_seconds < MIN_SILENCE_SECONDS {
         let detail = format!("silence_seconds is at least {MIN_SILENCE_SECONDS}");
         return Err(Problem::bad_request(detail));
+    }
+    if let Some(fault) = multicast::fault_of(settings) {
+        return Err(Problem::bad_request(fault));
     }
     c.execute(
         "INSERT INTO settings (only, body) VALUES (1, ?1) ON CONFLICT (only) DO UPDATE SET body = excluded.body",
