@@ -201,3 +201,46 @@ fn what_nobody_can_look_into_is_told_and_what_cannot_be_is_refused() {
     let script = [arguments.as_slice(), &["--layout", "script"]].concat();
     assert!(remint_ends(1, &script).contains("the script gives the disk its identifiers"));
 }
+
+#[test]
+fn on_a_btrfs_the_systems_in_subvolumes_follow_and_snapshots_stay() {
+    let folder = lab::folder();
+    let path = |name: &str| folder.path().join(name);
+    let (disk, part, target) = (path("disk.img"), path("part.img"), path("target.img"));
+    let places = lab::partitioned_disk(&disk, 204 * MIB, 512, "label: gpt\nsize=200MiB\n");
+    let was = ids(&disk, &places).1.remove(0);
+    fs::File::create(&part).unwrap().set_len(places[0].length).unwrap();
+    lab::run("mkfs.btrfs", &["-q", text(&part)]);
+    let fstab = |id: &str| format!("PARTUUID={id} / btrfs subvol=@rootfs 0 0\n");
+    let roots = ["@rootfs", "@/.snapshots/1/snapshot", "data"];
+    {
+        let mount = Mount::new(&part, 0, places[0].length, "btrfs", false);
+        let at = |name: &str| mount.path().join(name);
+        let btrfs = |words: &[&str]| lab::run("btrfs", &[&["-q", "subvolume"], words].concat());
+        btrfs(&["create", text(&at("@rootfs"))]);
+        btrfs(&["create", text(&at("@"))]);
+        fs::create_dir_all(at("@/.snapshots/1")).unwrap();
+        btrfs(&["create", text(&at("@/.snapshots/1/snapshot"))]);
+        for root in roots {
+            fs::create_dir_all(at(root).join("etc")).unwrap();
+            fs::write(at(root).join("etc/fstab"), fstab(&was)).unwrap();
+        }
+        btrfs(&["snapshot", "-r", text(&at("@rootfs")), text(&at("before"))]);
+        // Neither a link nor a folder is a subvolume.
+        symlink("/etc", at("elsewhere")).unwrap();
+    }
+    lab::put(&disk, places[0].start, &part);
+    let store = text(&path("store")).to_owned();
+    remint_ends(0, &["capture", "lab", "--to", &store, "--disk", text(&disk)]);
+    lab::noisy_disk(&target, 204 * MIB);
+    let arguments = ["deploy", "lab", "--from", &store, "--disk", text(&target), "--yes", "--new-ids"];
+    remint_ends(0, &arguments);
+    let places = lab::partitions(&target, 512);
+    let is = ids(&target, &places).1.remove(0);
+    assert_ne!(is, was);
+    let seen = Mount::new(&target, places[0].start, places[0].length, "btrfs", true);
+    for (root, id) in [(roots[0], &is), (roots[1], &is), (roots[2], &was), ("before", &was)] {
+        let name = seen.path().join(root).join("etc/fstab");
+        assert_eq!(fs::read_to_string(name).unwrap(), fstab(id), "{root}");
+    }
+}

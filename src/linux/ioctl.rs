@@ -61,11 +61,21 @@ mod raw {
     nix::ioctl_write_ptr_bad!(loop_configure, 0x4C0A, LoopConfig);
     nix::ioctl_none_bad!(loop_clr_fd, 0x4C01);
     nix::ioctl_read_bad!(getflags, nix::request_code_read!(b'f', 1, size_of::<libc::c_long>()), libc::c_long);
+    nix::ioctl_read_bad!(btrfs_subvol_getflags, nix::request_code_read!(0x94, 25, size_of::<u64>()), u64);
     nix::ioctl_write_ptr_bad!(
         setflags,
         nix::request_code_write!(b'f', 2, size_of::<libc::c_long>()),
         libc::c_long
     );
+}
+
+/// True for a subvolume of btrfs that may not be changed (`BTRFS_SUBVOL_RDONLY` of `linux/btrfs.h`).
+pub(super) fn btrfs_subvolume_is_read_only(subvolume: impl AsFd) -> nix::Result<bool> {
+    const READ_ONLY: u64 = 1 << 1;
+    let mut flags = 0;
+    // SAFETY: BTRFS_IOC_SUBVOL_GETFLAGS stores one u64 through the pointer, which is valid for the call.
+    unsafe { raw::btrfs_subvol_getflags(subvolume.as_fd().as_raw_fd(), &raw mut flags) }?;
+    Ok(flags & READ_ONLY != 0)
 }
 
 /// Size of a block device in bytes.

@@ -10,7 +10,7 @@
 use super::confined::{self, Within};
 use super::loop_device::control_device;
 use super::mounted::{Mounted, how, kernel_has};
-use super::{Error, is_root};
+use super::{Error, ioctl, is_root};
 use crate::customize::references::{FILES, MOST_BYTES, MOST_ENTRIES, rewrite, stands_for};
 use crate::plan::NewName;
 use crate::schema::FileSystemKind;
@@ -18,11 +18,14 @@ use crate::units::u64_from;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
-use std::fs::{self, File, FileTimes};
+use std::fs::{self, File, FileTimes, OpenOptions};
 use std::io::Read;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+/// Number of the inode that a subvolume of btrfs begins with (`BTRFS_FIRST_FREE_OBJECTID`).
+const SUBVOLUME_INODE: u64 = 256;
 
 /// What stands in the way of looking into a file system: a clause.
 pub(super) fn missing(kind: FileSystemKind) -> Option<String> {
@@ -51,18 +54,72 @@ pub(super) fn follow(device: &Path, kind: FileSystemKind, names: &[NewName]) -> 
         .tempdir()
         .map_err(Error::io("making a folder to mount a file system at"))?;
     let mounted = Mounted::read_only(device, folder.path(), name, options)?;
-    let looked = look_through(folder.path(), names);
+    let looked = look_through_all(folder.path(), kind, names);
     mounted.unmount()?;
     let (to_change, problems) = looked?;
     let mut followed = Followed { changed: Vec::new(), problems };
     if !to_change.is_empty() {
         let mounted = Mounted::new(device, folder.path(), name, options)?;
-        let changed = to_change.iter().map(|path| change(folder.path(), path, names)).collect();
+        let change = |(root, path): &RootAndPath| change(root, path, names);
+        let changed = to_change.iter().map(change).collect();
         mounted.unmount()?;
         let changed: Result<Vec<Option<String>>, Error> = changed;
         followed.changed = changed?.into_iter().flatten().collect();
     }
     Ok(followed)
+}
+
+/// A root, and a file in it.
+type RootAndPath = (PathBuf, PathBuf);
+
+/// The files of all roots in which something is to be changed, each with its root, and sentences about those that nobody
+/// could look into.
+fn look_through_all(
+    mounted: &Path,
+    kind: FileSystemKind,
+    names: &[NewName],
+) -> Result<(Vec<RootAndPath>, Vec<String>), Error> {
+    let mut roots = vec![mounted.to_path_buf()];
+    if kind == FileSystemKind::Btrfs {
+        roots.extend(subvolumes(mounted)?);
+    }
+    let (mut to_change, mut problems) = (Vec::new(), Vec::new());
+    for root in roots {
+        let (files, unseen) = look_through(&root, names)?;
+        to_change.extend(files.into_iter().map(|path| (root.clone(), path)));
+        problems.extend(unseen);
+    }
+    Ok((to_change, problems))
+}
+
+/// The subvolumes of a btrfs that may be roots of systems: those in its top, and what snapper keeps of them, one of which is
+/// the root of openSUSE. One that is read-only is a snapshot, and stays as it was when it was taken.
+fn subvolumes(mounted: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut found = folders(mounted)?;
+    for top in found.clone() {
+        let kept = folders(&top.join(".snapshots")).unwrap_or_default();
+        found.extend(kept.into_iter().map(|number| number.join("snapshot")).take(MOST_ENTRIES));
+    }
+    found.retain(|folder| is_writable_subvolume(folder));
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// The folders in a folder; what links to one is none.
+fn folders(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let listing = || Error::io(format!("listing {}", folder.display()));
+    let entries = fs::read_dir(folder).map_err(listing())?.take(MOST_ENTRIES);
+    let entries: Vec<fs::DirEntry> = entries.collect::<Result<_, _>>().map_err(listing())?;
+    let is_folder = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+    Ok(entries.iter().filter(|entry| is_folder(entry)).map(fs::DirEntry::path).collect())
+}
+
+/// Whether a folder is a subvolume that may be changed. The flag is its own, however the file system is mounted.
+fn is_writable_subvolume(folder: &Path) -> bool {
+    let opened = OpenOptions::new().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(folder);
+    let Ok(opened) = opened else { return false };
+    opened.metadata().is_ok_and(|metadata| metadata.ino() == SUBVOLUME_INODE)
+        && ioctl::btrfs_subvolume_is_read_only(&opened).is_ok_and(|read_only| !read_only)
 }
 
 /// The files in which something is to be changed, and sentences about those that nobody could look into.

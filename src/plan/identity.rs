@@ -201,8 +201,8 @@ fn disk_name(disk: &DiskPlan) -> Option<String> {
 
 /// The file systems in which names of partitions are looked for.
 const fn looks_into(kind: FileSystemKind) -> bool {
-    use FileSystemKind::{Ext2, Ext3, Ext4, Fat12, Fat16, Fat32, Xfs};
-    matches!(kind, Ext2 | Ext3 | Ext4 | Xfs | Fat12 | Fat16 | Fat32)
+    use FileSystemKind::{Btrfs, Ext2, Ext3, Ext4, Fat12, Fat16, Fat32, Xfs};
+    matches!(kind, Btrfs | Ext2 | Ext3 | Ext4 | Xfs | Fat12 | Fat16 | Fat32)
 }
 
 /// Warns where another disk of the image has the same GUID or signature: a machine that has both will take

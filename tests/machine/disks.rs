@@ -25,12 +25,11 @@ pub fn make(disk: &Disk, number: usize, firmware: Firmware, file: &Path) {
         Content::Blank => return File::create(file).unwrap().set_len(disk.size_mib * lab::MIB).unwrap(),
         Content::Noise => return make_noise(file, disk.size_mib * lab::MIB + 7 * sector),
         Content::Crashed => return super::crashed::make(file, disk.size_mib * lab::MIB),
-        Content::Debian | Content::DebianLvm => {
-            let system = debian(firmware, disk.content == Content::DebianLvm);
-            lab::run("cp", &["--sparse=always", lab::text(&system), lab::text(file)]);
-            return;
-        }
         _ => {}
+    }
+    if let Some(kind) = disk.content.debian(firmware) {
+        lab::run("cp", &["--sparse=always", lab::text(&debian(kind)), lab::text(file)]);
+        return;
     }
     let script = "label: gpt\nfirst-lba: 256\nstart=1MiB\n";
     let place = lab::partitioned_disk(file, disk.size_mib * lab::MIB, sector, script)[0];
@@ -50,9 +49,7 @@ pub fn make(disk: &Disk, number: usize, firmware: Firmware, file: &Path) {
             std::fs::write(&part, bytes).unwrap();
             String::new()
         }
-        Content::Blank | Content::Noise | Content::Debian | Content::DebianLvm | Content::Crashed => {
-            String::new()
-        }
+        _ => String::new(),
     };
     lab::put(file, place.start, &part);
     std::fs::remove_file(&part).unwrap();
@@ -132,13 +129,8 @@ fn make_noise(file: &Path, size_bytes: u64) {
     }
 }
 
-/// The small real system, made now where it is not there.
-pub fn debian(firmware: Firmware, on_lvm: bool) -> PathBuf {
-    let kind = match firmware {
-        _ if on_lvm => "lvm",
-        Firmware::Bios => "bios",
-        Firmware::Uefi | Firmware::UefiSecureBoot => "uefi",
-    };
+/// One of the small real systems, made now where it is not there.
+pub fn debian(kind: &str) -> PathBuf {
     let file = super::made_folder().join("debian").join(format!("{kind}.img"));
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/debian-disk");
     lab::run(lab::text(&script), &[]);

@@ -44,7 +44,8 @@ pub fn impossible(file: &Path) -> Option<&'static str> {
         Some("a network of its own needs root, namespaces, bridges and taps")
     } else if nix::unistd::geteuid().is_root() {
         None
-    } else if any(&|machine| has(machine, Content::Debian) || has(machine, Content::DebianLvm)) {
+    } else if any(&|machine| machine.disk.iter().any(|disk| disk.content.debian(machine.firmware).is_some()))
+    {
         Some("installing a Debian needs root")
     } else if any(&|machine| has(machine, Content::Crashed)) {
         Some("mounting file systems needs root")

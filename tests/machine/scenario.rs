@@ -197,6 +197,10 @@ pub enum Content {
     Debian,
     /// The same on LVM, for UEFI.
     DebianLvm,
+    /// The same on XFS, for UEFI.
+    DebianXfs,
+    /// The same on btrfs, with systemd-boot.
+    DebianBtrfs,
     /// ext4, NTFS and XFS, of which two lost power.
     Crashed,
     /// What somebody else left there, at the beginning, in the middle and at the end.
@@ -212,10 +216,23 @@ pub struct Card {
 }
 
 impl Content {
+    /// Which of the systems of `scripts/debian-disk` it is, on a machine that starts so.
+    pub fn debian(self, firmware: Firmware) -> Option<&'static str> {
+        match (self, firmware) {
+            (Self::Debian, Firmware::Bios) => Some("bios"),
+            (Self::Debian, Firmware::Uefi | Firmware::UefiSecureBoot) => Some("uefi"),
+            (Self::DebianLvm, _) => Some("lvm"),
+            (Self::DebianXfs, _) => Some("xfs"),
+            (Self::DebianBtrfs, _) => Some("btrfs"),
+            _ => None,
+        }
+    }
+
     /// Its name in `remint inspect`.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Blank | Self::Raw | Self::Debian | Self::DebianLvm | Self::Crashed | Self::Noise => "",
+            Self::Blank | Self::Raw | Self::Crashed | Self::Noise => "",
+            Self::Debian | Self::DebianLvm | Self::DebianXfs | Self::DebianBtrfs => "",
             Self::Ext4 => "ext4",
             Self::Xfs => "XFS",
             Self::Ntfs => "NTFS",
