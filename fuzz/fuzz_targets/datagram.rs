@@ -13,7 +13,7 @@ static SEEDS: LazyLock<Seeds> = LazyLock::new(|| {
         datagram.write(&mut bytes);
         Seed::of_fields(bytes, 1)
     };
-    let piece = |frame_bytes, number, bytes| {
+    let piece = |frame_bytes: u32, number: u16, bytes: &[u8]| {
         let (session, chunk) = (SessionId(7), [5; 32]);
         let fragment = Fragment { session, position: 3, volume: 1, offset: 1 << 20, chunk, frame_bytes, number, bytes };
         seed(Datagram::Fragment(fragment))

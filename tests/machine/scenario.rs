@@ -100,6 +100,8 @@ pub enum Network {
     ProxyDhcp,
     /// `tests/machine/ipv6-network`.
     Ipv6Managed,
+    /// `tests/machine/room-network`.
+    Room,
 }
 
 impl Network {
@@ -109,6 +111,7 @@ impl Network {
             Self::User => None,
             Self::ProxyDhcp => Some("tests/machine/proxy-network"),
             Self::Ipv6Managed => Some("tests/machine/ipv6-network"),
+            Self::Room => Some("tests/machine/room-network"),
         }
     }
 }
