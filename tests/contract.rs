@@ -116,6 +116,7 @@ fn every_request_of_administrators_takes_its_role() {
         format!("jobs/{job}"),
         format!("jobs/{job}/events"),
         format!("jobs/{job}/log"),
+        "artefacts".to_owned(),
         "settings".to_owned(),
         "audit".to_owned(),
     ];
@@ -136,6 +137,8 @@ fn every_request_of_administrators_takes_its_role() {
             "operator",
         ),
         (DELETE, format!("jobs/{job}"), None, "operator"),
+        (PUT, format!("artefacts/{}", "ab".repeat(32)), None, "operator"),
+        (DELETE, format!("artefacts/{}", "ab".repeat(32)), None, "operator"),
         (POST, "machines".to_owned(), Some(json!({"name": "x"})), "administrator"),
         (PATCH, format!("machines/{}", machine.name), Some(json!({})), "administrator"),
         (DELETE, format!("machines/{}", machine.name), None, "administrator"),

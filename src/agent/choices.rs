@@ -6,6 +6,7 @@ use super::capture_workers;
 use super::computer_name::ComputerName;
 use super::deploy::DeployRequest;
 use super::disks::{self, DiskSettings};
+use super::file_copy::Artefacts;
 use super::images::{ImageReference, StoreSettings};
 use super::script::ScriptFile;
 use super::scripts;
@@ -14,8 +15,8 @@ use crate::image::ImageName;
 use crate::partition::Trust;
 use crate::plan::{CaptureOptions, DeployOptions, Shrinking};
 use crate::schema::{
-    Answer, CaptureChoices, DeployChoices, Destination, Keep, Multicast, NamedTarget, Profile,
-    StandardChoice, TrustedTable, WhenDirty,
+    Answer, CaptureChoices, DeployChoices, Destination, FileCopy, Keep, Multicast, NamedTarget, Profile,
+    ScriptTime, StandardChoice, TrustedTable, WhenDirty,
 };
 use anyhow::{Context, Result, bail};
 use std::time::Duration;
@@ -85,6 +86,8 @@ impl DeployRequest {
             schema: schema.transpose()?,
             script,
             scripts: scripts::in_order(&choices.scripts),
+            copies: choices.copies.clone(),
+            artefacts: Artefacts::default(),
             computer_name: choices.computer_name.as_deref().map(ComputerName::new),
             store,
         })
@@ -129,6 +132,18 @@ pub(super) fn check_deploy(choices: &DeployChoices) -> Result<()> {
         bail!(
             "a script that may take 0 seconds never runs to its end; leave limit_seconds out, or make it 1 or more"
         );
+    }
+    if choices
+        .scripts
+        .iter()
+        .any(|script| script.volume.is_some() && script.when != ScriptTime::BeforeFileCopy)
+    {
+        bail!(
+            "a volume is mounted for scripts of the time before-file-copy alone; leave the volume out of the others"
+        );
+    }
+    if let Some(fault) = choices.copies.iter().find_map(FileCopy::fault) {
+        return Err(fault.into());
     }
     choices.computer_name.as_deref().map_or(Ok(()), |template| ComputerName::new(template).check())
 }
@@ -175,6 +190,8 @@ pub(super) fn deploy_options(choices: &DeployChoices) -> DeployOptions {
         computer_name: None,
         answers: choices.answers.clone(),
         empty_page_files: choices.empty_page_files,
+        copies: Vec::new(),
+        scripts: Vec::new(),
         started_by: None,
         seed: None,
     }
@@ -265,11 +282,24 @@ mod tests {
             (r#"{"computer_name": "pc_1"}"#, "no name for a computer"),
             (r#"{"multicast": {"machines": 0}}"#, "multicast waits for"),
             (r#"{"scripts": [{"when": "after-imaging", "text": "", "limit_seconds": 0}]}"#, "0 seconds"),
+            (
+                r#"{"scripts": [{"when": "after-imaging", "text": "", "volume": "2"}]}"#,
+                "before-file-copy alone",
+            ),
         ] {
             let said = request(&serde_json::from_str(choices).unwrap()).unwrap_err();
             assert!(said.contains(part), "{said}");
         }
         assert!(request(&serde_json::from_str(r#"{"computer_name": "{name}-{serial:4}"}"#).unwrap()).is_ok());
+    }
+
+    #[test]
+    fn a_copy_that_leads_out_of_its_volume_is_refused() {
+        let copy =
+            serde_json::json!({"artefact": "ab".repeat(32), "kind": "archive", "volume": "2", "to": "/../x"});
+        let choices = serde_json::json!({"copies": [copy]});
+        let said = request(&serde_json::from_value(choices).unwrap()).unwrap_err();
+        assert!(said.contains("without .."), "{said}");
     }
 
     #[test]

@@ -11,12 +11,13 @@
 use super::choices::check_deploy;
 use super::computer_name::{ComputerName, check_for_windows};
 use super::disks::{self, DiskSettings, Inspected};
+use super::file_copy::{Artefacts, Customizing};
 use super::scripts::{self, WishedScript};
 use crate::blockio::{Overlay, WriteAt};
 use crate::customize::{Customizer, Deployed};
 use crate::image::Manifest;
 use crate::inspect::GroupInspection;
-use crate::linux::{self, Customizations, DiskReader, DiskWriter};
+use crate::linux::{self, DiskReader, DiskWriter};
 use crate::machine::MachineDisk;
 use crate::plan::{self, CaptureOptions, DeployOptions, DeployPlan, GroupFound, Step, SystemVolume, Target};
 use crate::progress::{Event, Monitor, Phase};
@@ -43,6 +44,8 @@ pub struct CustomizeRequest {
     pub disk_settings: DiskSettings,
     /// What is chosen; what it says about imaging does not count.
     pub choices: DeployChoices,
+    /// The artefacts that it copies.
+    pub artefacts: Artefacts,
 }
 
 /// Steps that were planned, and not begun.
@@ -51,6 +54,7 @@ pub struct PreparedCustomize {
     pub plan: DeployPlan,
     manifest: Manifest,
     scripts: Vec<WishedScript>,
+    artefacts: Artefacts,
     /// Sentences about volumes that are not looked into.
     passed_over: Vec<String>,
 }
@@ -79,6 +83,7 @@ pub fn prepare_customize(request: &CustomizeRequest, monitor: &dyn Monitor) -> R
         (0u32..).zip(&disks).map(|(number, disk)| Target::new(number, disk.machine.clone())).collect();
     let manifest = described(disks, groups)?;
     let name = choices.computer_name.as_deref().map(ComputerName::new);
+    let scripts = scripts::in_order(&choices.scripts);
     let options = DeployOptions {
         free_space: FreeSpace::Keep,
         expand: false,
@@ -86,22 +91,28 @@ pub fn prepare_customize(request: &CustomizeRequest, monitor: &dyn Monitor) -> R
         computer_name: name.map(|name| name.resolve(linux::inventory)).transpose()?,
         answers: choices.answers.clone(),
         empty_page_files: choices.empty_page_files,
+        copies: request.artefacts.measure(&choices.copies, &targets)?,
+        scripts: scripts::before_file_copy(&scripts),
         ..DeployOptions::of(Layout::Original)
     };
     let mut plan = plan::deploy(NAME, NAME, &manifest, targets.as_slice(), &options)
         .context("planning the steps for what is on the disks")?;
-    plan.steps.retain(|step| matches!(step, Step::Settings { .. }));
+    let is_wished_for =
+        |step: &Step| matches!(step, Step::Settings { .. } | Step::CopyFiles { .. } | Step::Script { .. });
+    plan.steps.retain(is_wished_for);
     let passed_over = leave_what_is_not_clean(&mut plan, &manifest);
     check_for_windows(&plan)?;
-    let scripts = scripts::in_order(&choices.scripts);
     if plan.steps.is_empty() && scripts.is_empty() {
         bail!(
-            "the profile asks for nothing that is done to a deployed disk: no name, no answers, no scripts"
+            "the profile asks for nothing that is done to a deployed disk: no name, no answers, no copies, no scripts"
         );
     }
-    let missing = plan.steps.iter().find_map(|step| Customizations.missing(step, &plan));
+    let prepared =
+        PreparedCustomize { plan, manifest, scripts, artefacts: request.artefacts.clone(), passed_over };
+    let missing =
+        prepared.plan.steps.iter().find_map(|step| prepared.customizer().missing(step, &prepared.plan));
     missing.map_or(Ok(()), |fact| Err(anyhow::anyhow!("{fact}")))?;
-    Ok(PreparedCustomize { plan, manifest, scripts, passed_over })
+    Ok(prepared)
 }
 
 /// The disks as a capture without data describes them.
@@ -128,31 +139,50 @@ fn leave_what_is_not_clean(plan: &mut DeployPlan, manifest: &Manifest) -> Vec<St
         let found = manifest.volumes().find(|candidate| candidate.name == volume.volume);
         found.and_then(|found| found.content.file_system()).map_or(State::Unsupported, |found| found.state)
     };
-    for step in &mut plan.steps {
-        let Step::Settings { volumes, .. } = step else { continue };
-        volumes.retain(|volume| {
-            let state = state_of(volume);
-            if state != State::Clean {
-                passed_over.push(format!(
-                    "{}: its {} is {state} and is not changed; start its system and shut it down, or check it first",
-                    volume.volume, volume.file_system
-                ));
-            }
-            state == State::Clean
-        });
-    }
+    let mut is_clean = |volume: &SystemVolume| {
+        let state = state_of(volume);
+        if state != State::Clean {
+            passed_over.push(format!(
+                "{}: its {} is {state} and is not changed; start its system and shut it down, or check it first",
+                volume.volume, volume.file_system
+            ));
+        }
+        state == State::Clean
+    };
+    plan.steps.retain_mut(|step| match step {
+        Step::Settings { volumes, .. } => {
+            volumes.retain(&mut is_clean);
+            true
+        }
+        Step::CopyFiles { on, .. } | Step::Script { on: Some(on), .. } => is_clean(on),
+        _ => true,
+    });
+    passed_over.dedup();
     passed_over
 }
 
 impl PreparedCustomize {
+    fn customizer(&self) -> Customizing<'_> {
+        let Self { artefacts, scripts, manifest, .. } = self;
+        Customizing { artefacts, scripts, manifest }
+    }
+
     /// What will be done, as text.
     #[must_use]
     pub fn explain(&self) -> String {
         let mut text = String::new();
         for step in &self.plan.steps {
-            let Step::Settings { volumes, .. } = step else { continue };
-            let names: Vec<&str> = volumes.iter().map(|volume| volume.volume.as_str()).collect();
-            text.push_str(&format!("Set {step}, looking into {}\n", names.join(", ")));
+            match step {
+                Step::Settings { volumes, .. } => {
+                    let names: Vec<&str> = volumes.iter().map(|volume| volume.volume.as_str()).collect();
+                    text.push_str(&format!("Set {step}, looking into {}\n", names.join(", ")));
+                }
+                Step::CopyFiles { on, copy } => {
+                    let (to, amount) = (&copy.copy.to, copy.amount.sentence());
+                    text.push_str(&format!("Copy {} to {to} of {}: {amount}\n", copy.name, on.volume));
+                }
+                _ => {}
+            }
         }
         for fact in &self.passed_over {
             text.push_str(&format!("! {fact}\n"));
@@ -224,7 +254,10 @@ impl PreparedCustomize {
                 problems.push(format!("{step}: not begun, because somebody asked to stop"));
                 continue;
             }
-            match Customizations.take(step, deployed, &noting) {
+            if is_rehearsal && matches!(step, Step::Script { .. }) {
+                continue;
+            }
+            match self.customizer().take(step, deployed, &noting) {
                 Ok(taken) => problems.extend(taken.problems),
                 Err(error) => problems.push(format!("{step}: {}", error.with_causes())),
             }

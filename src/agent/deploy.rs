@@ -2,6 +2,7 @@
 
 use super::computer_name::{ComputerName, check_for_windows};
 use super::disks::DiskSettings;
+use super::file_copy::{Artefacts, Customizing};
 use super::images::{ImageReference, StoreSettings, load_manifest, open_store, resolve};
 use super::multicast::{Invitation, MulticastStore};
 use super::script::ScriptFile;
@@ -9,11 +10,11 @@ use super::scripts::{self, WishedScript};
 use super::targets::{Decided, SchemaFile, TargetRequest, decide_targets};
 use crate::blockio::WriteAt;
 use crate::image::{ImageVersion, Manifest, Store};
-use crate::linux::{self, Customizations, DiskWriter, EfiVariables, Tools};
+use crate::linux::{self, DiskWriter, EfiVariables, Tools};
 use crate::plan::{self, DeployOptions, DeployPlan, Refusal, Seed, Targets};
 use crate::progress::{Event, Monitor, Phase};
 use crate::restore::{self, Failure, Surroundings};
-use crate::schema::{DeploySchema, ScriptTime};
+use crate::schema::{DeploySchema, FileCopy, ScriptTime};
 use anyhow::{Context, Result, anyhow};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
@@ -35,8 +36,12 @@ pub struct DeployRequest {
     pub schema: Option<SchemaFile>,
     /// The script that partitions, for the layout of that name.
     pub script: Option<ScriptFile>,
-    /// Scripts that run before and after it, in their order.
+    /// Scripts that run beside it, in their order.
     pub scripts: Vec<WishedScript>,
+    /// Files that are copied.
+    pub copies: Vec<FileCopy>,
+    /// The artefacts that they come from.
+    pub artefacts: Artefacts,
     /// What the systems are called from now on.
     pub computer_name: Option<ComputerName>,
 }
@@ -52,6 +57,7 @@ pub struct PreparedDeploy {
     scripts: Vec<WishedScript>,
     /// How its chunks came, where it was in a session of several machines.
     came: OnceLock<String>,
+    artefacts: Artefacts,
 }
 
 /// Plans a deploy. Nothing is written.
@@ -66,6 +72,8 @@ pub fn prepare_deploy(request: &DeployRequest) -> Result<PreparedDeploy> {
     options.answers.clone_from(&request.options.answers);
     options.empty_page_files = request.options.empty_page_files;
     options.computer_name = wished.map(|wished| wished.resolve(linux::inventory)).transpose()?;
+    options.copies = request.artefacts.measure(&request.copies, &targets)?;
+    options.scripts = scripts::before_file_copy(&request.scripts);
     let targets = Targets { disks: &targets, standing: Some(&standing) };
     let plan = plan::deploy(version.image.as_ref(), version.version.as_ref(), &manifest, targets, &options);
     let plan = plan.map_err(|refusal| match &request.schema {
@@ -79,6 +87,7 @@ pub fn prepare_deploy(request: &DeployRequest) -> Result<PreparedDeploy> {
         version,
         store,
         scripts: request.scripts.clone(),
+        artefacts: request.artefacts.clone(),
         came: OnceLock::new(),
     })
 }
@@ -145,7 +154,9 @@ impl PreparedDeploy {
     ) -> Result<Vec<String>> {
         monitor.event(Event::PhaseStarted { phase: Phase::Preflight, total_bytes: None });
         self.refuse_unwritable()?;
-        let (resizer, customizer, firmware) = (Tools::default(), Customizations, EfiVariables::default());
+        let (resizer, firmware) = (Tools::default(), EfiVariables::default());
+        let (artefacts, scripts, manifest) = (&self.artefacts, self.scripts.as_slice(), &self.manifest);
+        let customizer = Customizing { artefacts, scripts, manifest };
         let version = self.version.clone();
         let multicast = MulticastStore::new(Arc::clone(&self.store));
         let store: &dyn Store = if invitation.is_some() { &multicast } else { self.store.as_ref() };

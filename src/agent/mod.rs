@@ -9,6 +9,7 @@ mod computer_name;
 mod customize;
 mod deploy;
 mod disks;
+mod file_copy;
 mod images;
 mod job_end;
 mod job_log;
@@ -30,6 +31,7 @@ pub use choices::check;
 pub use customize::{CustomizeRequest, Customized, PreparedCustomize, prepare_customize};
 pub use deploy::{DeployRequest, PreparedDeploy, export_schema, prepare_deploy};
 pub use disks::{DiskSettings, Inspected, InspectedDisk, inspect, is_there, partition_ids};
+pub use file_copy::Artefacts;
 pub use images::{
     ImageReference, ImageSummary, StoreSettings, list_images, load_manifest, open_store, resolve, verify,
 };

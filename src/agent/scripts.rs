@@ -1,17 +1,19 @@
-//! A person's scripts around a deploy. They come from a profile or the command line, never from an image.
+//! A person's scripts beside a deploy. They come from a profile or the command line, never from an image.
 //!
 //! Invariants: one at a time, in their order; what a script prints, and how it ends, is told; none runs when somebody has asked
 //! to stop; none keeps a deploy from an end for longer than its limit.
 
 use super::outcome::ExitCode;
+use crate::customize::CustomizeError;
 use crate::image::Manifest;
 use crate::linux::Script;
-use crate::plan::{DeployPlan, Step};
+use crate::plan::{self, DeployPlan, Step};
 use crate::progress::{Event, Monitor};
 use crate::schema::{DeployScript, ScriptTime};
 use anyhow::{Context, Result};
 use serde_json::json;
 use std::ffi::OsString;
+use std::path::Path;
 use std::time::Duration;
 
 /// A script that is wished for.
@@ -47,8 +49,8 @@ impl ScriptFailure {
     fn new(script: &WishedScript, fact: String) -> Self {
         let name = script.name.clone();
         match script.script.when {
-            ScriptTime::BeforeImaging => Self::BeforeImaging { name, fact },
             ScriptTime::AfterImaging => Self::AfterImaging { name, fact },
+            ScriptTime::BeforeImaging | ScriptTime::BeforeFileCopy => Self::BeforeImaging { name, fact },
         }
     }
 
@@ -69,19 +71,53 @@ pub(super) fn in_order(scripts: &[DeployScript]) -> Vec<WishedScript> {
             script: script.clone(),
         })
         .collect();
-    wished.sort_by_key(|wished| (wished.script.when == ScriptTime::AfterImaging, wished.script.priority));
+    wished.sort_by_key(|wished| (wished.script.when, wished.script.priority));
     wished
 }
 
 /// What a plan says of its scripts; nothing where it has none.
 pub(super) fn explain(scripts: &[WishedScript]) -> String {
     let line = |wished: &WishedScript| {
-        let DeployScript { when, limit_seconds, fatal, .. } = &wished.script;
+        let DeployScript { when, limit_seconds, fatal, volume, .. } = &wished.script;
+        let mounted = volume.as_ref().map_or_else(String::new, |volume| format!(" with {volume} mounted"));
         let fatal = if *fatal { ", and the deploy fails with it" } else { "" };
-        format!("  {}: {}, for at most {limit_seconds} s{fatal}\n", wished.name, when.name())
+        format!("  {}: {}{mounted}, for at most {limit_seconds} s{fatal}\n", wished.name, when.name())
     };
     let lines: String = scripts.iter().map(line).collect();
     if lines.is_empty() { lines } else { format!("\nScripts:\n{lines}") }
+}
+
+/// The scripts that are steps of the plan.
+pub(super) fn before_file_copy(scripts: &[WishedScript]) -> Vec<plan::WishedScript> {
+    let numbered = scripts.iter().zip(0usize..);
+    let steps = numbered.filter(|(wished, _)| wished.script.when == ScriptTime::BeforeFileCopy);
+    steps
+        .map(|(wished, number)| {
+            let (name, volume) = (wished.name.clone(), wished.script.volume.clone());
+            plan::WishedScript { name, volume, number }
+        })
+        .collect()
+}
+
+/// Runs a script that is a step of the plan, perhaps with a volume mounted. Returns a sentence where it failed.
+///
+/// # Errors
+/// Where it failed and must not.
+pub(super) fn run_in_step(
+    wished: &WishedScript,
+    plan: &DeployPlan,
+    manifest: &Manifest,
+    mount: Option<&Path>,
+    monitor: &dyn Monitor,
+) -> Result<Option<String>, CustomizeError> {
+    let WishedScript { name, script } = wished;
+    let fault =
+        run_one(wished, plan, manifest, mount, monitor).unwrap_or_else(|error| Some(format!("{error:#}")));
+    let sentence = fault.map(|fact| format!("the script {name} {fact}"));
+    match sentence {
+        Some(fact) if script.fatal => Err(CustomizeError::Refused { fact }),
+        problem => Ok(problem),
+    }
 }
 
 /// Runs the scripts of one time. Returns a sentence for each that failed.
@@ -100,7 +136,7 @@ pub(super) fn run(
         let fault = if monitor.cancelled() {
             Some("was not run, because somebody asked to stop".to_owned())
         } else {
-            run_one(wished, plan, manifest, monitor)?
+            run_one(wished, plan, manifest, None, monitor)?
         };
         match fault {
             Some(fact) if wished.script.fatal => return Err(ScriptFailure::new(wished, fact).into()),
@@ -115,6 +151,7 @@ fn run_one(
     wished: &WishedScript,
     plan: &DeployPlan,
     manifest: &Manifest,
+    mount: Option<&Path>,
     monitor: &dyn Monitor,
 ) -> Result<Option<String>> {
     let WishedScript { name, script } = wished;
@@ -126,13 +163,14 @@ fn run_one(
         Step::Settings { settings, .. } => settings.name.clone(),
         _ => None,
     });
-    let variables: [(&str, OsString); 6] = [
+    let variables: [(&str, OsString); 7] = [
         ("REMINT_PHASE", script.when.name().into()),
         ("REMINT_DISK", disks.first().copied().unwrap_or_default().into()),
         ("REMINT_DISKS", disks.join("\n").into()),
         ("REMINT_IMAGE", plan.image.clone().into()),
         ("REMINT_VERSION", plan.version.clone().into()),
         ("REMINT_COMPUTER_NAME", named.unwrap_or_default().into()),
+        ("REMINT_MOUNT", mount.map_or_else(OsString::new, |mount| mount.as_os_str().to_owned())),
     ];
     let files = [
         ("REMINT_SCHEMA", serde_json::to_string_pretty(&manifest.disks).with_context(doing)?),
@@ -192,12 +230,19 @@ mod tests {
             priority,
             limit_seconds: 60,
             fatal: priority == 9,
+            volume: (when == BeforeFileCopy).then(|| "d0-p2".to_owned()),
         };
-        use ScriptTime::{AfterImaging, BeforeImaging};
-        let scripts = [(AfterImaging, -5), (BeforeImaging, 9), (BeforeImaging, 0), (BeforeImaging, 0)];
+        use ScriptTime::{AfterImaging, BeforeFileCopy, BeforeImaging};
+        let scripts = [
+            (AfterImaging, -5),
+            (BeforeImaging, 9),
+            (BeforeImaging, 0),
+            (BeforeImaging, 0),
+            (BeforeFileCopy, 2),
+        ];
         let ordered = in_order(&scripts.map(|(when, priority)| script(when, priority)));
         let names: Vec<&str> = ordered.iter().filter_map(|wished| wished.name.split(' ').nth(1)).collect();
-        assert_eq!(names, ["3", "4", "2", "1"]);
+        assert_eq!(names, ["3", "4", "2", "5", "1"]);
         let said = explain(&ordered);
         assert!(
             said.contains(
@@ -205,6 +250,9 @@ mod tests {
             ),
             "{said}"
         );
+        assert!(said.contains("number 5 of the profile: before-file-copy with d0-p2 mounted, for"), "{said}");
+        let steps = before_file_copy(&ordered);
+        assert_eq!((steps.len(), steps[0].number, steps[0].volume.as_deref()), (1, 3, Some("d0-p2")));
         assert_eq!((said.matches("fails").count(), explain(&[])), (1, String::new()));
     }
 }

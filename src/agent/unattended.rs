@@ -8,6 +8,7 @@
 use super::capture::capture;
 use super::choices;
 use super::deploy::prepare_deploy;
+use super::file_copy::Artefacts;
 use super::images::StoreSettings;
 use super::job_end::{Done, End};
 use super::machine_log::MachineLog;
@@ -274,6 +275,7 @@ fn work(
     if job.id != summary.id || job.operation != summary.operation {
         bail!("job {} is not the one that was offered; nothing was changed", job.id);
     }
+    let patience = access.retry_for;
     let store = StoreSettings { location: store_url(who.server, &job.store)?, access };
     let image = job.image.parse().with_context(|| format!("the image \"{}\" of the job", job.image))?;
     match job.operation {
@@ -290,6 +292,7 @@ fn work(
             let mut request =
                 DeployRequest::new(ImageReference { image, version }, store, &job.profile.deploy)?;
             choices::target_the_only_disk(&mut request, &job.profile.deploy)?;
+            request.artefacts = Artefacts::fetch(&job, &link()?, patience, reporter)?;
             if let Some(name) = &mut request.computer_name {
                 (name.machine, name.registered) = (Some(who.inventory.clone()), who.registered);
             }

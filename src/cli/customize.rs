@@ -7,7 +7,9 @@ use super::listener::Listener;
 use super::print;
 use anyhow::{Context, Result};
 use clap::Args;
-use remint::agent::{self, CustomizeRequest, Customized, DiskSettings, ExitCode, PreparedCustomize};
+use remint::agent::{
+    self, Artefacts, CustomizeRequest, Customized, DiskSettings, ExitCode, PreparedCustomize,
+};
 use remint::schema::{Destination, Profile};
 use serde_json::json;
 use std::io::IsTerminal;
@@ -21,9 +23,12 @@ pub struct Customize {
     /// The disks: all of those that belong together, as /dev/sda, serial:NUMBER or wwn:NAME
     #[arg(value_name = "DISK", required = true)]
     pub disks: Vec<Destination>,
-    /// The profile (docs/profile.md): the name of the computer, the answers of Windows and the scripts count
+    /// The profile (docs/profile.md): the name of the computer, the answers of Windows, copies and scripts count
     #[arg(long, value_name = "FILE")]
     pub profile: PathBuf,
+    /// A file or folder that the profile copies, which knows it by its SHA-256; may be given several times
+    #[arg(long = "artefact", value_name = "PATH")]
+    pub artefacts: Vec<PathBuf>,
     /// Say what the steps would change, and change nothing; scripts are not run
     #[arg(long)]
     pub dry_run: bool,
@@ -38,10 +43,15 @@ pub struct Customize {
 }
 
 pub fn customize(arguments: &Customize, listener: &Listener) -> Result<ExitCode> {
+    let mut artefacts = Artefacts::default();
+    for path in &arguments.artefacts {
+        artefacts.add(super::artefact::open(path, false)?.0);
+    }
     let request = CustomizeRequest {
         disks: arguments.disks.clone(),
         disk_settings: DiskSettings { sector_size: arguments.disk.sector_size, ..DiskSettings::default() },
         choices: read_profile(&arguments.profile)?.deploy,
+        artefacts,
     };
     listener.work_begins();
     let prepared = agent::prepare_customize(&request, listener)?;

@@ -1,13 +1,14 @@
 //! What can be said about a layout.
 
 use super::arguments::same_variants;
+use super::artefact::CopyArgument;
 use anyhow::{Context, Result, bail};
 use clap::{ArgGroup, Args, ValueEnum};
-use remint::agent::{DeployRequest, ImageReference, SchemaFile, StoreSettings};
+use remint::agent::{Artefacts, DeployRequest, ImageReference, SchemaFile, StoreSettings};
 use remint::plan::Seed;
 use remint::schema::{
-    Answer, AnswerFault, ChosenVolume, DeployChoices, DeployScript, Firmware, FreeSpace, Keep, KeptPartition,
-    Layout, PartitionWish, SCRIPT_LIMIT_SECONDS, ScriptTime,
+    Answer, AnswerFault, ChosenVolume, CopyKind, DeployChoices, DeployScript, FileCopy, FileMode, Firmware,
+    FreeSpace, Keep, KeptPartition, Layout, Owner, PartitionWish, SCRIPT_LIMIT_SECONDS, ScriptTime,
 };
 use remint::units::SectorSize;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,8 @@ const MOST_SCHEMA_BYTES: u64 = 16 << 20;
 const MOST_SCRIPT_BYTES: u64 = 1 << 20;
 
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("deploy_scripts").args(["scripts_before", "scripts_after"]).multiple(true))]
+#[command(group = ArgGroup::new("deploy_scripts").args(["scripts_before", "scripts_before_copy", "scripts_after"])
+    .multiple(true))]
 pub struct LayoutArguments {
     /// A file that says what is deployed, where to and how large, made by `plan --export` and edited
     /// (docs/schema/deploy.schema.json)
@@ -96,6 +98,12 @@ pub struct LayoutArguments {
     /// (docs/customize.md names its variables)
     #[arg(long = "script-before", value_name = "FILE")]
     pub scripts_before: Vec<PathBuf>,
+    /// The same when the volumes have their content and size, before files are copied into them
+    #[arg(long = "script-before-copy", value_name = "FILE")]
+    pub scripts_before_copy: Vec<PathBuf>,
+    /// A volume that is mounted for the scripts before files are copied, as in --copy
+    #[arg(long, value_name = "VOLUME", requires = "scripts_before_copy")]
+    pub script_volume: Option<String>,
     /// The same when the target is complete
     #[arg(long = "script-after", value_name = "FILE")]
     pub scripts_after: Vec<PathBuf>,
@@ -106,6 +114,17 @@ pub struct LayoutArguments {
     /// Have the deploy fail where one of these scripts does; otherwise that is a problem, exit code 3
     #[arg(long, requires = "deploy_scripts")]
     pub scripts_fatal: bool,
+    /// A file or folder that is copied into a volume, as in lab.conf=d0-p2:/etc/lab.conf; may be given several times. VOLUME is
+    /// a volume of the image, the number of a partition of the target, or GROUP/NAME. With a slash at the end of the path, a
+    /// tar (also .tar.gz, .tar.zst) is unpacked there, and another file keeps its name
+    #[arg(long = "copy", value_name = "PATH=VOLUME:/TO")]
+    pub copies: Vec<CopyArgument>,
+    /// Numbers of the user and group of everything that is copied, as in 1000:1000
+    #[arg(long, value_name = "USER:GROUP", requires = "copies")]
+    pub copy_owner: Option<Owner>,
+    /// Mode of everything that is copied, as in 0644; folders get an x beside each r
+    #[arg(long, value_name = "MODE", requires = "copies")]
+    pub copy_mode: Option<FileMode>,
     /// Have this machine's UEFI firmware start what is deployed first, before the network too. Otherwise the network stays
     /// first where it was
     #[arg(long, conflicts_with_all = ["keep_boot_entries", "keep_table"])]
@@ -154,7 +173,8 @@ same_variants!(FreeSpaceArgument => FreeSpace { Discard, Keep, Zero });
 
 impl LayoutArguments {
     /// What was chosen with options, but for the schema, of which mistakes have a place in its text.
-    pub fn choices(&self, targets: &[String]) -> Result<DeployChoices> {
+    /// The files to copy go to `artefacts`.
+    pub fn choices(&self, targets: &[String], artefacts: &mut Artefacts) -> Result<DeployChoices> {
         let script =
             self.script.as_deref().map(|path| read_text(path, "script", MOST_SCRIPT_BYTES)).transpose()?;
         Ok(DeployChoices {
@@ -185,6 +205,7 @@ impl LayoutArguments {
             computer_name: self.computer_name.clone(),
             answers: self.answers()?,
             empty_page_files: self.empty_page_files,
+            copies: self.copies(artefacts)?,
             scripts: self.deploy_scripts()?,
             boot_first: self.boot_first,
         })
@@ -198,7 +219,10 @@ impl LayoutArguments {
         targets: &[String],
         sector_size: Option<SectorSize>,
     ) -> Result<DeployRequest> {
-        let mut request = DeployRequest::new(image, store, &self.choices(targets)?)?;
+        let mut artefacts = Artefacts::default();
+        let choices = self.choices(targets, &mut artefacts)?;
+        let mut request = DeployRequest::new(image, store, &choices)?;
+        request.artefacts = artefacts;
         request.disk_settings.sector_size = sector_size;
         request.options.seed = self.seed;
         request.schema = self.schema_file()?;
@@ -206,9 +230,8 @@ impl LayoutArguments {
             file.name = path.display().to_string();
         }
         // Without priorities they are in this order.
-        for (script, path) in
-            request.scripts.iter_mut().zip(self.scripts_before.iter().chain(&self.scripts_after))
-        {
+        let paths = self.scripts_before.iter().chain(&self.scripts_before_copy).chain(&self.scripts_after);
+        for (script, path) in request.scripts.iter_mut().zip(paths) {
             script.name = path.display().to_string();
         }
         Ok(request)
@@ -222,12 +245,30 @@ impl LayoutArguments {
     fn deploy_scripts(&self) -> Result<Vec<DeployScript>> {
         let before = self.scripts_before.iter().map(|path| (ScriptTime::BeforeImaging, path));
         let after = self.scripts_after.iter().map(|path| (ScriptTime::AfterImaging, path));
+        let before_copy = self.scripts_before_copy.iter().map(|path| (ScriptTime::BeforeFileCopy, path));
         let read = |(when, path): (ScriptTime, &PathBuf)| {
+            let volume = self.script_volume.clone().filter(|_| when == ScriptTime::BeforeFileCopy);
             let (_, text) = read_text(path, "script", MOST_SCRIPT_BYTES)?;
             let (limit_seconds, fatal) = (self.scripts_limit, self.scripts_fatal);
-            Ok(DeployScript { when, text, priority: 0, limit_seconds, fatal })
+            Ok(DeployScript { when, text, priority: 0, limit_seconds, volume, fatal })
         };
-        before.chain(after).map(read).collect()
+        before.chain(before_copy).chain(after).map(read).collect()
+    }
+
+    fn copies(&self, artefacts: &mut Artefacts) -> Result<Vec<FileCopy>> {
+        let take = |argument: &CopyArgument| {
+            let (artefact, kind) = super::artefact::open(&argument.path, argument.to.ends_with('/'))?;
+            let name = argument.path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+            let to = match kind {
+                CopyKind::File if argument.to.ends_with('/') => format!("{}{name}", argument.to),
+                _ => argument.to.clone(),
+            };
+            let (id, volume) = (artefact.id(), argument.volume.clone());
+            artefacts.add(artefact);
+            let (owner, mode) = (self.copy_owner, self.copy_mode);
+            Ok(FileCopy { artefact: id, kind, volume, to, priority: 0, owner, mode })
+        };
+        self.copies.iter().map(take).collect()
     }
 
     fn schema_file(&self) -> Result<Option<SchemaFile>> {

@@ -3,6 +3,7 @@
 #[cfg(feature = "server")]
 mod admin;
 mod arguments;
+mod artefact;
 mod commands;
 mod customize;
 mod layout;

@@ -2,6 +2,7 @@
 
 use super::arguments::{Arguments, Command};
 use clap::{CommandFactory, Parser};
+use remint::agent::Artefacts;
 use remint::schema::{CaptureChoices, Completion, DeployChoices, NetworkBoot, Profile};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -91,7 +92,8 @@ fn a_flag_and_its_field_choose_the_same() {
         if needs_script {
             arguments.extend(["--script", file]);
         }
-        arguments.extend(row.flags.iter().map(|flag| if flag == "FILE" { file } else { flag.as_str() }));
+        let flags: Vec<String> = row.flags.iter().map(|flag| flag.replace("FILE", file)).collect();
+        arguments.extend(flags.iter().map(String::as_str));
         let mut choices = json!({});
         choices[&row.field] = row.value.clone();
         match Arguments::try_parse_from(&arguments).unwrap().command {
@@ -100,7 +102,7 @@ fn a_flag_and_its_field_choose_the_same() {
                 serde_json::from_value::<CaptureChoices>(choices).unwrap();
             }
             Command::Deploy(deploy) => {
-                let chosen = deploy.layout.choices(&deploy.disks).unwrap();
+                let chosen = deploy.layout.choices(&deploy.disks, &mut Artefacts::default()).unwrap();
                 let mut chosen = serde_json::to_value(chosen).unwrap();
                 if row.field != "targets" {
                     chosen.as_object_mut().unwrap().remove("targets");

@@ -5,8 +5,9 @@ use crate::http::{Connection, Request, Secret};
 use crate::protocol::{
     EventBatch, EventsAnswer, Finish, IDEMPOTENCY_KEY, MAX_LOG_BYTES, MulticastAnswer, MulticastReport,
 };
-use reqwest::Method;
-use reqwest::header::{CONTENT_TYPE, HeaderName};
+use crate::schema::ArtefactId;
+use reqwest::header::{CONTENT_TYPE, HeaderName, RANGE};
+use reqwest::{Method, StatusCode};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs, UdpSocket};
 use std::time::Duration;
@@ -42,6 +43,36 @@ impl JobLink {
         asked.timeout = EVENTS_TIMEOUT;
         let asked = asked.header(CONTENT_TYPE, "application/json")?;
         self.not_this_machines(understood(&asked, self.connection.answer(&asked)?))
+    }
+
+    /// A part of an artefact of the job: so many bytes at most, from `at` on. Tries for `patience`.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] where the job is no longer this machine's; where the server does not have it.
+    pub fn artefact_part(
+        &self,
+        artefact: ArtefactId,
+        at: u64,
+        bytes: u64,
+        patience: Duration,
+    ) -> Result<Vec<u8>, Error> {
+        let doing = format!("fetching the artefact {artefact}");
+        let path = format!("jobs/{}/artefacts/{artefact}", self.id);
+        let mut asked = request(Method::GET, &path, &doing).token(&self.token)?;
+        let last = at.saturating_add(bytes).saturating_sub(1);
+        asked = asked.header(RANGE, &format!("bytes={at}-{last}"))?;
+        asked.limit_bytes = bytes;
+        let answer = self.connection.trying_for(patience).answer(&asked)?;
+        if matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::GONE) {
+            return self.not_this_machines(succeeded(&asked, answer)).map(|answer| answer.body);
+        }
+        let answer = succeeded(&asked, answer)?;
+        // A server that knows no ranges sends all of it.
+        if answer.status != StatusCode::PARTIAL_CONTENT && at > 0 {
+            let fact = "the server sends no part of a file".to_owned();
+            return Err(Error::Answer { doing, fact });
+        }
+        Ok(answer.body)
     }
 
     /// Sends the log, of a longer one the end. Tries for `patience`.

@@ -8,6 +8,7 @@
 //! `linux` implements it with the kernel's file systems and with programs.
 
 mod answers;
+pub mod archive;
 pub mod boot_configuration;
 pub mod boot_sector;
 pub mod efi_system;

@@ -3,10 +3,11 @@
 use super::retry::{self, Failure};
 use super::{Access, Error, Problem, Secret, client};
 use crate::units::u64_from;
-use reqwest::blocking::{Client, Response};
+use reqwest::blocking::{Body, Client, Response};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -36,6 +37,7 @@ pub struct Request<'a> {
     path: String,
     headers: HeaderMap,
     body: Option<&'a [u8]>,
+    file: Option<(&'a File, u64)>,
     /// What it is for, for messages: `storing chunk ab12`.
     pub doing: String,
     /// What is asked for, for messages: what is missing where the server answers 404.
@@ -64,7 +66,16 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn new(method: Method, path: String, doing: String, what: String, limit_bytes: u64) -> Self {
         let headers = HeaderMap::new();
-        Self { method, path, headers, body: None, doing, what, limit_bytes, timeout: STALL_TIMEOUT }
+        let (body, file, timeout) = (None, None, STALL_TIMEOUT);
+        Self { method, path, headers, body, file, doing, what, limit_bytes, timeout }
+    }
+
+    /// What is sent: all of a file, as it is read.
+    #[must_use]
+    pub fn file(mut self, file: &'a File, bytes: u64) -> Self {
+        self.file = Some((file, bytes));
+        self.timeout += Duration::from_secs(bytes / SLOWEST_BYTES_PER_SECOND);
+        self
     }
 
     /// What is sent.
@@ -151,6 +162,14 @@ impl Connection {
         let mut builder = builder.headers(request.headers.clone()).timeout(request.timeout);
         if let Some(body) = request.body {
             builder = builder.body(body.to_vec());
+        }
+        if let Some((file, bytes)) = request.file {
+            let from_start = || -> io::Result<File> {
+                let mut file = file.try_clone()?;
+                file.rewind()?;
+                Ok(file)
+            };
+            builder = builder.body(Body::sized(from_start().map_err(Failure::Passing)?, bytes));
         }
         let response = builder.send().map_err(|error| client::failure(url.as_str(), &error, WAY_OUT))?;
         read_answer(response, request)

@@ -37,6 +37,7 @@ impl Customizer for Customizations {
                 references::missing(*file_system).filter(|_| !is_fat)
             }
             Step::Settings { volumes, .. } => settings::missing_for(volumes),
+            Step::CopyFiles { .. } | Step::Script { .. } => Some(not_here(step)),
             Step::PartitionNames { looked_into: false, .. }
             | Step::WindowsPartitions { .. }
             | Step::BootSector { .. } => None,
@@ -64,6 +65,9 @@ impl Customizer for Customizations {
         monitor: &dyn Monitor,
     ) -> Result<Taken, CustomizeError> {
         match step {
+            Step::CopyFiles { .. } | Step::Script { .. } => {
+                Err(CustomizeError::Refused { fact: not_here(step) })
+            }
             Step::MakeFileSystem { target, place, content, .. } => make(target, *place, *content, deployed),
             Step::BootFiles(files) => match files.system {
                 System::Linux => boot_files::take(files, deployed, monitor),
@@ -99,6 +103,11 @@ impl Customizer for Customizations {
             }
         }
     }
+}
+
+/// What takes a person's files or scripts is taken by whoever has them.
+fn not_here(step: &Step) -> String {
+    format!("{step} is nothing that this machine does by itself; please report this")
 }
 
 /// Has the boot sector of one volume say where its partition begins.

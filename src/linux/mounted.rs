@@ -66,6 +66,16 @@ pub(super) struct Mounted<'a> {
 impl<'a> Mounted<'a> {
     /// Mounts a device.
     pub(super) fn new(device: &Path, at: &'a Path, file_system: &str, options: &str) -> Result<Self, Error> {
+        Self::with(MsFlags::MS_NOEXEC, device, at, file_system, options)
+    }
+
+    /// Mounts a device whose programs may be run.
+    pub(super) fn with_programs(
+        device: &Path,
+        at: &'a Path,
+        file_system: &str,
+        options: &str,
+    ) -> Result<Self, Error> {
         Self::with(MsFlags::empty(), device, at, file_system, options)
     }
 
@@ -76,7 +86,7 @@ impl<'a> Mounted<'a> {
         file_system: &str,
         options: &str,
     ) -> Result<Self, Error> {
-        Self::with(MsFlags::MS_RDONLY, device, at, file_system, options)
+        Self::with(MsFlags::MS_RDONLY | MsFlags::MS_NOEXEC, device, at, file_system, options)
     }
 
     fn with(
@@ -86,7 +96,7 @@ impl<'a> Mounted<'a> {
         file_system: &str,
         options: &str,
     ) -> Result<Self, Error> {
-        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOATIME;
         let flags = flags | more;
         let try_it = || mount(Some(device), at, Some(file_system), flags, Some(options));
         let doing = format!("mounting the {file_system} on {}", device.display());

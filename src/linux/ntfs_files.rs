@@ -35,9 +35,18 @@ pub(super) fn with_ntfs<T>(
     name: &str,
     work: impl FnOnce(&Tree) -> Result<T, CustomizeError>,
 ) -> Result<T, CustomizeError> {
+    let options = if read_only { "ro,nodev,nosuid,noexec" } else { "nodev,nosuid,noexec" };
+    while_mounted(device, options, |at| work(&Tree::open(at, name)?))
+}
+
+/// The same with its path, and options for ntfs-3g.
+pub(super) fn while_mounted<T>(
+    device: &Path,
+    options: &str,
+    work: impl FnOnce(&Path) -> Result<T, CustomizeError>,
+) -> Result<T, CustomizeError> {
     let at = tempfile::Builder::new().prefix("remint-ntfs-").tempdir();
     let at = at.map_err(Error::io("making a directory to mount NTFS at"))?;
-    let options = if read_only { "ro,nodev,nosuid,noexec" } else { "nodev,nosuid,noexec" };
     let arguments = [OsStr::new("-o"), OsStr::new(options), device.as_os_str(), at.path().as_os_str()];
     let outcome = program::run("ntfs-3g", &arguments, LIMIT)?;
     if outcome.code != Some(0) {
@@ -45,7 +54,7 @@ pub(super) fn with_ntfs<T>(
         return Err(CustomizeError::Failed { program: "ntfs-3g".to_owned(), outcome, output });
     }
     let mounted = Mounted::found(at.path());
-    let result = Tree::open(at.path(), name).map_err(Into::into).and_then(|tree| work(&tree));
+    let result = work(at.path());
     let unmounted = mounted.unmount();
     let result = result?;
     unmounted?;

@@ -20,9 +20,8 @@ const BTRFS_ROOTS: [&str; 4] = ["", "@rootfs/", "@/", "root/"];
 /// The files in which Windows keeps what is not in memory, in the root of any of its volumes.
 const PAGE_FILES: [&str; 3] = ["pagefile.sys", "swapfile.sys", "hiberfil.sys"];
 
-/// What is missing to look into a volume: a clause.
-fn missing(kind: FileSystemKind) -> Option<String> {
-    let what = "changing the settings of a system";
+/// What is missing to look into a volume for something: a clause.
+pub(super) fn missing(kind: FileSystemKind, what: &str) -> Option<String> {
     let needed = missing_devices(what);
     match kind {
         FileSystemKind::Ntfs => needed.or_else(windows_files::missing),
@@ -36,7 +35,8 @@ fn missing(kind: FileSystemKind) -> Option<String> {
 
 /// What keeps the systems on these volumes from being told anything: a sentence.
 pub(super) fn missing_for(volumes: &[SystemVolume]) -> Option<String> {
-    volumes.iter().find_map(|volume| missing(volume.file_system))
+    let what = "changing the settings of a system";
+    volumes.iter().find_map(|volume| missing(volume.file_system, what))
 }
 
 /// Tells every system on the volumes. Returns sentences about what a person has to look after.

@@ -2,6 +2,7 @@
 
 use super::boot_entries::BootEntries;
 use super::captured::Captured;
+use super::copies::{WishedCopy, WishedScript};
 use super::existing_group::{self, ExistingGroup};
 use super::group::{self, GroupPlan};
 use super::identity::NewName;
@@ -13,7 +14,7 @@ use super::seed::Seed;
 use super::shrinking::{self, Shrinking};
 use super::standing::Targets;
 use super::step::Step;
-use super::{boot_entries, choice, existing, identity, place, scripted, settings, standard, windows};
+use super::{boot_entries, choice, copies, existing, identity, place, scripted, settings, standard, windows};
 use crate::machine::MachineDisk;
 use crate::schema::{
     Answer, Disk, FileSystemKind, Firmware, FreeSpace, Keep, Layout, PartitionWish, StandardChoice, Table,
@@ -55,6 +56,10 @@ pub struct DeployOptions {
     pub answers: Vec<Answer>,
     /// True: page files, and the file of hibernation, of a Windows on the targets are emptied.
     pub empty_page_files: bool,
+    /// Files that are copied into the volumes.
+    pub copies: Vec<WishedCopy>,
+    /// Scripts that run before that.
+    pub scripts: Vec<WishedScript>,
     /// What started this machine, where the targets are disks of its own.
     pub started_by: Option<Firmware>,
     /// What new GUIDs and signatures are derived from; needed where the layout has new partitions.
@@ -80,6 +85,8 @@ impl DeployOptions {
             computer_name: None,
             answers: Vec::new(),
             empty_page_files: false,
+            copies: Vec::new(),
+            scripts: Vec::new(),
             started_by: None,
             seed: None,
         }
@@ -328,6 +335,7 @@ fn deploy_captured(
         steps: Vec::new(),
         boot_entries,
     };
+    steps.extend(copies::steps(captured, &plan, options)?);
     steps.extend(group::steps(captured, &plan));
     steps.extend(identity::steps(captured, &plan));
     steps.extend(windows::steps(captured, &plan));

@@ -1,12 +1,14 @@
 //! A plan as text that a person can judge: 80 columns, readable without colour.
 
 use super::captured::Captured;
+use super::copies::WishedCopy;
 use super::deploy::{Clearing, DeployPlan, DiskPlan};
 use super::existing_group::ExistingGroup;
 use super::group::{GroupPlan, MemberPlan};
 use super::keep::Stays;
 use super::picture::{Cell, bar, bars};
 use super::rows::{self, Change, Row};
+use super::step::Step;
 use crate::machine::MachineDisk;
 use crate::schema::{Disk, Layout, Table, VolumeGroup};
 use crate::units::{ByteRange, SectorSize, format_size};
@@ -57,7 +59,23 @@ pub fn explain<'a>(plan: &DeployPlan, captured: impl Into<Captured<'a>>) -> Stri
         text.push('\n');
         explain_existing(existing, captured, &mut text);
     }
+    explain_copies(plan, &mut text);
     text
+}
+
+/// What is copied, where to.
+fn explain_copies(plan: &DeployPlan, text: &mut String) {
+    let copies = plan.steps.iter().filter_map(|step| match step {
+        Step::CopyFiles { on, copy } => Some((on, copy)),
+        _ => None,
+    });
+    for (position, (on, WishedCopy { copy, name, amount })) in copies.enumerate() {
+        if position == 0 {
+            text.push_str("\nFiles that are copied:\n");
+        }
+        let place = format!("{} of {} ({}, {})", copy.to, on.volume, on.file_system, on.target);
+        wrap(text, "  ", &format!("{name}: {} to {place}", amount.sentence()));
+    }
 }
 
 /// Where the physical volumes of a group lie.

@@ -9,6 +9,7 @@ mod capture;
 mod captured;
 mod check;
 mod choice;
+mod copies;
 mod deploy;
 mod destination;
 mod document;
@@ -46,6 +47,7 @@ pub use capture::{
 pub use captured::Captured;
 pub use check::{Fault, check};
 pub use choice::deployed;
+pub use copies::{Amount, WishedCopy, WishedScript};
 pub use deploy::{
     Clearing, DeployOptions, DeployPlan, DiskPlan, NewContent, NewPartition, Resize, VolumeAction,
     VolumePlan, deploy,

@@ -492,6 +492,42 @@ pub enum Refusal {
         /// A clause with the way out.
         reason: String,
     },
+    /// Files are to come into a volume that is not deployed, or into one of several.
+    #[error(
+        "files are to be copied into {wanted}, {}; write one of {}, the number of its partition, or GROUP/NAME",
+        if *several { "which is the number of several partitions" } else { "which is not deployed" },
+        volumes.join(", ")
+    )]
+    NoVolumeForCopies {
+        /// What was named.
+        wanted: String,
+        /// True: it is the number of partitions on several targets.
+        several: bool,
+        /// Names of those that are deployed.
+        volumes: Vec<String>,
+    },
+    /// Files cannot be copied into a volume.
+    #[error("no files can be copied into {volume}: {reason}")]
+    NotForCopies {
+        /// Its name.
+        volume: String,
+        /// A clause.
+        reason: String,
+    },
+    /// Too little room for the files that are to be copied.
+    #[error(
+        "{volume} will have {} free, and what is to be copied there needs {}; copy less, or make it larger",
+        format_size(*free_bytes),
+        format_size(*needed_bytes)
+    )]
+    NoRoomForCopies {
+        /// Its name.
+        volume: String,
+        /// What the copies need.
+        needed_bytes: u64,
+        /// What it will have.
+        free_bytes: u64,
+    },
     /// The layout script without what a script made.
     #[error("the layout script needs a script that partitions {target}; name it with --script FILE")]
     NoScript {

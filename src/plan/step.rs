@@ -1,5 +1,6 @@
 //! What is done to deployed file systems when they have their places and sizes, before the table is written.
 
+use super::copies::WishedCopy;
 use super::deploy::{DeployPlan, NewContent};
 use super::settings::{Settings, SystemVolume};
 use super::windows::{MovedPartition, WindowsName};
@@ -55,6 +56,22 @@ pub enum Step {
         settings: Settings,
         /// The volumes that may hold one.
         volumes: Vec<SystemVolume>,
+    },
+    /// Copy files.
+    CopyFiles {
+        /// Into which volume.
+        on: SystemVolume,
+        /// What.
+        copy: WishedCopy,
+    },
+    /// Run a script of a person.
+    Script {
+        /// Its name.
+        name: String,
+        /// Which it is, for whoever runs it.
+        number: usize,
+        /// The volume that is mounted for it.
+        on: Option<SystemVolume>,
     },
     /// Make a file system in a partition that the image does not have.
     MakeFileSystem {
@@ -201,6 +218,8 @@ impl Step {
             Self::BootFiles(files) => files.volume.as_str().into(),
             Self::ForgetDevices { volume, .. } => volume.as_str().into(),
             Self::FallbackLoader { partition, .. } => format!("partition {partition}").into(),
+            Self::CopyFiles { on, .. } | Self::Script { on: Some(on), .. } => on.volume.as_str().into(),
+            Self::Script { name, on: None, .. } => name.as_str().into(),
             Self::Settings { settings, .. } => settings.subject().into(),
             Self::PartitionNames { volume, .. }
             | Self::WindowsPartitions { volume, .. }
@@ -247,6 +266,8 @@ impl Step {
             Self::ForgetDevices { target, volume, .. } | Self::PartitionNames { target, volume, .. } => {
                 has(target, volume)
             }
+            Self::CopyFiles { on, .. } => has(&on.target, &on.volume),
+            Self::Script { on, .. } => on.iter().all(|on| has(&on.target, &on.volume)),
             Self::Settings { volumes, .. } => {
                 volumes.iter().all(|system| has(&system.target, &system.volume))
             }
@@ -265,6 +286,8 @@ impl fmt::Display for Step {
             Self::PartitionNames { .. } => f.write_str("the names of partitions follow"),
             Self::WindowsPartitions { .. } => f.write_str("what Windows notes of partitions follow"),
             Self::BootSector { .. } => f.write_str("the boot sector follow"),
+            Self::CopyFiles { copy, .. } => write!(f, "the copy of {} to {}", copy.name, copy.copy.to),
+            Self::Script { name, .. } => write!(f, "the script {name} run"),
             Self::Settings { settings, .. } => f.write_str(&settings.to_string()),
         }
     }

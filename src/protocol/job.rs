@@ -1,6 +1,6 @@
 //! Work for a machine. It leads to a write, so nothing in it that is not known is passed over.
 
-use super::MulticastOffer;
+use super::{JobArtefact, MulticastOffer};
 use crate::schema::Profile;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -96,6 +96,9 @@ pub struct Job {
     /// Where its image is sent to many machines at once, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub multicast: Option<MulticastOffer>,
+    /// The artefacts that the profile names, each once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artefacts: Vec<JobArtefact>,
 }
 
 impl fmt::Debug for Job {
@@ -135,6 +138,7 @@ mod tests {
             token: "secret".to_owned(),
             profile: Profile::default(),
             multicast: None,
+            artefacts: Vec::new(),
         };
         assert!(!format!("{job:?}").contains("secret"));
     }

@@ -6,6 +6,7 @@
 //! sizes are bytes, identifiers of jobs and records are numbers from 1.
 
 mod administration;
+mod artefact;
 pub mod datagram;
 mod inventory;
 mod job;
@@ -19,6 +20,7 @@ pub use administration::{
     ModelMatch, ModelMatchKind, Page, ParseProfileNameError, ProfileChange, ProfileName, ProfileRecord, Role,
     Settings, UserLogin, UserRecord, UserRequest,
 };
+pub use artefact::{ArtefactName, ArtefactRecord, JobArtefact};
 pub use inventory::{Inventory, InventoryDisk, Processor};
 pub use job::{Claim, Job, JobSummary, OnDemandRequest, Operation, Place};
 pub use multicast::{
@@ -40,6 +42,8 @@ pub const BASE: &str = "/api/v1";
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The longest key.
 pub const MAX_IDEMPOTENCY_KEY: usize = 64;
+/// The longest name of an artefact, in characters.
+pub const MAX_ARTEFACT_NAME: usize = 255;
 /// The most events in one batch.
 pub const MAX_EVENTS: usize = 500;
 /// The longest log of a machine; of a longer one the end is sent.

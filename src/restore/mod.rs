@@ -109,8 +109,10 @@ pub fn run(
     let mut begun = 0usize;
     let result = carry_out(prepared, targets, &totals, around, &mut begun);
     let result = result.map_err(|error| match error {
-        // A request that was not tried again because somebody asked to stop.
-        Error::Store(_) | Error::Resize { change: Change::Shrink, .. } if around.monitor.cancelled() => {
+        // A request that was not tried again, or files that were not copied on, because somebody asked to stop.
+        Error::Store(_) | Error::Resize { change: Change::Shrink, .. } | Error::Customize { .. }
+            if around.monitor.cancelled() =>
+        {
             Error::Cancelled
         }
         error => error,

@@ -4,6 +4,7 @@
 //! Everything here leads to a write one day, so unknown fields are denied.
 
 mod answer;
+mod copy;
 mod disk;
 mod document;
 mod file_system;
@@ -17,6 +18,9 @@ mod table;
 mod wish;
 
 pub use answer::{Answer, AnswerFault};
+pub use copy::{
+    ArtefactId, CopyFault, CopyKind, FileCopy, FileMode, Owner, ParseArtefactIdError, ParseRightsError,
+};
 pub use disk::{Content, Disk, Role, Volume};
 pub use document::{
     DEPLOY_SCHEMA_FORMAT, DeploySchema, Destination, DiskChoice, GroupChoice, LogicalChoice, NamedTarget,

@@ -4,7 +4,7 @@
 //! is refused, never left out: a wish that is not heard could cost a disk.
 
 use super::{
-    Answer, Compression, DeploySchema, DeployScript, Firmware, FreeSpace, Keep, Layout, Multicast,
+    Answer, Compression, DeploySchema, DeployScript, FileCopy, Firmware, FreeSpace, Keep, Layout, Multicast,
     OnReadError, PartitionWish, WhenDirty,
 };
 use serde::{Deserialize, Serialize};
@@ -137,6 +137,10 @@ pub struct DeployChoices {
     #[serde(skip_serializing_if = "is_default")]
     pub empty_page_files: bool,
     /// Scripts that run before and after it.
+    /// Files that are copied into the file systems that it writes.
+    #[serde(skip_serializing_if = "is_default")]
+    pub copies: Vec<FileCopy>,
+    /// Scripts that run before and after it, and before files are copied.
     #[serde(skip_serializing_if = "is_default")]
     pub scripts: Vec<DeployScript>,
     /// True: the firmware starts what was deployed first, before the network too ("set boot manager first").
@@ -169,6 +173,7 @@ impl Default for DeployChoices {
             computer_name: None,
             answers: Vec::new(),
             empty_page_files: false,
+            copies: Vec::new(),
             scripts: Vec::new(),
             boot_first: false,
             multicast: None,

@@ -19,17 +19,22 @@ pub struct DeployScript {
     /// How long it may take, in seconds.
     #[serde(default = "usual_limit", skip_serializing_if = "is_usual_limit")]
     pub limit_seconds: u32,
+    /// A volume that is mounted for it, named as in a copy; before files are copied only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<String>,
     /// True: where it fails, the deploy does.
     #[serde(default, skip_serializing_if = "is_false")]
     pub fatal: bool,
 }
 
 /// When a script runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ScriptTime {
     /// Before a target is opened for writing.
     BeforeImaging,
+    /// When every volume has its content and its size, before files are copied into them.
+    BeforeFileCopy,
     /// When the tables are written and the kernel knows them.
     AfterImaging,
 }
@@ -40,6 +45,7 @@ impl ScriptTime {
     pub const fn name(self) -> &'static str {
         match self {
             Self::BeforeImaging => "before-imaging",
+            Self::BeforeFileCopy => "before-file-copy",
             Self::AfterImaging => "after-imaging",
         }
     }

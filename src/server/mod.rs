@@ -7,6 +7,7 @@
 
 mod access;
 mod administration;
+mod artefacts;
 mod boot;
 mod certificate;
 mod chunks;
@@ -35,6 +36,7 @@ pub use run::{RunningServer, ServeOptions, ServerError, TlsChoice, TlsFiles, ser
 use crate::image::StoreError;
 use crate::store::Directory;
 use access::Token;
+use artefacts::ArtefactFolder;
 use boot::BootFolder;
 use database::Database;
 use problem::Problem;
@@ -47,6 +49,7 @@ use tries::Tries;
 /// What every request needs.
 struct Site {
     store: Directory,
+    artefacts: ArtefactFolder,
     database: Database,
     /// What opens the whole store.
     token: Option<Token>,

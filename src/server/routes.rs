@@ -1,6 +1,8 @@
 //! Every path of the server.
 
-use super::{Shared, access, administration, boot, chunks, console, images, network_boot, problem, work};
+use super::{
+    Shared, access, administration, artefacts, boot, chunks, console, images, network_boot, problem, work,
+};
 use crate::protocol::BASE;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -32,6 +34,7 @@ pub(super) fn router(site: Shared) -> Router {
         .route("/jobs", post(console::make_job))
         .route("/jobs/{id}", delete(work::withdraw))
         .route("/jobs/{id}/claim", post(work::claim))
+        .route("/jobs/{id}/artefacts/{artefact}", get(artefacts::fetch))
         .route("/jobs/{id}/events", post(work::events))
         .route("/jobs/{id}/log", put(work::log))
         .route("/jobs/{id}/finish", post(work::finish))

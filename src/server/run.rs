@@ -1,6 +1,7 @@
 //! Starting and stopping the server.
 
 use super::access::Token;
+use super::artefacts::ArtefactFolder;
 use super::boot::BootFolder;
 use super::database::{self, Database};
 use super::moment::Moment;
@@ -213,9 +214,15 @@ pub fn start(options: &ServeOptions) -> Result<RunningServer, ServerError> {
     let store = Directory::open(&options.data.join("store"), true)?;
     store.remove_stale_temporaries(STALE_UPLOAD, false)?;
     let database = Database::open(&options.data)?;
+    let known = database
+        .read(database::artefacts)
+        .map_err(|problem| ServerError::Refused { fact: problem.into_detail() })?;
+    let known = known.into_iter().map(|known| known.artefact.to_string()).collect();
+    let artefacts = ArtefactFolder::open(&options.data, &known)?;
     let checkers = std::thread::available_parallelism().map_or(2, usize::from).max(2);
     let site = Arc::new(Site {
         store,
+        artefacts,
         database,
         boot,
         token: options.token.as_deref().map(|token| Token::new(token.trim())),

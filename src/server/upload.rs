@@ -3,6 +3,7 @@
 use super::problem::Problem;
 use super::{Shared, Site};
 use crate::http::Kind;
+use crate::schema::ArtefactId;
 use crate::store::Directory;
 use crate::units::u64_from;
 use axum::body::{Body, BodyDataStream, Bytes};
@@ -10,6 +11,7 @@ use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderMap, StatusCode};
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 use std::time::Duration;
 use tempfile::NamedTempFile;
 use tokio::io::AsyncWriteExt;
@@ -88,6 +90,36 @@ pub(super) async fn to_file(
     }
     file.flush().await.map_err(full)?;
     Ok(temporary)
+}
+
+/// A body as an artefact, with its hash and its size; it vanishes unless it is kept.
+pub(super) async fn to_artefact(
+    site: &Shared,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(NamedTempFile, ArtefactId, u64), Problem> {
+    let (temporary, room_bytes) =
+        site.work(|site| Ok((site.artefacts.temporary()?, site.artefacts.room_bytes()))).await?;
+    let full = |error: std::io::Error| {
+        Problem::from(crate::image::StoreError::Io { doing: "storing an artefact".to_owned(), source: error })
+    };
+    let mut file = tokio::fs::File::from_std(temporary.as_file().try_clone().map_err(full)?);
+    let mut parts = Parts::of(site, headers, body, room_bytes);
+    if parts.announced_bytes > room_bytes {
+        // There is somebody to read it then.
+        parts.too_large().await;
+        return Err(Problem::full("there is no room for the artefact"));
+    }
+    let mut hash = Sha256::new();
+    while let Some(part) = parts.next().await? {
+        hash.update(&part);
+        file.write_all(&part).await.map_err(full)?;
+    }
+    file.flush().await.map_err(full)?;
+    if parts.received_bytes < parts.announced_bytes {
+        return Err(Problem::bad_request("the body ended early"));
+    }
+    Ok((temporary, ArtefactId(hash.finalize().into()), parts.received_bytes))
 }
 
 /// A body in memory.

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -34,6 +34,10 @@ pub struct Script {
     /// Where chunks and images lie, and how long each chunk takes.
     pub store: PathBuf,
     pub chunk_delay: Duration,
+    /// What artefacts hold, by their names; the statuses of the next answers for parts of them, 0 for a good one.
+    pub artefacts: BTreeMap<String, Vec<u8>>,
+    pub part_statuses: VecDeque<u16>,
+    pub parts: u32,
     /// Events by their number, without gaps.
     pub events: Vec<Value>,
     /// Batches behind a gap, and events that came twice.
@@ -167,6 +171,10 @@ async fn answer(
             said(&session)
         }
         ("POST", _, Some("claim")) => claim(&mut script),
+        ("GET", _, Some(part)) if part.starts_with("artefacts/") => {
+            let range = headers[header::RANGE].to_str().unwrap().trim_start_matches("bytes=").to_owned();
+            artefact_part(&mut script, part.trim_start_matches("artefacts/"), &range)
+        }
         (_, _, Some(_)) if script.gone => problem(410, "job 7 was withdrawn by anna"),
         ("POST", _, Some("events")) => events(&mut script, &body),
         ("PUT", _, Some("log")) => {
@@ -189,6 +197,19 @@ fn claim(script: &mut Script) -> Response {
     let answer =
         if script.claims.len() > 1 { script.claims.pop_front() } else { script.claims.front().cloned() };
     answer.map_or_else(|| problem(410, "job 7 was withdrawn by anna"), |answer| said(&answer))
+}
+
+fn artefact_part(script: &mut Script, name: &str, range: &str) -> Response {
+    script.parts += 1;
+    match script.part_statuses.pop_front() {
+        None | Some(0) => {}
+        Some(status) => return problem(status, "not this time"),
+    }
+    let Some(bytes) = script.artefacts.get(name) else { return problem(404, "there is no such artefact") };
+    let (first, last) = range.split_once('-').unwrap();
+    let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
+    let part = bytes.get(first..bytes.len().min(last + 1)).unwrap_or_default().to_vec();
+    (StatusCode::PARTIAL_CONTENT, part).into_response()
 }
 
 /// Takes events as a server has to: each once, in order, and none behind a gap.

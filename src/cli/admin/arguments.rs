@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use remint::protocol::{ModelMatch, ModelMatchKind, ProfileName, Role};
+use remint::schema::ArtefactId;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -67,6 +68,11 @@ pub enum AdminAction {
     Profiles {
         #[command(subcommand)]
         action: ProfilesAction,
+    },
+    /// Files that profiles name: list (the default), add, remove
+    Artefacts {
+        #[command(subcommand)]
+        action: Option<ArtefactsAction>,
     },
     /// What a machine does at its next boot: capture, deploy, or reset, which withdraws it and forgets a failure
     ///
@@ -270,6 +276,24 @@ pub enum ProfilesAction {
         /// Which
         #[arg(value_name = "IMAGE/PROFILE")]
         profile: ProfileName,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ArtefactsAction {
+    /// List them
+    List,
+    /// Send files and folders, which are packed, to the server, and show their SHA-256
+    Add {
+        /// Paths
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+    },
+    /// Delete one that no profile names
+    Remove {
+        /// Its SHA-256
+        #[arg(value_name = "SHA256")]
+        artefact: ArtefactId,
     },
 }
 

@@ -8,6 +8,7 @@ use remint::protocol::BASE;
 use reqwest::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -31,17 +32,24 @@ pub struct Ask {
     method: Method,
     path: String,
     body: Option<serde_json::Value>,
+    file: Option<(File, u64)>,
 }
 
 impl Ask {
     /// A request without a body for a path below `admin/`.
     pub fn new(method: Method, path: impl Into<String>) -> Self {
-        Self { method, path: path.into(), body: None }
+        Self { method, path: path.into(), body: None, file: None }
     }
 
     /// To look at something.
     pub fn get(path: impl Into<String>) -> Self {
         Self::new(Method::GET, path)
+    }
+
+    /// With a file of so many bytes.
+    pub fn with_file(mut self, file: File, bytes: u64) -> Self {
+        self.file = Some((file, bytes));
+        self
     }
 
     /// With a body.
@@ -57,6 +65,15 @@ pub fn part(name: &str) -> Result<&str> {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
         && !name.starts_with('.');
     if sound { Ok(name) } else { Err(anyhow!("\"{name}\" cannot be a name")) }
+}
+
+/// A text behind the question mark of a URL (RFC 3986, 2.1).
+pub fn encoded(text: &str) -> String {
+    let one = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        other => format!("%{other:02X}"),
+    };
+    text.bytes().map(one).collect()
 }
 
 impl Client {
@@ -99,6 +116,9 @@ impl Client {
         let mut request = Request::new(ask.method.clone(), path, doing, ask.path.clone(), MAX_ANSWER_BYTES);
         if let Some(body) = &body {
             request = request.body(body.as_bytes());
+        }
+        if let Some((file, bytes)) = &ask.file {
+            request = request.file(file, *bytes);
         }
         let answer = self.connection.answer(&request)?;
         if answer.status.is_success() {

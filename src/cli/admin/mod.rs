@@ -5,21 +5,23 @@ mod client;
 mod login;
 mod show;
 
+use super::artefact;
 use super::commands::json;
 use super::listener::Listener;
 use super::print;
 use anyhow::{Context, Result, bail};
 use arguments::{
-    ActionArgument, Admin, AdminAction, AdminImagesAction, GroupsAction, JobArguments, JobsAction,
-    MachinesAction, PageArguments, PasswordArgument, ProfilesAction, SettingsAction, UsersAction,
+    ActionArgument, Admin, AdminAction, AdminImagesAction, ArtefactsAction, GroupsAction, JobArguments,
+    JobsAction, MachinesAction, PageArguments, PasswordArgument, ProfilesAction, SettingsAction, UsersAction,
 };
-use client::{Ask, Client, part};
+use client::{Ask, Client, encoded, part};
 use login::Kept;
 use remint::agent::ExitCode;
+use remint::linux::Artefact;
 use remint::protocol::{
-    ActionRequest, AuditEntry, GroupRecord, GroupRequest, ImageChange, ImageRecord, JobEvent, JobRecord,
-    JobRequest, JobTarget, Login, MachineChange, MachineRecord, Operation, ProfileChange, ProfileName,
-    ProfileRecord, Settings, UserLogin, UserRecord, UserRequest,
+    ActionRequest, ArtefactRecord, AuditEntry, GroupRecord, GroupRequest, ImageChange, ImageRecord, JobEvent,
+    JobRecord, JobRequest, JobTarget, Login, MachineChange, MachineRecord, Operation, ProfileChange,
+    ProfileName, ProfileRecord, Settings, UserLogin, UserRecord, UserRequest,
 };
 use remint::units::u64_from;
 use reqwest::Method;
@@ -48,6 +50,7 @@ pub fn run(arguments: Admin, listener: &Listener) -> Result<ExitCode> {
         AdminAction::Groups { action } => groups(&shown, action.unwrap_or(GroupsAction::List))?,
         AdminAction::Images { action } => images(&shown, action.unwrap_or(AdminImagesAction::List))?,
         AdminAction::Profiles { action } => profiles(&shown, action)?,
+        AdminAction::Artefacts { action } => artefacts(&shown, action.unwrap_or(ArtefactsAction::List))?,
         AdminAction::Action { machine, action, profile } => set_action(&shown, &machine, action, profile)?,
         AdminAction::Jobs { action } => {
             let page = PageArguments::default();
@@ -194,6 +197,29 @@ fn profiles(shown: &Shown<'_>, action: ProfilesAction) -> Result<()> {
             shown.show::<ProfileRecord>(&ask, |profile| show::profiles(std::slice::from_ref(profile)))
         }
         ProfilesAction::Delete { profile } => shown.done(&Ask::new(Method::DELETE, profile_path(&profile)?)),
+    }
+}
+
+fn artefacts(shown: &Shown<'_>, action: ArtefactsAction) -> Result<()> {
+    match action {
+        ArtefactsAction::List => {
+            shown.show::<Vec<ArtefactRecord>>(&Ask::get("artefacts"), |list| show::artefacts(list))
+        }
+        ArtefactsAction::Add { paths } => {
+            let mut added: Vec<ArtefactRecord> = Vec::new();
+            for path in paths {
+                let (file, _) = artefact::read(&path)?;
+                let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+                let read = Artefact::of(file.try_clone()?, path.display().to_string())?;
+                let place = format!("artefacts/{}?name={}", read.id(), encoded(&name));
+                added.push(shown.client.ask(&Ask::new(Method::PUT, place).with_file(file, read.bytes()))?);
+            }
+            print(&if shown.json { json(&added)? } else { show::artefacts(&added) });
+            Ok(())
+        }
+        ArtefactsAction::Remove { artefact } => {
+            shown.done(&Ask::new(Method::DELETE, format!("artefacts/{artefact}")))
+        }
     }
 }
 

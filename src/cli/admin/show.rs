@@ -2,8 +2,8 @@
 
 use remint::progress::Event;
 use remint::protocol::{
-    Action, AuditEntry, GroupRecord, ImageRecord, JobEvent, JobRecord, MachineRecord, ProfileRecord,
-    UserRecord,
+    Action, ArtefactRecord, AuditEntry, GroupRecord, ImageRecord, JobEvent, JobRecord, MachineRecord,
+    ProfileRecord, UserRecord,
 };
 use remint::units::format_size;
 use serde::Serialize;
@@ -41,6 +41,21 @@ fn word(value: &impl Serialize) -> String {
 
 fn yes(value: bool) -> String {
     if value { "yes" } else { "no" }.to_owned()
+}
+
+pub fn artefacts(artefacts: &[ArtefactRecord]) -> String {
+    let row = |artefact: &ArtefactRecord| {
+        let profiles = artefact.profiles.iter().map(ToString::to_string).collect::<Vec<_>>();
+        vec![
+            artefact.artefact.to_string(),
+            artefact.bytes.to_string(),
+            line(&artefact.name),
+            artefact.added.clone(),
+            profiles.join(","),
+        ]
+    };
+    let heads = ["ARTEFACT", "BYTES", "NAME", "ADDED", "PROFILES"];
+    table(&heads, artefacts.iter().map(row).collect())
 }
 
 pub fn machines(machines: &[MachineRecord]) -> String {

@@ -202,6 +202,8 @@ fn choices(schema: DeploySchema) -> Result<Choices, Misplaced> {
         computer_name: None,
         answers: Vec::new(),
         empty_page_files: false,
+        copies: Vec::new(),
+        scripts: Vec::new(),
         started_by: None,
         seed: None,
     };

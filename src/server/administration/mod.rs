@@ -1,6 +1,7 @@
 //! Administration over REST: each handler says which role it takes, does one transaction, and leaves a line in the audit
 //! trail where it changes something.
 
+mod artefacts;
 mod images;
 mod jobs;
 mod machines;
@@ -27,6 +28,8 @@ pub(super) fn router() -> Router<Shared> {
             "/images/{name}/profiles/{profile}",
             get(images::profile).put(images::put_profile).delete(images::delete_profile),
         )
+        .route("/artefacts", get(artefacts::list))
+        .route("/artefacts/{artefact}", put(artefacts::put).delete(artefacts::delete))
         .route("/jobs", get(jobs::list).post(jobs::add))
         .route("/jobs/{id}", get(jobs::show).delete(jobs::withdraw))
         .route("/jobs/{id}/events", get(jobs::events))

@@ -3,7 +3,7 @@
 use super::super::moment::Moment;
 use super::super::multicast::Sessions;
 use super::super::problem::Problem;
-use super::{JobRow, Purpose, end, find_job, give_token, row, rows, settings, word};
+use super::{JobRow, Purpose, artefacts_of, end, find_job, give_token, row, rows, settings, word};
 use crate::protocol::{Claim, Job, JobState, Operation, Outcome, Place};
 use rusqlite::Connection;
 
@@ -44,6 +44,7 @@ pub(in crate::server) fn claim(
         token,
         profile: job.profile.clone(),
         multicast: sessions.offer(job, &settings(c)?)?,
+        artefacts: artefacts_of(c, &job.profile)?,
     })))
 }
 

@@ -332,9 +332,21 @@ pub(in crate::server) fn end(
         "UPDATE jobs SET state = 'ended', outcome = ?2, message = ?3, ended = ?4, queued = NULL WHERE id = ?1",
         (job.id, word(&outcome)?, message, now),
     )?;
+    forget_answers(c, job)?;
     if let Some(machine) = job.machine {
         mark_failure(c, machine, (outcome == Outcome::Failed).then_some(job.id))?;
     }
+    Ok(())
+}
+
+/// What a job put into answer files may have been a password: only which elements they were is kept.
+fn forget_answers(c: &Connection, job: &JobRow) -> Result<(), Problem> {
+    let mut profile = job.profile.clone();
+    if profile.deploy.answers.is_empty() {
+        return Ok(());
+    }
+    profile.deploy.answers.iter_mut().for_each(|answer| answer.value.clear());
+    c.execute("UPDATE jobs SET profile = ?2 WHERE id = ?1", (job.id, json(&profile)?))?;
     Ok(())
 }
 

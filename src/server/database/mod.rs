@@ -5,6 +5,7 @@
 //! another only reads and never waits for it. The other modules hold a typed function for each question.
 
 mod answers;
+mod artefacts;
 mod audit;
 mod claims;
 mod events;
@@ -19,8 +20,8 @@ mod tokens;
 mod users;
 
 pub(super) use self::{
-    answers::*, audit::*, claims::*, events::*, groups::*, images::*, jobs::*, machines::*, profiles::*,
-    sessions::*, settings::*, tokens::*, users::*,
+    answers::*, artefacts::*, audit::*, claims::*, events::*, groups::*, images::*, jobs::*, machines::*,
+    profiles::*, sessions::*, settings::*, tokens::*, users::*,
 };
 
 use super::ServerError;
@@ -34,7 +35,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 /// What leads from each version of the file to the next.
-const MIGRATIONS: [&str; 2] = [include_str!("1.sql"), include_str!("2.sql")];
+const MIGRATIONS: [&str; 3] = [include_str!("1.sql"), include_str!("2.sql"), include_str!("3.sql")];
 /// How long another process, such as `remint admin init`, may hold the file.
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -2,7 +2,9 @@
 
 use super::super::network_boot::check_network_boot;
 use super::super::problem::Problem;
-use super::{check_name, image, json, of_json, of_word, open_job_for, row, rows, word};
+use super::{
+    check_name, image, json, of_json, of_word, open_job_for, refuse_missing_artefacts, row, rows, word,
+};
 use crate::agent;
 use crate::protocol::{ModelMatch, ProfileChange, ProfileName, ProfileRecord};
 use crate::schema::Profile;
@@ -102,6 +104,7 @@ pub(in crate::server) fn put_profile(
     let choices = change.profile.unwrap_or(choices);
     check_network_boot(&choices.network_boot)?;
     agent::check(&choices).map_err(|error| Problem::bad_request(format!("{error:#}")))?;
+    refuse_missing_artefacts(c, &choices.deploy)?;
     let matched = change.model_match.or(matched);
     let description = change.description.unwrap_or(description);
     add_profile(c, image_name, name, &description, &choices, matched.as_ref())?;

@@ -1,0 +1,160 @@
+//! Into which volumes files are copied, in which order, and with how much room.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+mod plan_images;
+
+use FileSystemKind::{Exfat, Ext4, Ntfs};
+use plan_images::*;
+use remint::plan::{
+    self, Amount, DeployOptions, DeployPlan, Refusal, Step, Target, WishedCopy, WishedScript,
+};
+use remint::schema::{Content, CopyKind, Disk, FileCopy, FileSystemKind, FreeSpace, Layout};
+use remint::units::{GIB, MIB, SectorSize};
+
+/// 20 GiB of ext4 with 8 in use, exFAT, and what nobody knows.
+fn disks(count: u32) -> Vec<Disk> {
+    let half_full = |size_bytes: u64| match holds(Ext4, size_bytes) {
+        Content::FileSystem(mut found) => {
+            found.used_bytes = Some(8 * GIB);
+            Content::FileSystem(found)
+        }
+        other => other,
+    };
+    let disk = |number| {
+        let parts = [
+            part(1, MIB, 20 * GIB, LINUX, half_full(20 * GIB)),
+            part(2, 21 * GIB, 4 * GIB, BASIC_DATA, holds(Exfat, 4 * GIB)),
+            part(3, 25 * GIB, GIB, LINUX, unknown()),
+            part(number + 4, 26 * GIB, 4 * GIB, BASIC_DATA, holds(Ntfs, 4 * GIB)),
+        ];
+        gpt_disk(number, 31 * GIB, SectorSize::B512, &parts)
+    };
+    (0..count).map(disk).collect()
+}
+
+fn copy(volume: &str, bytes: u64, priority: i32) -> WishedCopy {
+    let copy = FileCopy {
+        artefact: "ab".repeat(32).parse().unwrap(),
+        kind: CopyKind::File,
+        volume: volume.to_owned(),
+        to: "/x".to_owned(),
+        priority,
+        owner: None,
+        mode: None,
+    };
+    WishedCopy { copy, name: format!("{priority}"), amount: Amount { files: 1, others: 0, bytes } }
+}
+
+fn plan_for(disks: &[Disk], targets: &[Target], copies: &[WishedCopy]) -> Result<DeployPlan, Refusal> {
+    let options = DeployOptions {
+        free_space: FreeSpace::Keep,
+        copies: copies.to_vec(),
+        ..DeployOptions::of(Layout::Dynamic)
+    };
+    let plan = plan::deploy("example", "1", disks, targets, &options)?;
+    assert_eq!(plan::check(&plan, disks), Ok(()));
+    Ok(plan)
+}
+
+fn plan(size_bytes: u64, copies: &[WishedCopy]) -> Result<DeployPlan, Refusal> {
+    plan_for(&disks(1), &[Target::new(0, target("/dev/sda", size_bytes, SectorSize::B512))], copies)
+}
+
+fn steps(plan: &DeployPlan) -> Vec<String> {
+    let said = |step: &Step| match step {
+        Step::CopyFiles { on, copy } => Some(format!("{} to {} of {}", copy.name, on.volume, on.target)),
+        Step::Script { name, on, .. } => {
+            Some(format!("{name} on {}", on.as_ref().map_or("nothing", |on| on.volume.as_str())))
+        }
+        Step::Settings { .. } => Some("settings".to_owned()),
+        _ => None,
+    };
+    plan.steps.iter().filter_map(said).collect()
+}
+
+#[test]
+fn copies_are_made_by_priority_and_scripts_run_before_them_all() {
+    let copies = [copy("1", 5, 2), copy("d0-p1", 5, -1), copy("4", 5, 0), copy("1", 5, 0)];
+    let script = |name: &str, volume: Option<&str>, number| WishedScript {
+        name: name.to_owned(),
+        volume: volume.map(str::to_owned),
+        number,
+    };
+    let options = DeployOptions {
+        copies: copies.to_vec(),
+        scripts: vec![script("one", Some("4"), 0), script("two", None, 1)],
+        computer_name: Some("pc-1".to_owned()),
+        ..DeployOptions::of(Layout::Dynamic)
+    };
+    let targets = [Target::new(0, target("/dev/sda", 40 * GIB, SectorSize::B512))];
+    let plan = plan::deploy("example", "1", &disks(1), &targets, &options).unwrap();
+    assert_eq!(
+        steps(&plan),
+        [
+            "one on d0-p4",
+            "two on nothing",
+            "-1 to d0-p1 of /dev/sda",
+            "0 to d0-p4 of /dev/sda",
+            "0 to d0-p1 of /dev/sda",
+            "2 to d0-p1 of /dev/sda",
+            "settings",
+        ]
+    );
+}
+
+#[test]
+fn what_is_copied_has_room_in_the_file_system_as_it_will_be() {
+    let refusal = |size_bytes, copies: &[WishedCopy]| plan(size_bytes, copies).unwrap_err().to_string();
+    // Its partition gets 22 GiB: 14 are free, less 1/32 and 256 MiB.
+    assert!(plan(31 * GIB, &[copy("1", 11 * GIB, 0)]).is_ok());
+    let said = refusal(31 * GIB, &[copy("1", 14 * GIB, 0)]);
+    assert!(said.contains("d0-p1 will have") && said.contains("needs 14.0 GiB"), "{said}");
+    let said = refusal(31 * GIB, &[copy("1", 8 * GIB, 0), copy("d0-p1", 6 * GIB, 0)]);
+    assert!(said.contains("needs 14.0 GiB"), "both together: {said}");
+    // It grows with its disk, and shrinks with it.
+    assert!(plan(80 * GIB, &[copy("1", 20 * GIB, 0)]).is_ok());
+    let mut small = disks(1);
+    for disk in &mut small {
+        for volume in &mut disk.volumes {
+            if let Some(found) = volume.content.file_system_mut().filter(|found| found.kind == Ext4) {
+                found.minimum_bytes = 9 * GIB;
+            }
+        }
+    }
+    let targets = [Target::new(0, target("/dev/sda", 24 * GIB, SectorSize::B512))];
+    let plan = |bytes| plan_for(&small, &targets, &[copy("1", bytes, 0)]);
+    assert!(plan(3 * GIB).is_ok());
+    assert!(plan(11 * GIB).unwrap_err().to_string().contains("needs 11.0 GiB"));
+    // A million small files need a block each.
+    let mut many = copy("1", MIB, 0);
+    many.amount.files = 4_000_000;
+    assert!(refusal(31 * GIB, &[many]).contains("needs 15."));
+}
+
+#[test]
+fn a_volume_that_takes_no_files_is_refused_by_name() {
+    for (volume, part) in [
+        ("2", "into d0-p2: exFAT is not written to"),
+        ("d0-p3", "into d0-p3: it was captured raw"),
+        ("9", "which is not deployed; write one of d0-boot, d0-p1"),
+        ("vg/root", "which is not deployed"),
+        ("", "which is not deployed"),
+    ] {
+        let said = plan(40 * GIB, &[copy(volume, 1, 0)]).unwrap_err().to_string();
+        assert!(said.contains(part), "{volume}: {said}");
+    }
+}
+
+#[test]
+fn with_several_targets_a_name_means_one_volume_wherever_it_is() {
+    let disk = |number, path: &str| Target::new(number, target(path, 40 * GIB, SectorSize::B512));
+    let two = [disk(0, "/dev/sda"), disk(1, "/dev/sdb")];
+    let said = plan_for(&disks(2), &two, &[copy("1", 1, 0)]).unwrap_err().to_string();
+    assert!(said.contains("which is the number of several partitions"), "{said}");
+    let plan = plan_for(&disks(2), &two, &[copy("d1-p1", 1, 0), copy("5", 1, 0)]).unwrap();
+    assert_eq!(steps(&plan), ["0 to d1-p1 of /dev/sdb", "0 to d1-p5 of /dev/sdb"]);
+    // Two copies of one disk are the same volume.
+    let both = [disk(0, "/dev/sda"), disk(0, "/dev/sdb")];
+    let plan = plan_for(&disks(1), &both, &[copy("1", 1, 0)]).unwrap();
+    assert_eq!(steps(&plan), ["0 to d0-p1 of /dev/sda", "0 to d0-p1 of /dev/sdb"]);
+}
