@@ -16,10 +16,16 @@ use std::io;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-/// After this much, write-back starts: memory holds little that is not on the disk yet, and a failing disk is
-/// noticed early.
-const WRITE_BACK_BYTES: u64 = 64 * MIB;
+/// After so much, write-back starts: memory holds little that is not on the disk yet, and a failing disk is noticed
+/// early. It grows to the second number on a disk that is quick enough, so that on any disk what waits is written within
+/// seconds: a deploy that is stopped waits for it.
+const WRITE_BACK_BYTES: (u64, u64) = (8 * MIB, 64 * MIB);
+/// A disk that takes less than the first for what was started gets more at once, one that takes longer than the second less.
+const QUICK: Duration = Duration::from_millis(250);
+const SLOW: Duration = Duration::from_secs(1);
 /// The kernel zeroes and discards a range without looking at signals: pieces keep the program responsive.
 const CLEAR_STEP_BYTES: u64 = GIB;
 static ZEROS: [u8; 1 << 18] = [0; 1 << 18];
@@ -33,6 +39,8 @@ pub struct DiskWriter {
     size_bytes: u64,
     sector_bytes: u64,
     unsynced_bytes: AtomicU64,
+    /// After how much write-back starts. Held while it does: who writes on meanwhile waits for it before as much again.
+    window_bytes: Mutex<u64>,
     failed: AtomicBool,
     /// For a device the lock only keeps udev from probing a half-written disk, so it may be missing.
     _lock: Option<Flock<File>>,
@@ -94,6 +102,7 @@ impl DiskWriter {
             size_bytes: whole_sectors,
             sector_bytes: sector_bytes.max(1),
             unsynced_bytes: AtomicU64::new(0),
+            window_bytes: Mutex::new(WRITE_BACK_BYTES.0),
             failed: AtomicBool::new(false),
             _lock: lock,
         })
@@ -124,10 +133,21 @@ impl DiskWriter {
 
     fn written(&self, bytes: u64) -> io::Result<()> {
         let before = self.unsynced_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if before.saturating_add(bytes) < WRITE_BACK_BYTES {
+        if before.saturating_add(bytes) < WRITE_BACK_BYTES.0 {
+            return Ok(());
+        }
+        let mut window = self.window_bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.unsynced_bytes.load(Ordering::Relaxed) < *window {
             return Ok(());
         }
         self.unsynced_bytes.store(0, Ordering::Relaxed);
+        let began = Instant::now();
+        let started = self.start_write_back();
+        *window = next_window(*window, began.elapsed());
+        started
+    }
+
+    fn start_write_back(&self) -> io::Result<()> {
         match ioctl::start_write_back(&self.file) {
             // A file system that does not know the call; `flush` does its work at the end.
             Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::ESPIPE) => Ok(()),
@@ -240,6 +260,16 @@ impl WriteAt for DiskWriter {
     }
 }
 
+/// How much is written before write-back starts again, where the last time took so long.
+fn next_window(window: u64, took: Duration) -> u64 {
+    let (least, most) = WRITE_BACK_BYTES;
+    match took {
+        took if took < QUICK => window.saturating_mul(2).min(most),
+        took if took > SLOW => (window / 2).max(least),
+        _ => window,
+    }
+}
+
 /// True for the errors of a device or file system that does not know an operation.
 fn cannot(error: Errno) -> bool {
     matches!(error, Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::ENOTTY | Errno::EINVAL)
@@ -262,4 +292,19 @@ fn in_use(disk: &MachineDisk) -> Error {
     }
     let names: Vec<String> = now.iter().map(ToString::to_string).collect();
     Error::refused(format!("{} is in use: {}; release it first", disk.path, names.join("; ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_disk_gets_little_at_once_and_a_quick_one_much() {
+        let (least, most) = WRITE_BACK_BYTES;
+        let after =
+            |times: u32, took: Duration| (0..times).fold(16 * MIB, |window, _| next_window(window, took));
+        assert_eq!(after(9, Duration::from_millis(20)), most);
+        assert_eq!(after(9, Duration::from_secs(2)), least);
+        assert_eq!(after(9, Duration::from_millis(600)), 16 * MIB);
+    }
 }
