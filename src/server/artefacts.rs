@@ -1,7 +1,7 @@
 //! The files of artefacts, each in a file that is called as its SHA-256.
 //!
-//! Invariants: a file has its name only when it is on the medium and has its hash; a file is made and removed in the transaction
-//! that says so, and what no transaction says is removed at the next start.
+//! Invariants: a file has its name only when it is on the medium and has its hash; it is there before the database says so, and
+//! goes when the database has forgotten it. What the database does not know is removed at the next start.
 
 use super::moment::Moment;
 use super::problem::Problem;
@@ -36,7 +36,9 @@ impl ArtefactFolder {
             fs::create_dir_all(&folder)?;
             for entry in fs::read_dir(&folder)? {
                 let entry = entry?;
-                if entry.file_name().to_str().is_none_or(|name| !known.contains(name)) {
+                let unknown = entry.file_name().to_str().is_none_or(|name| !known.contains(name));
+                // Another folder is nobody's upload, such as the `lost+found` of a medium of its own.
+                if unknown && entry.file_type()?.is_file() {
                     fs::remove_file(entry.path())?;
                 }
             }
@@ -57,10 +59,9 @@ impl ArtefactFolder {
         room_bytes(&self.folder).map_or(u64::MAX, |room| room.saturating_sub(LEFT_BYTES))
     }
 
-    /// Keeps an upload whose hash is this.
+    /// Keeps an upload whose hash is this, and which is on the medium. Quick: a transaction waits for it.
     pub(super) fn keep(&self, upload: NamedTempFile, artefact: ArtefactId) -> Result<(), Problem> {
         let kept = || -> io::Result<()> {
-            upload.as_file().sync_all()?;
             upload.persist(self.path(artefact)).map_err(|error| error.error)?;
             File::open(&self.folder)?.sync_all()
         };
@@ -117,4 +118,24 @@ pub(super) async fn fetch(
         })
         .await?;
     files::answer(file, &method, &headers, "application/octet-stream")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_the_start_what_is_not_known_goes_and_another_folder_stays() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = data.path().join("artefacts");
+        fs::create_dir_all(folder.join("lost+found")).unwrap();
+        for name in ["known", ".upload-1"] {
+            fs::write(folder.join(name), name).unwrap();
+        }
+        ArtefactFolder::open(data.path(), &BTreeSet::from(["known".to_owned()])).unwrap();
+        let mut left: Vec<_> =
+            fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["known", "lost+found"]);
+    }
 }

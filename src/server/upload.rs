@@ -119,6 +119,8 @@ pub(super) async fn to_artefact(
     if parts.received_bytes < parts.announced_bytes {
         return Err(Problem::bad_request("the body ended early"));
     }
+    // Here, where nobody waits for it, and not in the transaction that keeps it.
+    file.sync_all().await.map_err(full)?;
     Ok((temporary, ArtefactId(hash.finalize().into()), parts.received_bytes))
 }
 

@@ -48,7 +48,7 @@ pub(super) async fn put(
         let fact = format!("what was sent is the artefact {found}, and not {artefact}; it is not kept");
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::Corrupt, fact));
     }
-    site.write(move |site, c| {
+    let noted = site.write(move |site, c| {
         let now = Moment::now();
         let by = access::user(c, &asker, now, Role::Operator)?;
         site.artefacts.keep(file, artefact)?;
@@ -56,7 +56,22 @@ pub(super) async fn put(
         let done = if new { "added" } else { "sent again" };
         database::note(c, now, &by.name, &format!("artefact {artefact} \"{name}\": {done}"))?;
         Ok((status(new), Json(database::artefact(c, artefact)?)))
-    })
+    });
+    let noted = noted.await;
+    if noted.is_err() {
+        // What is left is removed at the next start.
+        let _ = remove_forgotten(&site, artefact).await;
+    }
+    noted
+}
+
+/// Removes the file of an artefact that the database does not know. In a transaction, so that nobody adds it meanwhile.
+async fn remove_forgotten(site: &Shared, artefact: ArtefactId) -> Result<(), Problem> {
+    site.write(
+        move |site, c| {
+            if database::has_artefact(c, artefact)? { Ok(()) } else { site.artefacts.remove(artefact) }
+        },
+    )
     .await
 }
 
@@ -66,13 +81,14 @@ pub(super) async fn delete(
     At(artefact): At<ArtefactId>,
     asker: Asker,
 ) -> Result<StatusCode, Problem> {
-    site.write(move |site, c| {
+    site.write(move |_, c| {
         let now = Moment::now();
         let by = access::user(c, &asker, now, Role::Operator)?;
         database::delete_artefact(c, artefact)?;
-        database::note(c, now, &by.name, &format!("artefact {artefact}: deleted"))?;
-        site.artefacts.remove(artefact)?;
-        Ok(StatusCode::NO_CONTENT)
+        database::note(c, now, &by.name, &format!("artefact {artefact}: deleted"))
     })
-    .await
+    .await?;
+    // Were it removed before, and the transaction not kept, a profile could name a file that is gone.
+    remove_forgotten(&site, artefact).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

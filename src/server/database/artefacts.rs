@@ -50,6 +50,11 @@ pub(in crate::server) fn artefact(c: &Connection, artefact: ArtefactId) -> Resul
     with_profiles(c, record)
 }
 
+/// Whether an artefact is known.
+pub(in crate::server) fn has_artefact(c: &Connection, artefact: ArtefactId) -> Result<bool, Problem> {
+    exists(c, "SELECT 1 FROM artefacts WHERE digest = ?1", [artefact.to_string()])
+}
+
 /// Notes an artefact, or another name for it. True where it is new.
 pub(in crate::server) fn put_artefact(
     c: &Connection,
@@ -58,7 +63,7 @@ pub(in crate::server) fn put_artefact(
     name: &str,
     now: Moment,
 ) -> Result<bool, Problem> {
-    let new = !exists(c, "SELECT 1 FROM artefacts WHERE digest = ?1", [artefact.to_string()])?;
+    let new = !has_artefact(c, artefact)?;
     let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
     c.execute(
         "INSERT INTO artefacts (digest, bytes, name, added) VALUES (?1, ?2, ?3, ?4)
@@ -93,7 +98,7 @@ pub(in crate::server) fn refuse_missing_artefacts(
     choices: &DeployChoices,
 ) -> Result<(), Problem> {
     for copy in &choices.copies {
-        if !exists(c, "SELECT 1 FROM artefacts WHERE digest = ?1", [copy.artefact.to_string()])? {
+        if !has_artefact(c, copy.artefact)? {
             return Err(Problem::conflict(format!(
                 "the artefact {} is not here; add it first (remint admin artefacts add FILE)",
                 copy.artefact
