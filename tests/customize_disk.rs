@@ -156,6 +156,44 @@ fn the_steps_of_a_profile_are_tried_out_taken_and_repeated() {
 }
 
 #[test]
+fn a_group_with_a_volume_of_its_own_kind_is_left_and_a_script_that_must_not_fail_stops_what_is_behind_it() {
+    let disk = Disk::new();
+    let lvm = disk.lvm();
+    lvm.create("vg", "frozen", &["-L", "4m", "-p", "r"]);
+    drop(lvm);
+    let of_group =
+        |disk: &Disk| lab::bytes(&disk.path("disk.img"), disk.places[2].start, disk.places[2].length);
+    let before = of_group(&disk);
+    let ran = disk.path("ran");
+    let profile = json!({"deploy": {
+        "computer_name": "pc-07",
+        "scripts": [
+            {"when": "before-file-copy", "text": "exit 7", "fatal": true},
+            {"when": "after-imaging", "text": format!("touch {}", text(&ran))},
+        ],
+    }});
+    let hash = disk.hash();
+    let output = disk.customize(&profile, &["--yes"], 4);
+    assert!(output.contains("stopped: ") && output.contains("ended with exit code 7"), "{output}");
+    assert_eq!((disk.hash(), ran.exists()), (hash, false), "what stood behind the script was done");
+
+    let profile = json!({"deploy": {
+        "computer_name": "pc-07",
+        "scripts": [{"when": "after-imaging", "text": "exit 8", "fatal": true}],
+    }});
+    let output = disk.customize(&profile, &["--yes", "--json"], 4);
+    let value = said(&output);
+    assert!(value["stopped"].as_str().unwrap().contains("ended with exit code 8"), "{value}");
+    assert!(
+        value["problems"][0].as_str().unwrap().contains("volume group vg: none of its volumes"),
+        "{value}"
+    );
+    assert!(!value["changes"].as_array().unwrap().is_empty(), "{value}");
+    assert!(of_group(&disk) == before, "a volume of such a group was changed");
+    assert_eq!(disk.read(0, &EXT4, "etc/hostname"), "pc-07\n");
+}
+
+#[test]
 fn what_is_not_clean_is_named_and_left_and_a_step_that_fails_keeps_the_disk() {
     let disk = Disk::new();
     let place = disk.places[0];

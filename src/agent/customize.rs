@@ -5,14 +5,15 @@
 //!
 //! - A dry run opens the disks for reading only. Its steps are taken on an overlay in memory, so that it says what they would
 //!   change because they did it there.
-//! - A file system that is not clean is not changed, and named.
-//! - A step that fails does not keep the others from being taken.
+//! - A file system that is not clean is not changed, and named. So is a volume group with anything that stands in more than
+//!   one place, or that only the kernel can write.
+//! - A step that fails does not keep the others from being taken, but for a script that must not fail.
 
 use super::choices::check_deploy;
 use super::computer_name::{ComputerName, check_for_windows};
 use super::disks::{self, DiskSettings, Inspected};
 use super::file_copy::{Artefacts, Customizing};
-use super::scripts::{self, WishedScript};
+use super::scripts::{self, ScriptFailure, WishedScript};
 use crate::blockio::{Overlay, WriteAt};
 use crate::customize::{Customizer, Deployed};
 use crate::image::Manifest;
@@ -22,7 +23,8 @@ use crate::machine::MachineDisk;
 use crate::plan::{self, CaptureOptions, DeployOptions, DeployPlan, GroupFound, Step, SystemVolume, Target};
 use crate::progress::{Event, Monitor, Phase};
 use crate::schema::{
-    Compression, DeployChoices, Destination, FreeSpace, Layout, ScriptTime, State, WhenDirty,
+    Compression, DeployChoices, Destination, FreeSpace, Layout, LogicalVolume, Mapping, ScriptTime, State,
+    WhenDirty,
 };
 use crate::units::MIB;
 use anyhow::{Context, Result, bail};
@@ -66,6 +68,8 @@ pub struct Customized {
     pub changes: Vec<(String, String)>,
     /// A sentence for each thing that needs attention.
     pub problems: Vec<String>,
+    /// Why it went no further, where a script failed that must not.
+    pub stopped: Option<String>,
 }
 
 /// Looks at the disks and plans the steps. Nothing is written.
@@ -81,6 +85,7 @@ pub fn prepare_customize(request: &CustomizeRequest, monitor: &dyn Monitor) -> R
     }
     let targets: Vec<Target> =
         (0u32..).zip(&disks).map(|(number, disk)| Target::new(number, disk.machine.clone())).collect();
+    let (groups, odd): (Vec<_>, Vec<_>) = groups.into_iter().partition(is_plain);
     let manifest = described(disks, groups)?;
     let name = choices.computer_name.as_deref().map(ComputerName::new);
     let scripts = scripts::in_order(&choices.scripts);
@@ -100,7 +105,17 @@ pub fn prepare_customize(request: &CustomizeRequest, monitor: &dyn Monitor) -> R
     let is_wished_for =
         |step: &Step| matches!(step, Step::Settings { .. } | Step::CopyFiles { .. } | Step::Script { .. });
     plan.steps.retain(is_wished_for);
-    let passed_over = leave_what_is_not_clean(&mut plan, &manifest);
+    let mut passed_over: Vec<String> = odd
+        .iter()
+        .map(|found| {
+            format!(
+                "volume group {}: none of its volumes is changed, because it has mirrors, snapshots, thin or other volumes that \
+                 only the kernel can write, or is read-only or not whole",
+                found.group.name
+            )
+        })
+        .collect();
+    passed_over.extend(leave_what_is_not_clean(&mut plan, &manifest));
     check_for_windows(&plan)?;
     if plan.steps.is_empty() && scripts.is_empty() {
         bail!(
@@ -113,6 +128,18 @@ pub fn prepare_customize(request: &CustomizeRequest, monitor: &dyn Monitor) -> R
         prepared.plan.steps.iter().find_map(|step| prepared.customizer().missing(step, &prepared.plan));
     missing.map_or(Ok(()), |fact| Err(anyhow::anyhow!("{fact}")))?;
     Ok(prepared)
+}
+
+/// True for a group of which every volume stands in one place, where it can be written without the kernel's help.
+fn is_plain(found: &GroupInspection) -> bool {
+    let has = |words: &[String], word: &str| words.iter().any(|other| other == word);
+    let is_writable = |status: &[String]| has(status, "WRITE") && !has(status, "EXPORTED");
+    let plain = |logical: &LogicalVolume| {
+        matches!(logical.mapping, Mapping::Linear | Mapping::Striped) && has(&logical.status, "WRITE")
+    };
+    is_writable(&found.group.status)
+        && found.problems.iter().all(Option::is_none)
+        && found.group.logical_volumes.iter().all(plain)
 }
 
 /// The disks as a capture without data describes them.
@@ -208,7 +235,7 @@ impl PreparedCustomize {
     /// Takes the steps, with the scripts before and after them.
     ///
     /// # Errors
-    /// Where a disk cannot be opened for writing, and where a script fails that must not.
+    /// Where a disk cannot be opened for writing, and where a script fails before anything was written that must not.
     pub fn carry_out(&self, monitor: &dyn Monitor) -> Result<Customized> {
         self.refuse_unwritable()?;
         let failed_before = self.run_scripts(ScriptTime::BeforeImaging, monitor)?;
@@ -221,8 +248,19 @@ impl PreparedCustomize {
         }
         drop(targets);
         drop(writers);
-        let failed_after = self.run_scripts(ScriptTime::AfterImaging, monitor)?;
-        done.problems = [failed_before, done.problems, failed_after].concat();
+        done.problems = [failed_before, done.problems].concat();
+        if done.stopped.is_none() {
+            match self.run_scripts(ScriptTime::AfterImaging, monitor) {
+                Ok(failed_after) => done.problems.extend(failed_after),
+                // What was done must not be lost with the script.
+                Err(error) => match error.downcast::<ScriptFailure>()? {
+                    ScriptFailure::AfterImaging { name, fact }
+                    | ScriptFailure::BeforeImaging { name, fact } => {
+                        done.stopped = Some(format!("the script {name} {fact}"));
+                    }
+                },
+            }
+        }
         Ok(done)
     }
 
@@ -249,6 +287,7 @@ impl PreparedCustomize {
         let mut problems = self.passed_over.clone();
         let deployed = Deployed { plan: &self.plan, targets, is_rehearsal };
         monitor.event(Event::PhaseStarted { phase: Phase::Customize, total_bytes: None });
+        let mut stopped = None;
         for step in &self.plan.steps {
             if monitor.cancelled() {
                 problems.push(format!("{step}: not begun, because somebody asked to stop"));
@@ -259,12 +298,16 @@ impl PreparedCustomize {
             }
             match self.customizer().take(step, deployed, &noting) {
                 Ok(taken) => problems.extend(taken.problems),
+                Err(error) if matches!(step, Step::Script { .. }) => {
+                    stopped = Some(error.with_causes());
+                    break;
+                }
                 Err(error) => problems.push(format!("{step}: {}", error.with_causes())),
             }
         }
         monitor.event(Event::PhaseFinished { phase: Phase::Customize });
         let changes = noting.changes.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Customized { changes, problems }
+        Customized { changes, problems, stopped }
     }
 
     fn run_scripts(&self, when: ScriptTime, monitor: &dyn Monitor) -> Result<Vec<String>> {

@@ -65,9 +65,13 @@ pub fn customize(arguments: &Customize, listener: &Listener) -> Result<ExitCode>
         prepared.carry_out(listener)?
     };
     let text = text_of(&done, arguments.dry_run);
-    listener.finished(text.trim_end(), !done.problems.is_empty());
+    listener.finished(text.trim_end(), !done.problems.is_empty() || done.stopped.is_some());
     print(&if arguments.json { json_of(&done, arguments.dry_run)? } else { text });
-    Ok(if done.problems.is_empty() { ExitCode::Done } else { ExitCode::Problems })
+    Ok(match (&done.stopped, done.problems.is_empty()) {
+        (Some(_), _) => ExitCode::TargetChanged,
+        (None, true) => ExitCode::Done,
+        (None, false) => ExitCode::Problems,
+    })
 }
 
 fn read_profile(file: &Path) -> Result<Profile> {
@@ -95,10 +99,14 @@ fn text_of(done: &Customized, is_rehearsal: bool) -> String {
     for problem in &done.problems {
         text.push_str(&format!("! {problem}\n"));
     }
+    if let Some(fact) = &done.stopped {
+        text.push_str(&format!("! stopped: {fact}\n"));
+    }
     text.push_str(match (is_rehearsal, done.changes.is_empty()) {
         (true, true) => "nothing would be changed\n",
         (true, false) => "this would be changed; nothing was\n",
-        (false, true) => "nothing had to be changed\n",
+        (false, true) if done.problems.is_empty() && done.stopped.is_none() => "nothing had to be changed\n",
+        (false, true) => "nothing was changed\n",
         (false, false) => "changed\n",
     });
     text
@@ -107,6 +115,11 @@ fn text_of(done: &Customized, is_rehearsal: bool) -> String {
 fn json_of(done: &Customized, is_rehearsal: bool) -> Result<String> {
     let changes: Vec<_> =
         done.changes.iter().map(|(volume, message)| json!({"volume": volume, "message": message})).collect();
-    let value = json!({"dry_run": is_rehearsal, "changes": changes, "problems": done.problems});
+    let value = json!({
+        "dry_run": is_rehearsal,
+        "changes": changes,
+        "problems": done.problems,
+        "stopped": done.stopped,
+    });
     Ok(serde_json::to_string_pretty(&value)? + "\n")
 }

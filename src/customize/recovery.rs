@@ -48,6 +48,10 @@ fn tags(text: &str) -> impl Iterator<Item = (usize, &str)> {
     begins.filter_map(|start| {
         let rest = text.get(start..)?;
         let tag = rest.get(..rest.find('>')?)?;
+        // One that is not closed before another begins is none.
+        if tag.trim_start_matches('<').contains('<') {
+            return None;
+        }
         let name = tag.trim_start_matches('<').split_whitespace().next()?;
         name.ends_with(LOCATION).then_some((start, tag))
     })
@@ -152,6 +156,7 @@ mod tests {
             "<WinreLocation offset=>",
             "<WinreLocation id=\"0\" offset=\"1048576",
             "<ä Location=\"ö\">",
+            "<ALocation <BLocation>",
         ] {
             assert_eq!(follow(text.as_bytes(), &moves).unwrap(), (0, None), "{text}");
         }

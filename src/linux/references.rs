@@ -97,7 +97,10 @@ fn look_through_all(
 fn subvolumes(mounted: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut found = folders(mounted)?;
     for top in found.clone() {
-        let kept = folders(&top.join(".snapshots")).unwrap_or_default();
+        let kept = top.join(".snapshots");
+        // A link would lead out of the file system.
+        let is_folder = fs::symlink_metadata(&kept).is_ok_and(|found| found.is_dir());
+        let kept = if is_folder { folders(&kept)? } else { Vec::new() };
         found.extend(kept.into_iter().map(|number| number.join("snapshot")).take(MOST_ENTRIES));
     }
     found.retain(|folder| is_writable_subvolume(folder));
