@@ -115,14 +115,102 @@ fn a_member_that_its_array_left_behind_is_refused_by_name() {
     assert!(said.contains("d1-disk (MD array member \"any:lab\") is unsupported"), "{said}");
     assert!(!said.contains("d0-disk (MD"), "{said}");
     let said = lab.capture(0, &[&current, &behind], &["--only", "d0-disk"]);
-    assert!(said.contains("d0-disk is one of 2 members of its array, of which 1 are here"), "{said}");
+    assert!(said.contains("d0-disk is one of 2 members of its array, of which 1 are captured"), "{said}");
     lab.capture(0, &[&current, &behind], &["--when-dirty", "raw"]);
+    // Whoever chooses it by itself is told too, where the others are named.
+    let said = lab.capture(1, &[&current, &behind], &["--only", "d1-disk"]);
+    assert!(said.contains("the array went on without it"), "{said}");
     // A copy of a member is not another one.
     let copy = lab.path("copy");
     fs::copy(&current, &copy).unwrap();
     let said = lab.capture(1, &[&current, &copy], &[]);
     assert!(said.contains("it is the same member of its array as d1-disk"), "{said}");
     assert!(said.contains("it is the same member of its array as d0-disk"), "{said}");
+    lab.capture(0, &[&current, &copy], &["--only", "d0-disk"]);
+}
+
+#[test]
+fn one_of_two_members_can_be_chosen_and_starts_degraded() {
+    let lab = Lab::new();
+    let (one, other) = (lab.disk("clean-1.2", 0), lab.disk("clean-1.2", 1));
+    let said = lab.capture(0, &[&one, &other], &["--only", "d1-disk"]);
+    let words = "d1-disk is one of 2 members of its array, of which 1 are captured: deployed from these the array is degraded";
+    assert!(said.contains(words) && said.contains("--run") && !said.contains("Volume d0-disk"), "{said}");
+}
+
+/// Each half of a mirror was started without the other, and written to as often.
+#[test]
+fn of_members_that_went_on_without_each_other_none_is_believed() {
+    let lab = Lab::new();
+    let (one, other) = (lab.disk("clean-1.2", 0), lab.disk("clean-1.2", 1));
+    for (disk, absent) in [(&one, 1), (&other, 0)] {
+        lab::overwrite(disk, 4096 + 256 + 2 * absent, &[0xFE, 0xFF]);
+        let sum = arrays::checksum(&lab::bytes(disk, 4096, 4096));
+        lab::overwrite(disk, 4096 + 216, &sum.to_le_bytes());
+    }
+    let said = lab.capture(1, &[&one, &other], &[]);
+    for words in ["d0-disk and d1-disk are at the same event", "d1-disk and d0-disk are at the same event"] {
+        assert!(said.contains(words), "{said}");
+    }
+    lab.capture(0, &[&one, &other], &["--only", "d1-disk"]);
+    // One of them saw that the other failed just before the end.
+    fs::copy(member("clean-1.2", 1).path, &other).unwrap();
+    let said = lab.capture(1, &[&one, &other], &[]);
+    assert!(said.contains("by d0-disk the array went on without another of them"), "{said}");
+}
+
+/// What counts from the end of a member would not be found in a larger place.
+#[test]
+fn a_place_that_is_there_or_that_a_script_makes_has_the_size_of_the_member() {
+    let raid = "A19D880F-05FC-4D3B-A006-743F0F84911E";
+    let lab = Lab::new();
+    let disk = lab.path("disk");
+    let place =
+        lab::partitioned_disk(&disk, 24 * MIB, 512, &format!("label: gpt\nsize=16MiB, type={raid}\n"))[0];
+    let half = lab.disk("clean-1.0", 1);
+    lab::put(&disk, place.start, &half);
+    let whole = lab.disk("clean-1.0", 0);
+    let target = lab.path("target");
+    let script = format!("label: gpt\nsize=20MiB, type={raid}\nsize=16MiB, type={raid}\n");
+    let there = lab::partitioned_disk(&target, 60 * MIB, 512, &script);
+    let sfdisk = lab.path("script.sh");
+    let deploy = |code: i32, options: &[&str]| {
+        let arguments = ["deploy", "array", "--from", &lab.store, "--disk", text(&target), "--yes"];
+        remint_ends(code, &[arguments.as_slice(), options].concat())
+    };
+    let made = |code: i32, size: &str, volume: &str| {
+        let lines = format!("label: gpt\nsize={size}, type={raid}\n");
+        let places = format!("printf '{volume}=1\\n' > \"$REMINT_PLACES\"");
+        fs::write(&sfdisk, format!("set -e\nsfdisk \"$REMINT_DISK\" <<END\n{lines}END\n{places}\n")).unwrap();
+        deploy(code, &["--layout", "script", "--script", text(&sfdisk)])
+    };
+    let (firmware, dirty) = (lab.disk("imsm", 0), lab.disk("dirty-1.2", 0));
+    let raw: &[&str] = &["--when-dirty", "raw"];
+    let cases: [(&Path, &str, &[&str], &Path); 4] = [
+        (&disk, "d0-p1", &[], &half),
+        (&whole, "d0-disk", &[], &whole),
+        (&dirty, "d0-disk", raw, &dirty),
+        (&firmware, "d0-disk", raw, &firmware),
+    ];
+    for (source, volume, options, content) in cases {
+        lab.capture(0, &[source], options);
+        let before = hash_of(&target);
+        let words = format!("bytes, and {volume} is a member of an array");
+        let said = deploy(1, &["--keep-table", "--only", &format!("{volume}=1")]);
+        assert!(said.contains(&words) && said.contains("needs exactly 16777216"), "{said}");
+        let said = made(1, "20MiB", volume);
+        assert!(said.contains(&words), "{said}");
+        assert_eq!(hash_of(&target), before);
+        deploy(0, &["--keep-table", "--only", &format!("{volume}=2")]);
+        let part = lab.path("part");
+        fs::write(&part, lab::bytes(&target, there[1].start, there[1].length)).unwrap();
+        if options.is_empty() {
+            assert_eq!(examined(&part), examined(content), "{volume}");
+        } else {
+            assert_eq!(hash_of(&part), hash_of(content), "{volume}");
+        }
+    }
+    made(0, "16MiB", "d0-disk");
 }
 
 #[test]

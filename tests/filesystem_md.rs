@@ -193,6 +193,7 @@ fn a_volume_group_in_a_mirror_is_captured_by_its_logical_volumes() {
     let incompat = read_vec(&disk, root + journal, 1).unwrap()[0];
     let (state, said) = changed(&disk, &[(root + journal, &[incompat | 4])]);
     assert!(state != State::Clean && said.contains("vg/root: its ext4:"), "{state} {said}");
+    assert!(said.contains("never on a member") && said.contains("mdadm --zero-superblock"), "{said}");
 }
 
 /// What is refused, in which state, and words of the reason.
@@ -266,6 +267,70 @@ fn features_roles_and_places_that_cannot_be_are_named() {
     assert!(state == State::Damaged && said.contains("checksum"), "{said}");
     let (state, said) = changed(&member("clean-0.90", 0).memory(), &[(16 * MIB - 65536 + 20, b"x")]);
     assert!(state == State::Damaged && said.contains("checksum"), "{said}");
+}
+
+/// Where an array was, something else may be by now, and nobody removed the superblock.
+#[test]
+fn a_superblock_that_was_left_behind_hides_nothing_that_is_alive() {
+    let is_refused = |(state, said): (State, String), words: &str| {
+        let way_out = said.contains("mdadm --zero-superblock");
+        assert!(state == State::Unsupported && way_out && said.contains(words), "{state} {said}");
+    };
+    // Hot spares that hold a file system, and a member of version 0.90 that was not rebuilt.
+    let mut disks = Vec::new();
+    for (name, at) in [("clean-1.0", 16 * MIB - 8192), ("clean-1.1", 0), ("clean-1.2", 4096)] {
+        let disk = member(name, 0).memory();
+        is_refused(
+            sealed(&disk, at, 256, &[0xFF; 4]),
+            "that is a spare, or was not rebuilt yet, and ext4 is on it",
+        );
+        disks.push(disk);
+    }
+    let oldest = member("clean-0.90", 0).memory();
+    let at = 16 * MIB - 65536;
+    let number = u64::from(read_vec(&oldest, at + 992 * 4, 1).unwrap()[0]);
+    oldest.write_at(at + (128 + 32 * number + 4) * 4, &[0; 4]).unwrap();
+    let sum = arrays::checksum_0(&read_vec(&oldest, at, 4096).unwrap());
+    oldest.write_at(at + 152, &sum.to_le_bytes()).unwrap();
+    assert_eq!(md::member(&oldest).unwrap().unwrap().role, Role::Spare);
+    is_refused(changed(&oldest, &[]), "ext4 is on it");
+    let spare = member("spare-1.2", 0).memory();
+    let ext4 = read_vec(&disks[2], MIB + 1024, 1024).unwrap();
+    is_refused(changed(&spare, &[(1024, &ext4)]), "ext4 is on it");
+    is_refused(changed(&spare, &[(MIB + 1024, &ext4)]), "ext4 is on it");
+    is_refused(changed(&spare, &[(512, b"EFI PART")]), "a partition table (GPT) is on it");
+    // What begins with the volume, while the data of the array begin later.
+    let uberblock = [0x0C, 0xB1, 0xBA, 0, 0, 0, 0, 0];
+    let uberblocks: Vec<(u64, &[u8])> = (128..132).map(|kib| (kib << 10, uberblock.as_slice())).collect();
+    for disk in &disks[1..] {
+        is_refused(changed(disk, &uberblocks), "begin at byte 1048576 only, and ZFS");
+    }
+    is_refused(changed(&disks[2], &[(1024, &ext4)]), "and ext4 begins with the volume");
+    is_refused(
+        changed(&disks[2], &[(512, b"EFI PART")]),
+        "and a partition table (GPT) begins with the volume",
+    );
+    // A file system over all of what was a member, the end of which the array does not have.
+    let image = member("clean-1.0", 0);
+    let superblock = lab::bytes(&image.path, 16 * MIB - 8192, 4096);
+    run("mkntfs", &["-q", "-Q", "-F", "-s", "512", "-p", "0", text(&image.path)]);
+    lab::overwrite(&image.path, 16 * MIB - 8192, &superblock);
+    let found = image.reading();
+    let said = found.file_system.findings.concat();
+    assert!(found.file_system.state != State::Clean && found.used.is_none(), "{said}");
+    assert!(said.contains("never on a member") && said.contains("mdadm --zero-superblock"), "{said}");
+}
+
+/// Version 6 has a byte where others have a bit.
+#[test]
+fn a_bitmap_of_another_version_is_refused() {
+    let disk = member("clean-1.2", 0).memory();
+    assert_eq!(read_vec(&disk, 8192, 8).unwrap(), b"bitm\x04\0\0\0");
+    for version in [5, 6, 7] {
+        let (state, said) = changed(&disk, &[(8192 + 4, &[version])]);
+        assert!(state == State::Unsupported && said.contains(&format!("has version {version}")), "{said}");
+    }
+    assert_eq!(changed(&disk, &[(8192 + 4, &[3])]).0, State::Clean);
 }
 
 /// An older array may have left a superblock that is still valid.
@@ -364,8 +429,7 @@ fn damage_is_survived_and_never_takes_a_file_out_of_the_map() {
         assert_eq!(data.file_system.kind, FileSystemKind::Ext4);
         aged::survives_damage(&disk, seal, |used| {
             md::member(&disk).unwrap().is_none_or(|now| {
-                now.role != Role::Active
-                    || now.data != found.data
+                now.data != found.data
                     || whole.iter().all(|range| used.contains(range))
                     || used.total_bytes() + 4096 * 4 >= length
             })

@@ -329,6 +329,8 @@ fn controllers() -> Vec<(&'static str, u64, Vec<Patch<'static>>, &'static str)> 
             vec![(0, &[0xDE, 0x11, 0xDE, 0x11]), (8, b"Dell    "), (32, b"01.02.00")],
             "ddf_raid_member",
         ),
+        // The last but one of a disk with sectors of 4096 bytes.
+        ("Intel", 16, vec![(0, b"Intel Raid ISM Cfg Sig. 1.3.00")], ""),
         ("NVIDIA", 2, vec![(0, b"NVIDIA  "), (8, &[30, 0, 0, 0]), (16, &[100])], ""),
         // 0xFFFF - (0x2F00 + 1) + 1, so that all words before it add up to nothing.
         (
@@ -377,6 +379,17 @@ fn what_a_controller_left_at_the_end_of_a_disk_is_known_as_blkid_knows_it() {
         let start = size - from_end * 512;
         let patches: Vec<Patch<'_>> = patches.into_iter().map(|(at, bytes)| (start + at, bytes)).collect();
         assert_eq!(firmware(&crafted(size, &patches)), None);
+    }
+    // The anchor of a DDF counts with the header that it names, in either byte order.
+    let lba = 0x3000u64;
+    for (magic, number) in
+        [([0xDE, 0x11, 0xDE, 0x11], lba.to_be_bytes()), ([0x11, 0xDE, 0x11, 0xDE], lba.to_le_bytes())]
+    {
+        let anchor: [Patch<'_>; 2] = [(size - 512, &magic), (size - 512 + 96, &number)];
+        assert_eq!(firmware(&crafted(size, &anchor)), None);
+        let whole = crafted(size, &[anchor[0], anchor[1], (lba * 512, &magic)]);
+        assert!(firmware(&whole).unwrap().file_system.findings[0].contains("(DDF)"));
+        assert_eq!(blkid(path_of(&whole))["TYPE"], "ddf_raid_member");
     }
     let early = crafted(size, &[(9 * 512 + 32, &[0xFD, 0x16, 0x78, 0x5A])]);
     assert!(firmware(&early).unwrap().file_system.findings[0].contains("HighPoint"));

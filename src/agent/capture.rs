@@ -114,7 +114,7 @@ pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<Captur
         sources.push(source);
     }
     let sources: Vec<&dyn ReadAt> = sources.iter().map(|source| -> &dyn ReadAt { source }).collect();
-    let said = disks::read_arrays(&mut found, &sources);
+    let said = disks::read_arrays(&mut found, &sources, &request.options.only);
     warn(&found, said, monitor);
     let mut groups = disks::read_groups(&mut found, &sources);
     let held = found.iter().find_map(|disk| disks::held(&disk.machine));

@@ -56,7 +56,7 @@ pub fn inspect(wanted: &[Destination], settings: DiskSettings) -> Result<Inspect
     let readers = inspected.disks.iter().map(|disk| DiskReader::open(&disk.machine.path));
     let readers: Vec<DiskReader> = readers.collect::<Result<_, _>>()?;
     let sources: Vec<&dyn ReadAt> = readers.iter().map(|reader| -> &dyn ReadAt { reader }).collect();
-    let mut said = read_arrays(&mut inspected.disks, &sources);
+    let mut said = read_arrays(&mut inspected.disks, &sources, &[]);
     inspected.groups = read_groups(&mut inspected.disks, &sources);
     said.extend(twins(&inspected.disks, &[]));
     let machine: Vec<MachineDisk> = inspected.disks.iter().map(|disk| disk.machine.clone()).collect();
@@ -86,9 +86,13 @@ pub(super) fn paths(disks: &[&MachineDisk], all: &[MachineDisk]) -> Vec<(usize, 
 }
 
 /// Looks at the members of arrays on inspected disks together; what is to be said of them, with the position of the disk.
-pub(super) fn read_arrays(disks: &mut [InspectedDisk], sources: &[&dyn ReadAt]) -> Vec<(usize, String)> {
+pub(super) fn read_arrays(
+    disks: &mut [InspectedDisk],
+    sources: &[&dyn ReadAt],
+    only: &[String],
+) -> Vec<(usize, String)> {
     let mut inspections: Vec<&mut Inspection> = disks.iter_mut().map(|disk| &mut disk.inspection).collect();
-    inspect::read_arrays(sources, &mut inspections)
+    inspect::read_arrays(sources, &mut inspections, only)
 }
 
 /// Finds the volume groups on inspected disks, and says of each physical volume what it is.

@@ -14,12 +14,18 @@ struct Found {
     disk: usize,
     volume: usize,
     name: String,
+    is_chosen: bool,
     superblock: Superblock,
 }
 
 /// Keeps members from being captured by themselves that only all of them together show to be wrong. Returns what else a
-/// person should know: the position of a disk, with a sentence.
-pub fn read_arrays(sources: &[&dyn ReadAt], inspections: &mut [&mut Inspection]) -> Vec<(usize, String)> {
+/// person should know: the position of a disk, with a sentence. `only` names the volumes that are wanted; empty for all. Of
+/// the others is seen only which members were left behind.
+pub fn read_arrays(
+    sources: &[&dyn ReadAt],
+    inspections: &mut [&mut Inspection],
+    only: &[String],
+) -> Vec<(usize, String)> {
     let mut arrays: BTreeMap<String, Vec<Found>> = BTreeMap::new();
     for (disk, (source, inspection)) in sources.iter().zip(inspections.iter()).enumerate() {
         for (volume, described) in inspection.disk.volumes.iter().enumerate() {
@@ -33,14 +39,16 @@ pub fn read_arrays(sources: &[&dyn ReadAt], inspections: &mut [&mut Inspection])
                 && let Some(uuid) = superblock.array_uuid.clone()
             {
                 let name = described.name.clone();
-                arrays.entry(uuid).or_default().push(Found { disk, volume, name, superblock });
+                let is_chosen = only.is_empty() || only.contains(&name);
+                arrays.entry(uuid).or_default().push(Found { disk, volume, name, is_chosen, superblock });
             }
         }
     }
-    arrays.into_values().flat_map(|members| judge(&members, inspections)).collect()
+    let there = if only.is_empty() { "here" } else { "captured" };
+    arrays.into_values().flat_map(|members| judge(&members, inspections, there)).collect()
 }
 
-fn judge(members: &[Found], inspections: &mut [&mut Inspection]) -> Vec<(usize, String)> {
+fn judge(members: &[Found], inspections: &mut [&mut Inspection], are_there: &str) -> Vec<(usize, String)> {
     let newest = members.iter().map(|member| member.superblock.events).max().unwrap_or_default();
     // The kernel takes a member that misses one event.
     let is_behind = |member: &Found| member.superblock.events.saturating_add(1) < newest;
@@ -55,6 +63,7 @@ fn judge(members: &[Found], inspections: &mut [&mut Inspection]) -> Vec<(usize, 
         );
         refuse(member, fact, inspections);
     }
+    let current: Vec<&Found> = current.into_iter().filter(|member| member.is_chosen).collect();
     for member in &current {
         let twin = current.iter().find(|other| {
             other.superblock.number == member.superblock.number
@@ -69,17 +78,42 @@ fn judge(members: &[Found], inspections: &mut [&mut Inspection]) -> Vec<(usize, 
         }
     }
     let there = current.iter().map(|member| member.superblock.number).collect::<BTreeSet<u32>>().len();
+    if refuse_split(&current, there, inspections) {
+        return Vec::new();
+    }
     let lacks_some =
         |member: &&&Found| u32::try_from(there).is_ok_and(|there| there < member.superblock.disks);
     let missing = |member: &&Found| {
         let sentence = format!(
-            "Volume {} is one of {} members of its array, of which {there} are here: deployed from these the array starts \
-             degraded; mdadm --add gives it the others again.",
+            "Volume {} is one of {} members of its array, of which {there} are {are_there}: deployed from these the array is \
+             degraded, and mdadm --assemble starts it with --run or --scan only; mdadm --add gives it the others again.",
             member.name, member.superblock.disks
         );
         (member.disk, sentence)
     };
     current.iter().filter(lacks_some).map(missing).collect()
+}
+
+/// Refuses members of which some say that others among them are not in the array any more, at the same event or one apart: each part
+/// may have gone on by itself. True where that is so.
+fn refuse_split(current: &[&Found], there: usize, inspections: &mut [&mut Inspection]) -> bool {
+    let misses_some =
+        |member: &&&Found| u32::try_from(there).is_ok_and(|there| member.superblock.active < there);
+    let went_on: Vec<&str> = current.iter().filter(misses_some).map(|member| member.name.as_str()).collect();
+    for member in current.iter().filter(|_| !went_on.is_empty()) {
+        let others: Vec<&str> =
+            current.iter().map(|other| other.name.as_str()).filter(|name| *name != member.name).collect();
+        let fact = format!(
+            "{} and {} are at the same event or one apart, but by {} the array went on without another of them: find out which is \
+             right (mdadm --examine), leave the others out with --only and add them to the array again (mdadm --add), or \
+             capture every member with --when-dirty raw",
+            member.name,
+            others.join(" and "),
+            went_on.join(" and ")
+        );
+        refuse(member, fact, inspections);
+    }
+    !went_on.is_empty()
 }
 
 /// Takes the map away from a member, so that it is captured only where every block is asked for.

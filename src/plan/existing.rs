@@ -9,7 +9,7 @@ use super::sizing::Sizing;
 use super::special::Special;
 use super::{place, sizing};
 use crate::machine::MachineDisk;
-use crate::schema::{ChosenVolume, Content, Disk, Layout, Role, Table, Volume};
+use crate::schema::{ChosenVolume, Content, Disk, FileSystemKind, Layout, Role, Table, Volume};
 use crate::units::{ByteRange, Guid, RangeSet};
 
 /// Decides where the chosen volumes of a disk go; all of them where none is chosen.
@@ -191,7 +191,29 @@ pub(super) fn needed_bytes(volume: &Volume) -> u64 {
     }
 }
 
-/// Refuses a partition that is too small, or whose sectors the content cannot live on.
+/// The kind of a volume that is a member of an array and counts from its end, so that it cannot have another size.
+pub(super) fn member_kind(volume: &Volume) -> Option<FileSystemKind> {
+    let kind = volume.content.file_system()?.kind;
+    matches!(kind, FileSystemKind::MdMember | FileSystemKind::FirmwareRaid).then_some(kind)
+}
+
+/// Refuses a place of another size for a member of an array; `place` says which.
+pub(super) fn check_member(
+    volume: &Volume,
+    has_bytes: u64,
+    place: impl FnOnce() -> String,
+) -> Result<(), Refusal> {
+    let needs_bytes = volume.size_bytes;
+    match member_kind(volume) {
+        Some(kind) if has_bytes != needs_bytes => {
+            let volume = volume.name.clone();
+            Err(Refusal::MemberPlace { volume, kind, place: place(), has_bytes, needs_bytes })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a partition that is too small, or of another size than a member of an array, or whose sectors the content cannot live on.
 pub(super) fn judge(
     disk: &Disk,
     volume: &Volume,
@@ -205,6 +227,7 @@ pub(super) fn judge(
         let (volume, target) = (volume.name.clone(), target.disk.path.clone());
         return Err(Refusal::PlaceTooSmall { volume, target, number, has_bytes, needs_bytes });
     }
+    check_member(volume, has_bytes, || format!("partition {number} of {}", target.disk.path))?;
     let (from_bytes, to_bytes) = (disk.logical_sector_bytes, target.disk.logical_sector_bytes);
     let part = match volume.role {
         Role::Partition { number } => Part::Partition(number),

@@ -271,6 +271,7 @@ fn volume_plan(
         let (volume, logical) = (volume.name.clone(), name.to_owned());
         return Err(Refusal::LogicalTooSmall { volume, logical, has_bytes, needs_bytes });
     }
+    existing::check_member(volume, has_bytes, || name.to_owned())?;
     let piece = Piece {
         part: part(volume),
         old: ByteRange::new(0, volume.size_bytes),

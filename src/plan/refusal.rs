@@ -405,6 +405,23 @@ pub enum Refusal {
         /// What the volume needs.
         needs_bytes: u64,
     },
+    /// A member of an array, and a place of another size: what the array keeps at the end of its member would not be found.
+    #[error(
+        "{place} has {has_bytes} bytes, and {volume} is a member of an array ({kind}) and needs exactly {needs_bytes}; make \
+         a place of that size, and name it where it is not the one that {volume} was captured from"
+    )]
+    MemberPlace {
+        /// Name of the volume.
+        volume: String,
+        /// Which kind of member.
+        kind: FileSystemKind,
+        /// The partition with its disk, or the logical volume.
+        place: String,
+        /// Its size.
+        has_bytes: u64,
+        /// What the member had when it was captured.
+        needs_bytes: u64,
+    },
     /// No logical volume of the targets matches.
     #[error(
         "{} {volume}; {}",

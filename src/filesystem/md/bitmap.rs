@@ -4,8 +4,12 @@
 //! 0 "bitm"   4 version   8 UUID   24 events   40 size of the data in sectors   52 bytes that one bit stands for   256 bits
 //! ```
 //!
-//! Source: Linux `drivers/md/md-bitmap.h`.
+//! Version 3 has the bits in the order of the machine, version 4 little-endian. Version 5 is a cluster's, with a copy for every node;
+//! version 6, without locks, has bytes for bits, and its head is larger.
+//!
+//! Sources: Linux `drivers/md/md-bitmap.h` and `md-llbitmap.c`.
 
+use super::HISTORY;
 use super::superblock::SECTOR_BYTES;
 use crate::blockio::ReadAt;
 use crate::filesystem::Error;
@@ -14,11 +18,19 @@ use crate::units::{ByteRange, KIB, read_u32le, read_u64le, usize_from};
 
 const STRUCTURE: &str = "MD bitmap";
 const HEAD_BYTES: u64 = 256;
+const VERSIONS: [u32; 2] = [3, 4];
 
-/// The bytes of the bitmap that begins at `at`, a copy for every node of a cluster not counted.
+/// The bytes of the bitmap that begins at `at`.
 pub(super) fn range(volume: &dyn ReadAt, at: u64) -> Result<ByteRange, Error> {
     let head = read_structure(volume, STRUCTURE, at, usize_from(HEAD_BYTES))?;
     let short = Error::short(STRUCTURE, at);
+    let version = read_u32le(&head, 4).map_err(&short)?;
+    if head.starts_with(b"bitm") && !VERSIONS.contains(&version) {
+        return Err(Error::unsupported(format!(
+            "the bitmap of its MD array has version {version}, which Remint does not know; assemble the array (mdadm \
+             --assemble --scan) and capture it as a disk (--disk /dev/md0), or capture every member with --when-dirty raw; {HISTORY}"
+        )));
+    }
     let data_bytes = read_u64le(&head, 40).map_err(&short)?.checked_mul(SECTOR_BYTES);
     let bit_bytes = u64::from(read_u32le(&head, 52).map_err(&short)?);
     let bits =

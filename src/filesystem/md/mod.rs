@@ -8,6 +8,8 @@
 //!   array holds.
 //! - Wherever another version of the superblock could stand is used too: an old one on the target would be believed.
 //! - Where there are two superblocks, none is believed.
+//! - A superblock is not believed against what else is there: a file system beside the array, or on a spare, may be what is
+//!   alive, and the superblock what an earlier use left standing.
 //!
 //! ```text
 //! version 1.2   0        4 KiB                                  data
@@ -25,9 +27,9 @@ pub use superblock::{Role, Superblock};
 
 use self::inside::Inside;
 use super::judgement::{Judged, Judgement, settle};
-use super::{Error, Reading};
+use super::{Error, Reading, nested_table, read_content};
 use crate::blockio::{ReadAt, Window};
-use crate::schema::{FileSystem, FileSystemKind};
+use crate::schema::{FileSystem, FileSystemKind, State};
 use crate::units::{ByteRange, RangeSet, u64_from};
 
 /// The way out where an array is history.
@@ -95,10 +97,6 @@ fn ambiguous(found: &[Result<Superblock, Error>]) -> Error {
 }
 
 fn judge(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Judged, Error> {
-    let around = match around(volume, superblock) {
-        Ok(around) => around,
-        Err(error) => return settle(Err::<Judgement, Error>(error)),
-    };
     let array = superblock.array();
     let refused = |why: &str, way_out: &str| {
         let fact = format!(
@@ -111,8 +109,16 @@ fn judge(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Judged, Error> 
     if let Some(obstacle) = superblock.obstacle {
         return refused(&format!("that {obstacle}"), whole);
     }
+    let around = match around(volume, superblock) {
+        Ok(around) => around,
+        Err(error) => return settle(Err::<Judgement, Error>(error)),
+    };
     match superblock.role {
         Role::Spare => {
+            if let Some(what) = on_a_spare(volume, superblock)? {
+                let why = format!("that is a spare, or was not rebuilt yet, and {what} is on it");
+                return refused(&why, "if it is to stay in the array, leave it out with --only");
+            }
             let fact = format!("a spare of the {array}: nothing but its superblock is captured");
             return settle(Ok(Judgement::Clean { map: around, hints: vec![fact] }));
         }
@@ -137,6 +143,17 @@ fn judge(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Judged, Error> 
             format!("{} of data do not lie on the volume", superblock.data),
         )
     })?;
+    if superblock.data.start() > 0
+        && let Some(what) = recognised(volume)?
+    {
+        let why = format!(
+            "whose data begin at byte {} only, and {what} begins with the volume",
+            superblock.data.start()
+        );
+        let alive =
+            "if the array is alive, remove that signature alone (wipefs lists it, wipefs -o removes one)";
+        return refused(&why, alive);
+    }
     let Inside { what, judged } = inside::look(&window)?;
     let Judged { state, mut findings, map } = judged;
     let missing = match superblock.active < superblock.disks {
@@ -145,12 +162,34 @@ fn judge(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Judged, Error> 
     };
     findings
         .insert(0, format!("member {} of the {array}{missing}; the array holds {what}", superblock.number));
+    if state != State::Clean {
+        findings.push(format!(
+            "whatever that asks for, do it on the assembled array (mdadm --assemble --scan, then /dev/md0), never on a member, \
+             or the mirror falls apart; {HISTORY}"
+        ));
+    }
     let start = superblock.data.start();
     let map = map.map(|map| {
         let moved = |range: ByteRange| ByteRange::at(start.saturating_add(range.start()), range.length());
         map.iter().filter_map(moved).collect::<RangeSet>().union(&around)
     });
     Ok(Judged { state, findings, map })
+}
+
+/// What a spare holds that none should, as one that was made anew for another use, or was never rebuilt.
+fn on_a_spare(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Option<String>, Error> {
+    match (recognised(volume)?, Window::new(volume, superblock.data)) {
+        (None, Ok(data)) => recognised(&data),
+        (what, _) => Ok(what),
+    }
+}
+
+/// What is recognised at the start of a volume, superblocks of arrays apart.
+fn recognised(volume: &dyn ReadAt) -> Result<Option<String>, Error> {
+    if let Some(Reading { file_system, .. }) = read_content(volume)? {
+        return Ok(Some(file_system.kind.to_string()));
+    }
+    Ok(nested_table(volume)?.map(|table| format!("a partition table ({table})")))
 }
 
 /// What stands outside of the data, and wherever a superblock could stand.

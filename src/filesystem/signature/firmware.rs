@@ -10,17 +10,18 @@ use super::{Found, peek};
 use crate::blockio::ReadAt;
 use crate::filesystem::Error;
 use crate::schema::{FileSystemKind, State};
-use crate::units::{read_slice, read_u8, read_u16le, read_u32be, read_u32le};
+use crate::units::{read_slice, read_u8, read_u16le, read_u32be, read_u32le, read_u64be, read_u64le};
 
 const SECTOR: u64 = 512;
 /// Smaller disks are in no array.
 const LEAST_BYTES: u64 = 64 << 10;
+const DDF: &str = "DDF";
 const DDF_MAGIC: u32 = 0xDE11_DE11;
 /// Sectors before the end where Promise's controllers may have put theirs.
 const PROMISE_SECTORS: [u64; 13] = [63, 255, 256, 16, 399, 591, 675, 735, 911, 974, 991, 951, 3087];
 const HIGHPOINT: [u32; 2] = [0x5A78_16F3, 0x5A78_16FD];
 
-/// A format: where its sector is, counted from the end, and how it is known.
+/// A format: where its sector is, counted from the end in sectors of 512 bytes, and how it is known.
 struct Format {
     name: &'static str,
     sectors: &'static [u64],
@@ -30,10 +31,11 @@ struct Format {
 const FORMATS: &[Format] = &[
     Format {
         name: "Intel Matrix Storage (RST, VROC)",
-        sectors: &[2],
+        // The last but one, of disks with sectors of 512 and of 4096 bytes.
+        sectors: &[2, 16],
         knows: |s| s.starts_with(b"Intel Raid ISM Cfg Sig. "),
     },
-    Format { name: "DDF", sectors: &[1, 257], knows: is_ddf },
+    Format { name: DDF, sectors: &[1, 257], knows: is_ddf },
     Format { name: "NVIDIA", sectors: &[2], knows: |s| s.starts_with(b"NVIDIA") },
     Format { name: "Silicon Image Medley", sectors: &[1], knows: is_silicon },
     Format { name: "LSI MegaRAID", sectors: &[1], knows: |s| s.starts_with(b"$XIDE$") },
@@ -58,7 +60,7 @@ pub(super) fn member(disk: &dyn ReadAt) -> Result<Option<Found>, Error> {
         for from_end in format.sectors {
             let at = sectors.checked_sub(*from_end).and_then(|sector| sector.checked_mul(SECTOR));
             let Some(sector) = at.map(|at| peek(disk, at, 512)).transpose()?.flatten() else { continue };
-            if (format.knows)(&sector) {
+            if (format.knows)(&sector) && (format.name != DDF || has_ddf_header(disk, &sector)?) {
                 return Ok(Some(found(format.name)));
             }
         }
@@ -80,6 +82,18 @@ fn found(format: &str) -> Found {
 
 fn is_ddf(sector: &[u8]) -> bool {
     read_u32be(sector, 0) == Ok(DDF_MAGIC) || read_u32le(sector, 0) == Ok(DDF_MAGIC)
+}
+
+/// The header that an anchor names is there: an anchor alone is what an array left that is no more.
+fn has_ddf_header(disk: &dyn ReadAt, anchor: &[u8]) -> Result<bool, Error> {
+    let read = if read_u32be(anchor, 0) == Ok(DDF_MAGIC) { read_u64be } else { read_u64le };
+    let at = match read(anchor, 96) {
+        Ok(0) => return Ok(true),
+        Ok(lba) => lba.checked_mul(SECTOR),
+        Err(_) => None,
+    };
+    let header = at.map(|at| peek(disk, at, 4)).transpose()?.flatten();
+    Ok(header.is_some_and(|header| anchor.starts_with(&header)))
 }
 
 fn is_silicon(sector: &[u8]) -> bool {

@@ -1,10 +1,11 @@
 //! What has to find a place on the target: the image's partitions in disk order, in bytes.
 
 use crate::machine::MachineDisk;
+use crate::plan::existing;
 use crate::plan::refusal::{Part, Refusal};
 use crate::plan::sizing::{self, Sizing, Why};
 use crate::plan::special::Special;
-use crate::schema::{Disk, FileSystemKind, Gpt, Mbr, MbrRole, PartitionWish, Role, Table, Volume};
+use crate::schema::{Disk, Gpt, Mbr, MbrRole, PartitionWish, Role, Table, Volume};
 use crate::units::{ByteRange, Lba};
 use std::collections::BTreeSet;
 
@@ -123,19 +124,14 @@ fn of_mbr<'a>(disk: &'a Disk, mbr: &Mbr) -> Result<(Vec<Piece<'a>>, Option<Conta
 /// A whole disk that is a member of an array fits on a disk of its size only.
 pub(super) fn check_member(disk: &Disk, target: &MachineDisk) -> Result<(), Refusal> {
     let whole = disk.volumes.iter().find(|volume| volume.role == Role::WholeDisk);
-    let kind = whole.and_then(|volume| volume.content.file_system()).map(|found| found.kind);
-    match kind {
-        Some(kind @ (FileSystemKind::MdMember | FileSystemKind::FirmwareRaid))
-            if target.size_bytes != disk.size_bytes =>
-        {
-            Err(Refusal::MemberOfOtherSize {
-                disk: disk.number,
-                kind,
-                disk_bytes: disk.size_bytes,
-                target: target.path.clone(),
-                target_bytes: target.size_bytes,
-            })
-        }
+    match whole.and_then(existing::member_kind) {
+        Some(kind) if target.size_bytes != disk.size_bytes => Err(Refusal::MemberOfOtherSize {
+            disk: disk.number,
+            kind,
+            disk_bytes: disk.size_bytes,
+            target: target.path.clone(),
+            target_bytes: target.size_bytes,
+        }),
         _ => Ok(()),
     }
 }
