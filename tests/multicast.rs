@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 use remint::agent::multicast::{Datagrams, Invitation, MulticastStore};
 use remint::client::{Claimed, Client};
 use remint::http::{Access, Secret};
-use remint::image::{ChunkId, Decoder, ImageVersion, Manifest, fetch_chunk};
+use remint::image::{ChunkId, Decoder, ImageVersion, Manifest, Store, fetch_chunk};
 use remint::linux::GroupReceiver;
 use remint::progress::{Event, Silent};
 use remint::protocol::datagram::{Datagram, Fragment};
@@ -179,16 +179,7 @@ impl Room {
         let options = OpenOptions { access, ..OpenOptions::default() };
         let http = open(&format!("{}/store", self.url()), &options).unwrap();
         let version: ImageVersion = format!("{}@{}", job.image, job.version.unwrap()).parse().unwrap();
-        let manifest = Manifest::load(&*http, &version).unwrap();
-        let chunks: Vec<(u64, ChunkId)> = manifest
-            .stored
-            .iter()
-            .flat_map(|stored| {
-                let index = manifest.load_index(&*http, &version, &stored.volume).unwrap();
-                index.pieces().map(|(piece, id)| (piece.length(), id)).collect::<Vec<_>>()
-            })
-            .filter(|(length, id)| ChunkId::of_zeros(*length) != *id)
-            .collect();
+        let (manifest, chunks) = chunks_of(&*http, &version);
         let asked: Vec<ChunkId> = chunks.iter().map(|(_, id)| *id).collect();
         let store = MulticastStore::new(http);
         let group = GroupReceiver::join(self.group, Ipv4Addr::LOCALHOST).unwrap();
@@ -215,6 +206,18 @@ impl Room {
         contract_peer::finish(&self.lab, pc.job, &job.token, "done").is(204);
         store.bytes()
     }
+}
+
+/// The manifest of an image, and the chunks that are not zeros, with their lengths.
+fn chunks_of(store: &dyn Store, version: &ImageVersion) -> (Manifest, Vec<(u64, ChunkId)>) {
+    let manifest = Manifest::load(store, version).unwrap();
+    let mut chunks = Vec::new();
+    for stored in &manifest.stored {
+        let index = manifest.load_index(store, version, &stored.volume).unwrap();
+        chunks.extend(index.pieces().map(|(piece, id)| (piece.length(), id)));
+    }
+    chunks.retain(|(length, id)| ChunkId::of_zeros(*length) != *id);
+    (manifest, chunks)
 }
 
 struct Pc {
@@ -333,6 +336,57 @@ fn a_cancelled_machine_stops_and_the_others_go_on() {
     assert_eq!(ended.code, Some(0), "{:#?}", ended.events);
     assert_eq!(warnings(&ended), [""; 0]);
     room.is_the_image(&other.1);
+}
+
+#[test]
+fn a_machine_that_waits_has_not_touched_its_target() {
+    let mut room = Room::new(8, json!({"machines": 2, "wait_seconds": 60}), 8_000_000);
+    let target = room.path("target-1.img");
+    lab::noisy_disk(&target, fs::metadata(room.path("disk.img")).unwrap().len());
+    let before = fs::read(&target).unwrap();
+    let (pc, _, mut running) = room.start();
+    running.wait_for(
+        |event| matches!(event, Event::Note { message } if message.contains("waiting for up to 2")),
+    );
+    // More than a target of this size takes to be cleared.
+    thread::sleep(Duration::from_secs(1));
+    assert!(fs::read(&target).unwrap() == before, "it was written to");
+    room.lab.admin(Method::DELETE, &format!("jobs/{}", pc.job), json!(null)).is(200);
+    let ended = running.end();
+    let (message, target_changed) = ended.failure();
+    assert!(message.contains("cancelled") && !target_changed, "{:#?}", ended.events);
+    assert!(fs::read(&target).unwrap() == before, "it was written to");
+}
+
+#[test]
+fn a_chunk_that_is_wrong_in_the_store_is_not_said_to_have_arrived_so() {
+    let mut room = Room::new(8, json!({"machines": 2, "wait_seconds": 60}), 8_000_000);
+    let pc = room.machine();
+    let (job, invitation) = room.claim(&pc);
+    let access = Access { token: Some(Secret::new(&job.token)), ..Access::default() };
+    let options = OpenOptions { access, ..OpenOptions::default() };
+    let http = open(&format!("{}/store", room.url()), &options).unwrap();
+    let version: ImageVersion = format!("{}@{}", job.image, job.version.unwrap()).parse().unwrap();
+    let (manifest, chunks) = chunks_of(&*http, &version);
+    let asked: Vec<ChunkId> = chunks.iter().map(|(_, id)| *id).collect();
+    let (length, id) = chunks[3];
+    let store = MulticastStore::new(http);
+    // It is fetched because nobody waits for the session.
+    invitation.stop.store(true, Ordering::Relaxed);
+    let group = GroupReceiver::join(room.group, Ipv4Addr::LOCALHOST).unwrap();
+    let joined = store.join_from(Box::new(group), WINDOW, invitation, &manifest, &version, &asked, &Silent);
+    joined.unwrap();
+    let name = id.to_string();
+    let files = store_fixture::files_below(&room.path("data").join("store"));
+    let file = files.iter().find(|file| file.to_string_lossy().contains(&name)).unwrap();
+    let mut frame = fs::read(file).unwrap();
+    let middle = frame.len() / 2;
+    frame[middle] ^= 1;
+    fs::write(file, frame).unwrap();
+    let (mut decoder, mut content) = (Decoder::new().unwrap(), Vec::new());
+    let fault = fetch_chunk(&store, id, length, &mut decoder, &mut content).unwrap_err();
+    let said = store.leave(&Silent).unwrap();
+    assert!(!said.contains("another content"), "{said}: {fault}");
 }
 
 #[test]
@@ -675,13 +729,13 @@ fn forge_ahead(group: SocketAddrV4, stop: &AtomicBool) -> u32 {
 
 #[test]
 fn a_session_that_is_left_before_it_begins_is_no_hindrance() {
-    let mut room = Room::new(8, json!({"machines": 2, "wait_seconds": 60}), 8_000_000);
+    let mut room = Room::new(8, json!({"machines": 3, "wait_seconds": 20}), 8_000_000);
     let (_, _, mut running) = room.start();
     running.wait_for(
-        |event| matches!(event, Event::Note { message } if message.contains("waiting for up to 2")),
+        |event| matches!(event, Event::Note { message } if message.contains("waiting for up to 3")),
     );
     drop(running);
-    // The one that is gone is not heard for ten seconds; the other two are enough.
+    // The one that is gone is one of the three for ten seconds more.
     let machines: Vec<_> = (0..2).map(|_| room.start()).collect();
     for (_, target, running) in machines {
         let ended = running.end();

@@ -180,6 +180,8 @@ impl PreparedDeploy {
         if let Some(invitation) = invitation {
             let asked = prepared.asked().map_err(Failure::from)?;
             multicast.join(invitation, &self.manifest, &self.version, &asked, monitor);
+            // Until it begins, a machine that is only waiting keeps what is on its disks.
+            multicast.wait_to_begin(monitor);
         }
         let result = restore::run(&prepared, &targets, &around);
         if let Some(came) = multicast.leave(monitor) {

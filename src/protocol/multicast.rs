@@ -110,8 +110,8 @@ pub struct MulticastReport {
     pub leaving: bool,
 }
 
-/// The answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The answer; by default, that the machine goes on without the session.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MulticastAnswer {
     /// False: the machine goes on without the session.
     pub member: bool,

@@ -35,9 +35,10 @@ pub(super) async fn claim(
             }
             database::claim(c, &site.multicast, &job, now).map(Ok)
         })
-        .await?;
+        .await;
+    // After an error too: what was offered before it has to have its sender.
     Sessions::start(&site);
-    claimed.map(Json)
+    claimed?.map(Json)
 }
 
 /// `DELETE jobs/ID`: a person at the machine gives a job up that it has not begun.

@@ -10,15 +10,18 @@ mod session;
 use crate::client::JobLink;
 use crate::image::{ChunkId, ImageName, ImageVersion, Manifest, Sequence, Store, StoreError, VersionName};
 use crate::linux::{self, GroupReceiver};
+use crate::parallel::lock;
 use crate::progress::{Event, Monitor};
 use crate::protocol::MulticastOffer;
 use crate::units::{MIB, format_size, u64_from};
 use receiving::Receiving;
 use session::Session;
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddrV4;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::{self, ThreadId};
 
 /// The most memory for what arrived and was not written yet, in bytes: more than two seconds of a link of 1 Gbit/s.
 const LARGEST_WINDOW: u64 = 256 * MIB;
@@ -58,6 +61,8 @@ pub struct MulticastStore {
     by_multicast: AtomicU64,
     fetched: AtomicU64,
     wrong: AtomicU64,
+    /// The chunk that each thread was given last, where it came by multicast.
+    given: Mutex<HashMap<ThreadId, ChunkId>>,
 }
 
 impl std::fmt::Debug for MulticastStore {
@@ -71,7 +76,8 @@ impl MulticastStore {
     #[must_use]
     pub fn new(store: Arc<dyn Store>) -> Self {
         let none = || AtomicU64::new(0);
-        Self { store, session: OnceLock::new(), by_multicast: none(), fetched: none(), wrong: none() }
+        let (session, given) = (OnceLock::new(), Mutex::default());
+        Self { store, session, by_multicast: none(), fetched: none(), wrong: none(), given }
     }
 
     /// Joins the session, on the network by which the server is reached. Where that cannot be done, a warning says why, and
@@ -132,6 +138,14 @@ impl MulticastStore {
         self.session.set(session).map_err(|_| "it was joined before".to_owned())
     }
 
+    /// Waits until the session sends, is over for this machine, or somebody wants to stop. Bounded: a session that does not
+    /// begin is given up.
+    pub fn wait_to_begin(&self, monitor: &dyn Monitor) {
+        if let Some(session) = self.session.get() {
+            session.wait_to_begin(&|| monitor.cancelled());
+        }
+    }
+
     /// Leaves the session, and says what came of it; nothing where it was never joined.
     pub fn leave(&self, monitor: &dyn Monitor) -> Option<String> {
         let session = self.session.get()?;
@@ -157,8 +171,12 @@ impl MulticastStore {
 
     fn fetch(&self, id: ChunkId, limit_bytes: u64) -> Result<Vec<u8>, StoreError> {
         let frame = self.store.get_chunk(id, limit_bytes)?;
-        self.fetched.fetch_add(u64_from(frame.len()), Ordering::Relaxed);
+        self.count_fetched(&frame);
         Ok(frame)
+    }
+
+    fn count_fetched(&self, frame: &[u8]) {
+        self.fetched.fetch_add(u64_from(frame.len()), Ordering::Relaxed);
     }
 }
 
@@ -182,21 +200,28 @@ impl Store for MulticastStore {
 
     fn get_chunk(&self, id: ChunkId, limit_bytes: u64) -> Result<Vec<u8>, StoreError> {
         let arrived = self.session.get().and_then(|session| session.wait_for(id));
-        match arrived.filter(|frame| u64_from(frame.len()) <= limit_bytes) {
-            Some(frame) => {
-                self.by_multicast.fetch_add(u64_from(frame.len()), Ordering::Relaxed);
-                Ok(frame)
-            }
-            None => self.fetch(id, limit_bytes),
-        }
+        let arrived = arrived.filter(|frame| u64_from(frame.len()) <= limit_bytes);
+        let mut given = lock(&self.given);
+        let me = thread::current().id();
+        let Some(frame) = arrived else {
+            given.remove(&me);
+            drop(given);
+            return self.fetch(id, limit_bytes);
+        };
+        given.insert(me, id);
+        self.by_multicast.fetch_add(u64_from(frame.len()), Ordering::Relaxed);
+        Ok(frame)
     }
 
     fn get_chunk_again(&self, id: ChunkId, limit_bytes: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        if self.session.get().is_none() {
-            return self.store.get_chunk_again(id, limit_bytes);
+        let given = lock(&self.given).remove(&thread::current().id());
+        if given == Some(id) {
+            self.wrong.fetch_add(1, Ordering::Relaxed);
+            return self.fetch(id, limit_bytes).map(Some);
         }
-        self.wrong.fetch_add(1, Ordering::Relaxed);
-        self.fetch(id, limit_bytes).map(Some)
+        let again = self.store.get_chunk_again(id, limit_bytes)?;
+        again.iter().for_each(|frame| self.count_fetched(frame));
+        Ok(again)
     }
 
     fn images(&self) -> Result<Vec<ImageName>, StoreError> {

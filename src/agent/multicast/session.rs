@@ -115,6 +115,16 @@ impl Session {
         Ok(Self { shared, threads: Mutex::new(threads) })
     }
 
+    /// Waits until the session sends, or is over for this machine, or somebody wants to stop. Whoever reports ends it where
+    /// nothing begins.
+    pub(super) fn wait_to_begin(&self, cancelled: &dyn Fn() -> bool) {
+        let mut state = self.shared.state();
+        while !state.sending && !state.over && !cancelled() && !self.shared.stop.load(Ordering::Relaxed) {
+            let waited = self.shared.changed.wait_timeout(state, TICK);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
     /// Waits for a chunk; `None` where it has to be fetched.
     pub(super) fn wait_for(&self, id: ChunkId) -> Option<Vec<u8>> {
         let begun = Instant::now();

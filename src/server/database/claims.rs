@@ -4,7 +4,7 @@ use super::super::moment::Moment;
 use super::super::multicast::Sessions;
 use super::super::problem::Problem;
 use super::{JobRow, Purpose, artefacts_of, end, find_job, give_token, row, rows, settings, word};
-use crate::protocol::{Claim, Job, JobState, Operation, Outcome, Place};
+use crate::protocol::{Claim, Job, JobState, Operation, Outcome, Place, Settings};
 use rusqlite::Connection;
 
 /// When a machine in the queue is to ask again.
@@ -23,9 +23,10 @@ pub(in crate::server) fn claim(
     job: &JobRow,
     now: Moment,
 ) -> Result<Claim, Problem> {
+    let settings = settings(c)?;
     if job.state != JobState::Running
-        && !sessions.waits_for(job)
-        && let Some(place) = wait(c, sessions, job, now)?
+        && !sessions.waits_for(job, &settings)
+        && let Some(place) = wait(c, sessions, &settings, job, now)?
     {
         return Ok(Claim::Queued(place));
     }
@@ -35,6 +36,7 @@ pub(in crate::server) fn claim(
         (job.id, now),
     )?;
     let (token, _) = give_token(c, Purpose::Job(job.id), now, JOB_TOKEN_SECONDS)?;
+    let artefacts = artefacts_of(c, &job.profile)?;
     Ok(Claim::Granted(Box::new(Job {
         id: job.id.unsigned_abs(),
         operation: job.operation,
@@ -43,14 +45,20 @@ pub(in crate::server) fn claim(
         store: STORE.to_owned(),
         token,
         profile: job.profile.clone(),
-        multicast: sessions.offer(job, &settings(c)?)?,
-        artefacts: artefacts_of(c, &job.profile)?,
+        artefacts,
+        // The last that may fail: a session that is offered stays.
+        multicast: sessions.offer(job, &settings)?,
     })))
 }
 
 /// Takes a place in the queue, or keeps it; `None` where it is the job's turn.
-fn wait(c: &Connection, sessions: &Sessions, job: &JobRow, now: Moment) -> Result<Option<Place>, Problem> {
-    let settings = settings(c)?;
+fn wait(
+    c: &Connection,
+    sessions: &Sessions,
+    settings: &Settings,
+    job: &JobRow,
+    now: Moment,
+) -> Result<Option<Place>, Problem> {
     let at_once = match job.operation {
         Operation::Capture => settings.captures_at_once,
         Operation::Deploy => settings.deploys_at_once,
@@ -135,7 +143,7 @@ mod tests {
         forget_expired, forget_told, job, log_of, machine_by_name, put_log, set_settings, take_events, wish,
     };
     use super::*;
-    use crate::protocol::{EventFilter, Inventory, ProfileName, Settings};
+    use crate::protocol::{EventFilter, Inventory, ProfileName};
     use crate::store::Directory;
 
     /// Two jobs of the machine `pc`: one that an administrator wished, and one that a person at a console chose.

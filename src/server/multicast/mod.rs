@@ -42,15 +42,15 @@ struct Session {
     version: ImageVersion,
     way: Way,
     patience: Patience,
-    /// The jobs that it was offered to, without those that were left behind.
-    jobs: Mutex<BTreeSet<i64>>,
     state: Mutex<State>,
     has_sender: AtomicBool,
 }
 
 /// Where it is sent, and how.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Way {
+    /// Which of the groups it is.
+    slot: usize,
     group: SocketAddrV4,
     interface: Ipv4Addr,
     ttl: u8,
@@ -61,9 +61,10 @@ impl Way {
     /// As the settings have it; `None` where nothing is sent.
     fn of(settings: &Settings, slot: usize) -> Option<Self> {
         let base: Ipv4Addr = settings.multicast_group.parse().ok()?;
-        let slot = u32::try_from(slot % GROUPS).ok()?;
-        let group = Ipv4Addr::from_bits(base.to_bits().checked_add(slot)?);
+        let ahead = u32::try_from(slot % GROUPS).ok()?;
+        let group = Ipv4Addr::from_bits(base.to_bits().checked_add(ahead)?);
         Some(Self {
+            slot,
             group: SocketAddrV4::new(group, settings.multicast_port),
             interface: settings.multicast_interface.parse().unwrap_or(Ipv4Addr::UNSPECIFIED),
             ttl: settings.multicast_ttl,
@@ -98,10 +99,23 @@ pub(super) fn fault_of(settings: &Settings) -> Option<String> {
         .then(|| format!("multicast_bytes_per_second is {} or more", sender::SLOWEST))
 }
 
-/// The image version that a job may take from a session.
-fn version_of(job: &JobRow) -> Option<ImageVersion> {
-    let version = job.version.as_ref().filter(|_| job.operation == Operation::Deploy)?;
-    Some(ImageVersion { image: job.image.parse().ok()?, version: version.parse().ok()? })
+/// What a job would join.
+struct Wished<'a> {
+    version: ImageVersion,
+    patience: Patience,
+    /// Today's.
+    settings: &'a Settings,
+}
+
+impl<'a> Wished<'a> {
+    /// `None` where its profile says nothing of it, or it takes no image.
+    fn of(job: &JobRow, settings: &'a Settings) -> Option<Self> {
+        let multicast = job.profile.deploy.multicast.filter(|_| job.operation == Operation::Deploy)?;
+        let (image, version) = (job.image.parse().ok()?, job.version.as_ref()?.parse().ok()?);
+        let wait = Duration::from_secs(multicast.wait_seconds.into());
+        let patience = Patience { machines: multicast.machines, wait };
+        Some(Self { version: ImageVersion { image, version }, patience, settings })
+    }
 }
 
 impl Session {
@@ -119,32 +133,35 @@ impl Session {
         }
     }
 
-    /// Whether a job may still join it.
-    fn gathers_for(&self, version: &ImageVersion) -> bool {
-        self.version == *version && self.state().phase() == Phase::Gathering
+    /// Whether it gathers what is wished for, and needs one more.
+    fn gathers_for(&self, wished: &Wished<'_>, now: Instant) -> bool {
+        let today = Way::of(wished.settings, self.way.slot);
+        let state = self.state();
+        self.version == wished.version
+            && self.patience == wished.patience
+            && today.as_ref() == Some(&self.way)
+            && state.phase() == Phase::Gathering
+            && !state.is_full(now)
     }
 }
 
 impl Sessions {
     /// Whether a session waits for machines like that of a job: then the job takes no place of its own.
-    pub(super) fn waits_for(&self, job: &JobRow) -> bool {
-        let wished = job.profile.deploy.multicast.is_some();
-        let version = version_of(job).filter(|_| wished);
-        version.is_some_and(|version| lock(&self.all).iter().any(|session| session.gathers_for(&version)))
+    pub(super) fn waits_for(&self, job: &JobRow, settings: &Settings) -> bool {
+        let now = Instant::now();
+        let wished = Wished::of(job, settings);
+        wished.is_some_and(|wished| lock(&self.all).iter().any(|session| session.gathers_for(&wished, now)))
     }
 
-    /// How many places these running jobs take: those of one session together take one. What is left behind goes on by
-    /// itself and takes its own.
+    /// How many places these running jobs take: those of one session together take one. Who goes on over HTTP takes its own.
     pub(super) fn places(&self, running: &[i64]) -> usize {
+        let now = Instant::now();
         let mut alone: BTreeSet<i64> = running.iter().copied().collect();
         let mut places = 0usize;
-        let mut all = lock(&self.all);
-        all.retain(|session| {
+        lock(&self.all).retain(|session| {
             let state = session.state();
-            let mut jobs = lock(&session.jobs);
-            jobs.retain(|job| !state.left_behind(*job));
             let before = alone.len();
-            alone.retain(|job| !jobs.contains(job));
+            alone.retain(|job| !state.holds(*job, now));
             let some = alone.len() < before;
             places = places.saturating_add(some.into());
             some || state.phase() != Phase::Over
@@ -153,19 +170,15 @@ impl Sessions {
     }
 
     /// Offers a job the session that gathers for its image, or a new one; nothing where its profile or the settings say so.
+    /// [`Self::start`] has to follow.
     pub(super) fn offer(&self, job: &JobRow, settings: &Settings) -> Result<Option<MulticastOffer>, Problem> {
-        let (Some(wished), Some(version)) = (job.profile.deploy.multicast, version_of(job)) else {
-            return Ok(None);
-        };
+        let Some(wished) = Wished::of(job, settings) else { return Ok(None) };
+        let now = Instant::now();
         let mut all = lock(&self.all);
-        for session in all.iter() {
-            // A machine that was started anew begins anew.
-            if lock(&session.jobs).remove(&job.id) {
-                session.state().forget(job.id);
-            }
-        }
-        if let Some(session) = all.iter().find(|session| session.gathers_for(&version)) {
-            lock(&session.jobs).insert(job.id);
+        // A machine that was started anew begins anew.
+        all.iter().for_each(|session| session.state().forget(job.id));
+        if let Some(session) = all.iter().find(|session| session.gathers_for(&wished, now)) {
+            session.state().offer(job.id, now);
             return Ok(Some(session.offer()));
         }
         let taken: BTreeSet<SocketAddrV4> = all
@@ -180,15 +193,15 @@ impl Sessions {
         let Some(way) = free else { return Ok(None) };
         let random = linux::random_bits().map_err(|error| Problem::internal(error.to_string()))?;
         let [a, b, c, d, e, f, g, h, ..] = random;
-        let patience =
-            Patience { machines: wished.machines, wait: Duration::from_secs(wished.wait_seconds.into()) };
+        let Wished { version, patience, .. } = wished;
+        let mut state = State::new(patience, now);
+        state.offer(job.id, now);
         let session = Session {
             id: SessionId(u64::from_le_bytes([a, b, c, d, e, f, g, h])),
             version,
             way,
             patience,
-            jobs: Mutex::new(BTreeSet::from([job.id])),
-            state: Mutex::new(State::new(patience, Instant::now())),
+            state: Mutex::new(state),
             has_sender: AtomicBool::new(false),
         };
         let offer = session.offer();
@@ -208,10 +221,12 @@ impl Sessions {
     /// What a machine says of the session that it is in, and what it is told.
     pub(super) fn report(&self, job: &JobRow, said: &MulticastReport) -> MulticastAnswer {
         let found = lock(&self.all).iter().find(|session| session.id == said.session).cloned();
-        match found.filter(|session| lock(&session.jobs).contains(&job.id)) {
-            Some(session) => session.state().report(job.id, &job.machine_name, said, Instant::now()),
-            None => MulticastAnswer { member: false, message: None, machines: 0 },
+        let Some(session) = found else { return MulticastAnswer::default() };
+        let mut state = session.state();
+        if !state.is_offered(job.id) {
+            return MulticastAnswer::default();
         }
+        state.report(job.id, &job.machine_name, said, Instant::now())
     }
 
     /// Ends them all, soon.
@@ -249,3 +264,7 @@ impl Site {
         let _ = self.database.write(|c| database::note(c, Moment::now(), "multicast", &text));
     }
 }
+
+#[cfg(test)]
+#[path = "sessions_tests.rs"]
+mod tests;

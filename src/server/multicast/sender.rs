@@ -114,7 +114,7 @@ impl<'a> Sender<'a> {
     fn adapt(&mut self, state: &mut State, now: Instant) {
         let sharing = u64_from(self.site.multicast.sending.load(Ordering::Relaxed).max(1));
         self.pace.limit = (self.session.way.bytes_per_second / sharing).max(SLOWEST);
-        if let Some(pressure) = state.pressure(now) {
+        if let Some(pressure) = state.pressure(self.pace.is_slowest(), now) {
             self.pace.adapt(pressure);
         }
     }
@@ -251,6 +251,11 @@ impl Pace {
         Self { limit, rate: (limit / 2).max(SLOWEST), through: now }
     }
 
+    /// Whether it can hardly be slower.
+    fn is_slowest(&self) -> bool {
+        self.rate <= SLOWEST.saturating_add(SLOWEST / 2)
+    }
+
     fn adapt(&mut self, pressure: Pressure) {
         let rate = match pressure {
             Pressure::Low => self.rate.saturating_add(self.rate / 7),
@@ -281,6 +286,7 @@ mod tests {
         let mut pace = Pace::new(10_000_000, begin);
         (0..50).for_each(|_| pace.adapt(Pressure::Low));
         assert_eq!(pace.rate, 10_000_000);
+        assert!(!pace.is_slowest());
         let mut now = begin;
         for _ in 0..10_000 {
             now += pace.pause(1000, now).unwrap_or_default();
@@ -291,5 +297,8 @@ mod tests {
         assert_eq!(pace.rate, SLOWEST);
         pace.adapt(Pressure::Fair);
         assert_eq!(pace.rate, SLOWEST);
+        // A count without losses in between does not hide that.
+        pace.adapt(Pressure::Low);
+        assert!(pace.is_slowest());
     }
 }

@@ -3,12 +3,16 @@
 //! Invariants: nobody is waited for without an end; the sender is never further ahead of a member than that member can hold;
 //! what is missing is sent again once for all that miss it.
 
+mod losses;
+mod seats;
+
 use super::repairs::Repairs;
 use crate::image::Sequence;
-use crate::protocol::datagram::FRAGMENT_BYTES;
 use crate::protocol::{MAX_RUNS, MulticastAnswer, MulticastReport, Positions};
 use crate::units::{u64_from, usize_from};
-use std::collections::BTreeMap;
+use losses::LOSSY_COUNTS;
+pub(super) use losses::Pressure;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,10 +22,6 @@ const SILENT: Duration = Duration::from_secs(10);
 const MOTIONLESS: Duration = Duration::from_secs(20);
 /// So long a member may keep the others waiting in all, and half of the time of the session.
 const HELD_UP: Duration = Duration::from_secs(15);
-/// How often losses are counted together.
-const COUNTED: Duration = Duration::from_millis(500);
-/// Counts in a row in which one member alone loses more than a quarter, after which it is left behind.
-const LOSSY_COUNTS: u32 = 20;
 
 /// Where a session stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,21 +48,10 @@ pub(super) enum Step {
 }
 
 /// How many machines a session waits for, and how long.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Patience {
     pub(super) machines: u32,
     pub(super) wait: Duration,
-}
-
-/// What the losses of the last half second ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pressure {
-    /// Send faster.
-    Low,
-    /// Go on like this.
-    Fair,
-    /// Most of them lose much: send slower.
-    High,
 }
 
 #[derive(Debug)]
@@ -92,11 +81,17 @@ pub(super) struct State {
     patience: Patience,
     sequence: Option<Arc<Sequence>>,
     phase: Phase,
-    made: Instant,
+    /// Nobody came or went since then.
+    quiet_since: Instant,
     first_ready: Option<Instant>,
     began: Instant,
+    /// The jobs that it was offered to, and when.
+    offered: BTreeMap<i64, Instant>,
     members: BTreeMap<i64, Member>,
+    /// Who was left behind, and why.
     left: BTreeMap<i64, String>,
+    /// Who goes on without the session, and was not left behind: it was not taken in, or went by itself.
+    alone: BTreeSet<i64>,
     next: u32,
     /// Bytes of frames that were sent before each position, up to the next one.
     before: Vec<u64>,
@@ -112,11 +107,13 @@ impl State {
             patience,
             sequence: None,
             phase: Phase::Gathering,
-            made: now,
+            quiet_since: now,
             first_ready: None,
             began: now,
+            offered: BTreeMap::new(),
             members: BTreeMap::new(),
             left: BTreeMap::new(),
+            alone: BTreeSet::new(),
             next: 0,
             before: vec![0],
             repairs: Repairs::default(),
@@ -149,23 +146,12 @@ impl State {
         (self.members.len().saturating_add(self.left.len()), self.left.values().map(String::as_str).collect())
     }
 
-    /// Whether a machine goes on without the session.
-    pub(super) fn left_behind(&self, job: i64) -> bool {
-        self.left.contains_key(&job)
-    }
-
     pub(super) fn know(&mut self, sequence: Arc<Sequence>) {
         self.sequence = Some(sequence);
     }
 
     pub(super) fn end(&mut self) {
         self.phase = Phase::Over;
-    }
-
-    /// A machine whose job was claimed again begins anew.
-    pub(super) fn forget(&mut self, job: i64) {
-        self.members.remove(&job);
-        self.left.remove(&job);
     }
 
     fn waiting_for(&self) -> impl Iterator<Item = (i64, &Member)> {
@@ -181,10 +167,14 @@ impl State {
         now: Instant,
     ) -> MulticastAnswer {
         if let Some(why) = self.left.get(&job) {
-            return without(Some(format!("{why}; it goes on by itself")));
+            let message = Some(format!("{why}; it goes on by itself"));
+            return MulticastAnswer { message, ..MulticastAnswer::default() };
         }
         if self.phase == Phase::Over {
-            return without(None);
+            return MulticastAnswer::default();
+        }
+        if said.leaving {
+            return self.let_go(job, said, now);
         }
         if let Some(sequence) = &self.sequence
             && sequence.total() != said.total
@@ -193,13 +183,15 @@ impl State {
             return self.leave(job, fact);
         }
         if !self.members.contains_key(&job) {
-            let Some(wanted) = &said.wanted else { return without(None) };
+            let Some(wanted) = &said.wanted else { return self.refuse(job, None) };
             if self.phase != Phase::Gathering {
-                return without(Some("the session has begun without this machine".to_owned()));
+                let why = "the session has begun without this machine".to_owned();
+                return self.refuse(job, Some(why));
             }
             if let Some(fault) = fault_of(wanted) {
-                return without(Some(fault));
+                return self.refuse(job, Some(fault));
             }
+            self.alone.remove(&job);
             self.first_ready.get_or_insert(now);
             let member = Member {
                 name: name.to_owned(),
@@ -216,27 +208,14 @@ impl State {
             self.members.insert(job, member);
         }
         let machines = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
-        let (next, sequence) = (self.next, self.sequence.clone());
-        let Some(member) = self.members.get_mut(&job) else { return without(None) };
+        let Some(member) = self.members.get_mut(&job) else { return MulticastAnswer::default() };
         member.heard = now;
         member.window_bytes = said.window_bytes;
-        member.done |= said.leaving;
         if said.position > member.position {
             (member.position, member.moved) = (said.position, now);
         }
-        for gap in said.missing.iter().take(MAX_RUNS).filter(|gap| gap.position < next) {
-            let length = sequence.as_ref().and_then(|sequence| sequence.get(gap.position));
-            let most = length.map_or(0, |place| u64::from(place.length).div_ceil(u64_from(FRAGMENT_BYTES)));
-            member.lost = member.lost.saturating_add(u64::from(gap.count).min(most.saturating_add(1)));
-            self.repairs.want(*gap, now);
-        }
-        MulticastAnswer { member: !said.leaving, message: None, machines }
-    }
-
-    fn leave(&mut self, job: i64, why: String) -> MulticastAnswer {
-        self.members.remove(&job);
-        self.left.insert(job, why.clone());
-        without(Some(why))
+        self.miss(job, &said.missing, now);
+        MulticastAnswer { member: true, message: None, machines }
     }
 
     /// Leaves those behind that are not heard, do not move, or keep the others waiting.
@@ -258,7 +237,7 @@ impl State {
                 let seconds = member.held_up.as_secs();
                 gone.push((job, format!("{name} kept the others waiting for {seconds} seconds")));
             } else if member.lossy >= LOSSY_COUNTS {
-                gone.push((job, format!("{name} alone loses more than a quarter of what is sent")));
+                gone.push((job, format!("{name} loses too much of what is sent")));
             }
         }
         for (job, why) in gone {
@@ -364,38 +343,12 @@ impl State {
         self.sent_pieces = self.sent_pieces.saturating_add(pieces);
     }
 
-    /// What the losses since the last count ask for; `None` where it is not time to count.
-    pub(super) fn pressure(&mut self, now: Instant) -> Option<Pressure> {
-        if now.saturating_duration_since(self.counted) < COUNTED || self.sent_pieces < 100 {
-            return None;
-        }
-        let sent = self.sent_pieces;
-        (self.counted, self.sent_pieces) = (now, 0);
-        let of_sent = |lost: u64, percent: u64| lost.saturating_mul(100) > sent.saturating_mul(percent);
-        let active = self.waiting_for().count();
-        let losing = self.waiting_for().filter(|(_, member)| of_sent(member.lost, 5)).count();
-        for member in self.members.values_mut() {
-            let alone = losing == 1 && active > 2 && of_sent(member.lost, 25);
-            member.lossy = if alone { member.lossy.saturating_add(1) } else { 0 };
-            member.lost = 0;
-        }
-        Some(match losing {
-            0 => Pressure::Low,
-            losing if losing.saturating_mul(2) >= active => Pressure::High,
-            _ => Pressure::Fair,
-        })
-    }
-
     /// True where nobody came for so long that nobody will.
     pub(super) fn is_stale(&self, now: Instant, longest: Duration) -> bool {
         self.phase == Phase::Gathering
             && self.members.is_empty()
-            && now.saturating_duration_since(self.made) >= longest
+            && now.saturating_duration_since(self.quiet_since) >= longest
     }
-}
-
-fn without(message: Option<String>) -> MulticastAnswer {
-    MulticastAnswer { member: false, message, machines: 0 }
 }
 
 /// What is wrong with what a machine wants, as a sentence.

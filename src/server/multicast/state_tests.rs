@@ -62,6 +62,11 @@ impl Lab {
         self.state.report(job, &format!("pc-{job}"), &report(position), self.now)
     }
 
+    fn leave(&mut self, job: i64, position: u32) -> MulticastAnswer {
+        let said = MulticastReport { leaving: true, ..report(position) };
+        self.state.report(job, &format!("pc-{job}"), &said, self.now)
+    }
+
     fn step(&mut self) -> Step {
         self.state.step(self.now)
     }
@@ -237,28 +242,65 @@ fn what_several_miss_is_sent_again_before_anything_new() {
     assert_eq!(lab.step(), Step::Send(1));
 }
 
+/// Half a second in which each of these members loses so many of 749 pieces; what the losses ask for.
+fn lose(lab: &mut Lab, losing: &[i64], count: u16, slowest: bool) -> Pressure {
+    let position = lab.state.next();
+    lab.state.sent(position, CHUNK.into(), 749);
+    for job in lab.state.members.keys().copied().collect::<Vec<_>>() {
+        let gap = Gap { position, first: 0, count };
+        let missing = if losing.contains(&job) { vec![gap] } else { vec![] };
+        let said = MulticastReport { missing, ..report(lab.state.next()) };
+        lab.state.report(job, &format!("pc-{job}"), &said, lab.now);
+    }
+    lab.now += losses::COUNTED;
+    let pressure = lab.state.pressure(slowest, lab.now).unwrap();
+    lab.step();
+    pressure
+}
+
 #[test]
-fn the_pace_falls_where_most_lose_and_a_bad_cable_is_left_behind() {
-    let mut lab = Lab::sending(3);
-    let lose = |lab: &mut Lab, jobs: std::ops::Range<i64>| {
-        let position = lab.state.next();
-        lab.state.sent(position, 0, 749);
-        for job in 0..3 {
-            let missing =
-                if jobs.contains(&job) { vec![Gap { position, first: 0, count: 400 }] } else { vec![] };
-            lab.state.report(job, "pc", &MulticastReport { missing, ..report(0) }, lab.now);
-        }
-        lab.now += COUNTED;
-        lab.state.pressure(lab.now)
-    };
-    assert_eq!(lose(&mut lab, 0..0), Some(Pressure::Low));
-    assert_eq!(lose(&mut lab, 0..2), Some(Pressure::High));
+fn the_pace_falls_where_most_lose_and_bad_cables_are_left_behind() {
+    let mut lab = Lab::sending(5);
+    assert_eq!(lose(&mut lab, &[], 400, false), Pressure::Low);
+    for _ in 0..LOSSY_COUNTS {
+        assert_eq!(lose(&mut lab, &[0, 1, 2], 400, false), Pressure::High);
+    }
+    assert_eq!(lab.left(), [""; 0], "the pace may be it");
     for _ in 0..LOSSY_COUNTS {
         assert_eq!(lab.left(), [""; 0]);
-        assert_eq!(lose(&mut lab, 2..3), Some(Pressure::Fair));
+        assert_eq!(lose(&mut lab, &[3, 4], 400, false), Pressure::Fair);
     }
-    lab.step();
-    assert!(lab.left()[0].contains("loses more than a quarter"), "{:?}", lab.left());
+    assert_eq!(lab.left(), ["pc-3", "pc-4"].map(|name| format!("{name} loses too much of what is sent")));
+}
+
+#[test]
+fn at_the_slowest_pace_who_loses_is_left_behind_however_many_they_are() {
+    let mut lab = Lab::sending(4);
+    for _ in 0..LOSSY_COUNTS {
+        assert_eq!(lab.left(), [""; 0]);
+        assert_eq!(lose(&mut lab, &[0, 1, 2], 75, true), Pressure::High);
+    }
+    assert_eq!(lab.left().len(), 3, "{:?}", lab.left());
+    assert_eq!(lose(&mut lab, &[], 0, true), Pressure::Low, "the last one goes on, and faster");
+    // One that loses now and then stays.
+    let mut lab = Lab::sending(1);
+    for _ in 0..15 {
+        lose(&mut lab, &[0], 75, true);
+        lose(&mut lab, &[], 0, true);
+    }
+    assert_eq!(lab.left(), [""; 0]);
+}
+
+#[test]
+fn a_lost_chunk_counts_for_what_was_sent_of_it() {
+    let mut lab = Lab::sending(1);
+    // A tenth of what it holds, as text is: 75 pieces.
+    (0..30).for_each(|position| lab.state.sent(position, u64::from(CHUNK / 10), 75));
+    let missing = vec![Gap { position: 7, first: 0, count: u16::MAX }];
+    lab.state.report(0, "pc-0", &MulticastReport { missing, ..report(30) }, lab.now);
+    assert_eq!(lab.state.members[&0].lost, 75);
+    lab.now += losses::COUNTED;
+    assert_eq!(lab.state.pressure(false, lab.now), Some(Pressure::Low), "one of thirty");
 }
 
 #[test]
@@ -284,4 +326,60 @@ fn what_a_machine_says_is_not_believed_when_it_cannot_be() {
     let answer = lab.state.report(2, "pc-2", &other, lab.now);
     assert!(answer.message.unwrap().contains("counts 41 chunks where there are 40"));
     assert!(!lab.say(3, 0).member, "it never said what it wants");
+}
+
+#[test]
+fn who_leaves_before_a_session_begins_is_no_part_of_it() {
+    let longest = second(1800);
+    let mut lab = Lab::new(2, second(60));
+    lab.state.offer(1, lab.now);
+    lab.join(1, &[(0, 40)]);
+    lab.now += second(1000);
+    assert!(!lab.leave(1, 0).member);
+    assert_eq!(lab.state.summary().0, 0);
+    assert!(!lab.state.holds(1, lab.now) && !lab.state.is_heard());
+    lab.now += second(1000);
+    assert_eq!((lab.step(), lab.state.phase()), (Step::Wait, Phase::Gathering));
+    assert!(!lab.state.is_stale(lab.now, longest), "it was left a moment ago");
+    lab.now += second(800);
+    assert!(lab.state.is_stale(lab.now, longest));
+    // Until then others may come, and the first of them starts the clock.
+    lab.join(2, &[(0, 40)]);
+    assert_eq!((lab.step(), lab.state.phase()), (Step::Wait, Phase::Gathering));
+    lab.join(3, &[(0, 40)]);
+    assert_eq!((lab.step(), lab.state.phase()), (Step::Wait, Phase::Sending));
+}
+
+#[test]
+fn whoever_goes_on_over_http_takes_its_own_place() {
+    let mut lab = Lab::new(4, second(60));
+    (0..6).for_each(|job| lab.state.offer(job, lab.now));
+    let held = |lab: &Lab| (0..6).filter(|job| lab.state.holds(*job, lab.now)).collect::<Vec<i64>>();
+    assert!(!lab.join(5, &[(3, 3)]).member, "what it wants is nonsense");
+    assert_eq!(held(&lab), [0, 1, 2, 3, 4]);
+    (0..4).for_each(|job| drop(lab.join(job, &[(0, 40)])));
+    lab.step();
+    assert_eq!(held(&lab), [0, 1, 2, 3], "it begins without the fifth");
+    assert!(!lab.join(4, &[(0, 40)]).member);
+    lab.leave(0, 5);
+    lab.leave(1, 40);
+    assert_eq!(held(&lab), [1, 2, 3], "who has all may still write");
+    lab.state.end();
+    assert_eq!(held(&lab), [1], "the others did not get all");
+}
+
+#[test]
+fn a_session_has_room_for_as_many_as_are_ready_or_may_be_soon() {
+    let mut lab = Lab::new(2, second(60));
+    lab.state.offer(1, lab.now);
+    assert!(!lab.state.is_full(lab.now));
+    lab.state.offer(2, lab.now);
+    assert!(lab.state.is_full(lab.now));
+    lab.leave(1, 0);
+    assert!(!lab.state.is_full(lab.now));
+    lab.state.offer(3, lab.now);
+    lab.now += seats::READY_WITHIN;
+    assert!(!lab.state.is_full(lab.now) && !lab.state.holds(2, lab.now), "nobody knows what they do");
+    assert!(lab.join(2, &[(0, 40)]).member, "it is welcome all the same");
+    assert!(lab.state.holds(2, lab.now));
 }
