@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 const EXT4: Kind = Kind { name: "ext4", family: "ext4", make: &["mkfs.ext4", "-q", "-F", "-b", "4096"] };
 const XFS: Kind = Kind { name: "XFS", family: "xfs", make: &["mkfs.xfs", "-q", "-f"] };
@@ -73,9 +74,13 @@ impl Lab {
     }
 
     fn deploy(&self, options: &[&str]) -> Ended {
+        self.deploy_with(&[], options)
+    }
+
+    fn deploy_with(&self, variables: &[(&str, &str)], options: &[&str]) -> Ended {
         let (store, target) = (self.path("store"), self.path("target.img"));
         let arguments = ["deploy", "lab", "--from", text(&store), "--disk", text(&target), "--yes"];
-        Running::start(&[arguments.as_slice(), options].concat()).end()
+        Running::start_with(variables, &[arguments.as_slice(), options].concat()).end()
     }
 
     fn mount(&self) -> Mount {
@@ -343,6 +348,65 @@ fn a_script_before_the_copies_has_its_volume_and_leaves_nothing_behind() {
         assert!(remint_ends(0, &["inspect", text(&lab.path("target.img"))]).contains("No partition table"));
         let ended = lab.deploy(&options);
         assert_eq!(ended.code, Some(3), "{:?}", ended.events.last());
+    }
+}
+
+/// A small file system that is unmounted when it is dropped.
+struct Memory(PathBuf);
+
+impl Memory {
+    fn new(path: PathBuf) -> Self {
+        fs::create_dir_all(&path).unwrap();
+        run("mount", &["-t", "tmpfs", "-o", "size=64m", "none", text(&path)]);
+        Self(path)
+    }
+
+    fn is_mounted(&self) -> bool {
+        fs::read_to_string("/proc/self/mountinfo").unwrap().contains(&format!(" {} ", text(&self.0)))
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").args(["--lazy", text(&self.0)]).status();
+    }
+}
+
+#[test]
+fn a_script_that_unmounts_its_volume_or_mounts_over_it_harms_nobody() {
+    for kind in [&EXT4, &NTFS] {
+        let lab = Lab::new(kind, 48);
+        // Of its own: who uses the file system with the temporary folders is not to be killed.
+        let temporary = Memory::new(lab.path("temporary"));
+        let (shared, inner) = (Memory::new(lab.path("shared")), lab.path("shared/inner"));
+        run("mount", &["--make-shared", text(&shared.0)]);
+        let inner = Memory::new(inner);
+        let mut bystander = Command::new("sleep").arg("300").current_dir(&temporary.0).spawn().unwrap();
+        let script = lab.path("script.sh");
+        for told in [
+            "umount $REMINT_MOUNT".to_owned(),
+            "mount -t tmpfs none $REMINT_MOUNT; mkdir $REMINT_MOUNT/x".to_owned(),
+            format!(
+                "cd $REMINT_MOUNT; mount -t tmpfs none deep; for i in 1 2 3; do mount --bind {} $REMINT_MOUNT; done",
+                text(&shared.0)
+            ),
+            format!("mount --rbind {} $REMINT_MOUNT/deep", text(&shared.0)),
+            format!("mkdir own; mount --rbind {} own", text(&shared.0)),
+        ] {
+            fs::write(&script, format!("set -eu\n{told}\n")).unwrap();
+            let options = ["--script-before-copy", text(&script), "--script-volume", "d0-p1"];
+            fs::write(inner.0.join("file"), "x").unwrap();
+            let ended = lab.deploy_with(&[("TMPDIR", text(&temporary.0))], &options);
+            assert_eq!(ended.code, Some(0), "{} {told}: {:?}", kind.name, ended.events.last());
+            assert!(bystander.try_wait().unwrap().is_none(), "{} {told}", kind.name);
+            assert!(inner.is_mounted() && inner.0.join("file").exists(), "{} {told}", kind.name);
+            let left = fs::read_dir(&temporary.0).unwrap().map(|entry| entry.unwrap().path());
+            assert_eq!(left.collect::<Vec<_>>(), Vec::<PathBuf>::new(), "{} {told}", kind.name);
+            lab.check();
+            assert_eq!(fs::read(lab.mount().path().join("deep/file")).unwrap(), b"x", "{told}");
+        }
+        bystander.kill().unwrap();
+        bystander.wait().unwrap();
     }
 }
 

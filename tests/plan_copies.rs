@@ -8,7 +8,9 @@ use plan_images::*;
 use remint::plan::{
     self, Amount, DeployOptions, DeployPlan, Refusal, Step, Target, WishedCopy, WishedScript,
 };
-use remint::schema::{Content, CopyKind, Disk, FileCopy, FileSystemKind, FreeSpace, Layout};
+use remint::schema::{
+    Content, CopyKind, Disk, FileCopy, FileSystemKind, Firmware, FreeSpace, Layout, StandardChoice,
+};
 use remint::units::{GIB, MIB, SectorSize};
 
 /// 20 GiB of ext4 with 8 in use, exFAT, and what nobody knows.
@@ -67,6 +69,7 @@ fn steps(plan: &DeployPlan) -> Vec<String> {
             Some(format!("{name} on {}", on.as_ref().map_or("nothing", |on| on.volume.as_str())))
         }
         Step::Settings { .. } => Some("settings".to_owned()),
+        Step::MakeFileSystem { .. } | Step::BootFiles(_) => Some(step.to_string()),
         _ => None,
     };
     plan.steps.iter().filter_map(said).collect()
@@ -100,6 +103,31 @@ fn copies_are_made_by_priority_and_scripts_run_before_them_all() {
             "settings",
         ]
     );
+}
+
+#[test]
+fn a_standard_layout_makes_its_boot_files_from_what_was_copied() {
+    let disk =
+        mbr_disk(0, 40 * GIB, SectorSize::B512, &[part(1, MIB, 20 * GIB, 0x83, holds(Ext4, 20 * GIB))], 0);
+    let mut fstab = copy("d0-p1", 5, 0);
+    fstab.copy.to = "/etc/fstab".to_owned();
+    let options = DeployOptions {
+        copies: vec![fstab],
+        scripts: vec![WishedScript {
+            name: "script".to_owned(),
+            volume: Some("d0-p1".to_owned()),
+            number: 0,
+        }],
+        standard: StandardChoice { volume: None, firmware: Some(Firmware::Uefi) },
+        seed: Some("000102030405060708090a0b0c0d0e0f".parse().unwrap()),
+        ..DeployOptions::of(Layout::Standard)
+    };
+    let targets = [Target::new(0, target("/dev/sda", 60 * GIB, SectorSize::B512))];
+    let disks = [disk];
+    let plan = plan::deploy("example", "1", &disks, &targets, &options).unwrap();
+    assert_eq!(plan::check(&plan, &disks), Ok(()));
+    let expected = ["script on d0-p1", "0 to d0-p1 of /dev/sda", "new FAT32", "boot files for UEFI"];
+    assert_eq!(steps(&plan), expected);
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use super::as_device::as_device;
 use super::boot_system::{Changes, System, unsupported};
 use super::loop_device::LoopDevice;
-use super::mounted::Mounted;
+use super::mounted::{MountFolder, Mounted};
 use super::{Error, program};
 use crate::blockio::{Window, WriteAt};
 use crate::customize::fat::{self, NewFile};
@@ -82,8 +82,7 @@ fn with_system<'a, T>(
     read_only: bool,
     work: impl FnOnce(&System<'a>) -> Result<T, CustomizeError>,
 ) -> Result<T, CustomizeError> {
-    let at = tempfile::Builder::new().prefix("remint-root-").tempdir();
-    let at = at.map_err(Error::io("making a directory to mount the system at"))?;
+    let at = MountFolder::new("root")?;
     let kind = kernel_name(files.file_system);
     let options = if files.file_system == FileSystemKind::Xfs { "nouuid" } else { "" };
     let mount = if read_only { Mounted::read_only } else { Mounted::new };

@@ -1,6 +1,6 @@
 //! Copying artefacts into deployed file systems, and mounting these for a person's script.
 
-use super::mounted::{Mounted, how};
+use super::mounted::{MountFolder, Mounted, how};
 use super::placing::{Placing, Put, Rights};
 use super::{Error, left_behind, lvm_devices, ntfs_files, settings};
 use crate::customize::archive::{self, ArchiveError, Entry, What};
@@ -10,7 +10,7 @@ use crate::progress::{Event, Monitor};
 use crate::schema::{ArtefactId, CopyKind, FileSystemKind};
 use crate::units::u64_from;
 use sha2::{Digest, Sha256};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -226,8 +226,10 @@ pub fn while_mounted<T>(
     work: impl FnOnce(&Path) -> Result<T, CustomizeError>,
 ) -> Result<T, CustomizeError> {
     on_volume(on, deployed, true, |root| {
+        let looking = || Error::io(format!("looking at {}", on.volume));
+        let device = fs::metadata(root).map_err(looking())?.dev();
         let done = work(root);
-        left_behind::end(root);
+        left_behind::end(root, device);
         done
     })
 }
@@ -252,8 +254,7 @@ fn mounted<T>(
         let options = if with_programs { "nodev,nosuid" } else { "nodev,nosuid,noexec" };
         return ntfs_files::while_mounted(device, options, work);
     };
-    let folder = tempfile::Builder::new().prefix("remint-files-").tempdir();
-    let folder = folder.map_err(Error::io("making a folder to mount a file system at"))?;
+    let folder = MountFolder::new("files")?;
     let mount = if with_programs { Mounted::with_programs } else { Mounted::new };
     let mounted = mount(device, folder.path(), name, options)?;
     let done = work(folder.path());

@@ -5,7 +5,7 @@
 
 use super::as_device::as_device;
 use super::loop_device::{LoopDevice, control_device};
-use super::mounted::{Mounted, kernel_has};
+use super::mounted::{MountFolder, Mounted, kernel_has};
 use super::{Error, fuse, is_root};
 use crate::blockio::{Mapped, Window, WriteAt};
 use crate::customize::Deployed;
@@ -97,10 +97,7 @@ pub(super) fn on_device<T>(
 
 /// Renames the list on a device; true where there was one.
 fn rename_list(device: &Path, family: &str) -> Result<bool, Error> {
-    let place = tempfile::Builder::new()
-        .prefix("remint-devices-")
-        .tempdir()
-        .map_err(Error::io("making a directory to mount a volume at"))?;
+    let place = MountFolder::new("devices")?;
     let options = if family == "xfs" { "nouuid" } else { "" };
     let mounted = Mounted::new(device, place.path(), family, options)
         .map_err(|error| Error::unsupported(error.to_string()))?;

@@ -1,10 +1,12 @@
 //! A file system that is mounted for a moment, so that the kernel does to it what only the kernel can.
 
+use super::sysfs::unescape;
 use super::{Error, program};
 use crate::schema::FileSystemKind;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -38,10 +40,7 @@ pub(super) fn while_mounted<E: From<Error>>(
     let Some((name, options)) = how(kind) else {
         return Err(Error::unsupported(format!("{kind} is not mounted here")).into());
     };
-    let folder = tempfile::Builder::new()
-        .prefix("remint-mounted-")
-        .tempdir()
-        .map_err(Error::io(format!("making a directory to mount the {name} at")))?;
+    let folder = MountFolder::new("mounted")?;
     let mounted = Mounted::new(device, folder.path(), name, options)?;
     let done = work(folder.path());
     let unmounted = mounted.unmount();
@@ -52,10 +51,53 @@ pub(super) fn while_mounted<E: From<Error>>(
 /// True where the kernel can mount a file system, after loading its module where there is one.
 pub(super) fn kernel_has(file_system: &str) -> bool {
     let known = || {
-        let list = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+        let list = fs::read_to_string("/proc/filesystems").unwrap_or_default();
         list.lines().any(|line| line.split_whitespace().next_back() == Some(file_system))
     };
     known() || (program::run("modprobe", &["-q", file_system], Duration::from_secs(60)).is_ok() && known())
+}
+
+/// So many mounts at one folder are taken away.
+const MOST_MOUNTS: u32 = 1000;
+
+/// A folder to mount at, removed when it is dropped. Nothing in it ever is: where something is mounted there still, that is
+/// somebody's file system.
+pub(super) struct MountFolder {
+    path: PathBuf,
+}
+
+impl MountFolder {
+    /// Makes one; `purpose` becomes a part of its name.
+    pub(super) fn new(purpose: &str) -> Result<Self, Error> {
+        let doing = || Error::io("making a folder to mount a file system at");
+        let made =
+            tempfile::Builder::new().prefix(&format!("remint-{purpose}-")).tempdir().map_err(doing())?;
+        // As the kernel lists it among its mounts.
+        let path = fs::canonicalize(made.path()).map_err(doing())?;
+        let _ = made.keep();
+        Ok(Self { path })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for MountFolder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.path);
+    }
+}
+
+/// Where something is mounted, in the order in which it was; a folder is named as often as something is mounted at it.
+pub(super) fn mount_points() -> Vec<PathBuf> {
+    let list = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let list = String::from_utf8_lossy(&list);
+    list.lines().filter_map(|line| line.split(' ').nth(4)).map(|path| PathBuf::from(unescape(path))).collect()
+}
+
+fn is_mounted(at: &Path) -> bool {
+    mount_points().iter().any(|path| path == at)
 }
 
 /// A mounted file system; unmounted when it is dropped.
@@ -123,21 +165,25 @@ impl<'a> Mounted<'a> {
         Self { at: Some(at) }
     }
 
-    /// Unmounts; something that looks at every new mount may hold it for a moment.
+    /// Unmounts it, with what was mounted over it since, or nothing where it was unmounted already. Something that looks at every
+    /// new mount may hold it for a moment.
     pub(super) fn unmount(mut self) -> Result<(), Error> {
         let Some(at) = self.at else { return Ok(()) };
-        let mut wait_ms = 10;
+        let (mut wait_ms, mut unmounted) = (10, 0);
+        let doing = || format!("unmounting {}", at.display());
         loop {
             match umount2(at, MntFlags::UMOUNT_NOFOLLOW) {
-                Ok(()) => {
+                Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) if !is_mounted(at) => {
                     self.at = None;
                     return Ok(());
                 }
+                Ok(()) if unmounted < MOST_MOUNTS => unmounted = unmounted.saturating_add(1),
+                Ok(()) => return Err(Error::io(doing())(Errno::EBUSY)),
                 Err(Errno::EBUSY) if wait_ms < 5000 => {
                     sleep(Duration::from_millis(wait_ms));
                     wait_ms = wait_ms.saturating_mul(2);
                 }
-                Err(error) => return Err(Error::io(format!("unmounting {}", at.display()))(error)),
+                Err(error) => return Err(Error::io(doing())(error)),
             }
         }
     }
@@ -147,7 +193,29 @@ impl Drop for Mounted<'_> {
     fn drop(&mut self) {
         if let Some(at) = self.at {
             // Only reached on failure, which is already being reported.
-            let _ = umount2(at, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW);
+            for _ in 0..MOST_MOUNTS {
+                let detached = umount2(at, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW);
+                if detached.is_err() || !is_mounted(at) {
+                    break;
+                }
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_to_mount_at_goes_when_it_is_empty_and_nothing_in_it_ever_does() {
+        let (empty, full) = (MountFolder::new("test").unwrap(), MountFolder::new("test").unwrap());
+        let (was_empty, was_full) = (empty.path().to_owned(), full.path().to_owned());
+        fs::create_dir(was_full.join("volume")).unwrap();
+        fs::write(was_full.join("volume/file"), "x").unwrap();
+        drop((empty, full));
+        assert!(!was_empty.exists());
+        assert_eq!(fs::read_to_string(was_full.join("volume/file")).unwrap(), "x");
+        fs::remove_dir_all(was_full).unwrap();
     }
 }

@@ -1,9 +1,9 @@
 //! The files of an NTFS, mounted with ntfs-3g for a moment.
 
 use super::loop_device::LoopDevice;
-use super::mounted::Mounted;
+use super::mounted::{MountFolder, Mounted};
+use super::program;
 use super::tree::Tree;
-use super::{Error, program};
 use crate::customize::CustomizeError;
 use crate::machine::MachineDisk;
 use crate::units::ByteRange;
@@ -45,8 +45,7 @@ pub(super) fn while_mounted<T>(
     options: &str,
     work: impl FnOnce(&Path) -> Result<T, CustomizeError>,
 ) -> Result<T, CustomizeError> {
-    let at = tempfile::Builder::new().prefix("remint-ntfs-").tempdir();
-    let at = at.map_err(Error::io("making a directory to mount NTFS at"))?;
+    let at = MountFolder::new("ntfs")?;
     let arguments = [OsStr::new("-o"), OsStr::new(options), device.as_os_str(), at.path().as_os_str()];
     let outcome = program::run("ntfs-3g", &arguments, LIMIT)?;
     if outcome.code != Some(0) {

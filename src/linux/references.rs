@@ -9,7 +9,7 @@
 
 use super::confined::{self, Within};
 use super::loop_device::control_device;
-use super::mounted::{Mounted, how, kernel_has};
+use super::mounted::{MountFolder, Mounted, how, kernel_has};
 use super::{Error, ioctl, is_root};
 use crate::customize::references::{FILES, MOST_BYTES, MOST_ENTRIES, rewrite, stands_for};
 use crate::plan::NewName;
@@ -49,10 +49,7 @@ pub(super) struct Followed {
 /// Puts the names of partitions right in the file system on a device.
 pub(super) fn follow(device: &Path, kind: FileSystemKind, names: &[NewName]) -> Result<Followed, Error> {
     let Some((name, options)) = how(kind) else { return Ok(Followed::default()) };
-    let folder = tempfile::Builder::new()
-        .prefix("remint-names-")
-        .tempdir()
-        .map_err(Error::io("making a folder to mount a file system at"))?;
+    let folder = MountFolder::new("names")?;
     let mounted = Mounted::read_only(device, folder.path(), name, options)?;
     let looked = look_through_all(folder.path(), kind, names);
     mounted.unmount()?;

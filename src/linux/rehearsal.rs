@@ -8,7 +8,7 @@
 
 use super::loop_device::{LoopDevice, control_device};
 use super::program::Watch;
-use super::script::{self, Script};
+use super::script::{self, Script, ScriptFolder};
 use super::{Error, fuse, is_root};
 use crate::blockio::BlankDisk;
 use crate::units::{MIB, SectorSize};
@@ -60,10 +60,7 @@ impl Rehearsal<'_> {
         if let Some(fact) = missing() {
             return Err(Error::unsupported(fact));
         }
-        let folder = tempfile::Builder::new()
-            .prefix("remint-script-")
-            .tempdir()
-            .map_err(Error::io("making a folder for the script"))?;
+        let folder = ScriptFolder::new()?;
         let disk = BlankDisk::new(self.size_bytes, MOST_DATA_BYTES);
         let (ran, failure) = fuse::serve(&disk, |file| {
             let shown = LoopDevice::attach_disk(file, "the rehearsal disk", self.size_bytes, self.sector)?;

@@ -1,14 +1,15 @@
 //! A person's shell script: without input, in a folder of its own that is gone afterwards, with nothing in its environment
 //! but what is said here.
 
-use super::Error;
 use super::program::{self, Outcome, Watch};
+use super::{Error, left_behind};
 use crate::progress::{Event, Monitor};
 use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
+use tempfile::TempDir;
 
 /// What a script prints beyond so many lines is not told.
 const MOST_LINES: usize = 2000;
@@ -32,8 +33,7 @@ impl Script<'_> {
     /// # Errors
     /// Where it could not be started.
     pub fn run(&self, name: &str, limit: Duration, monitor: &dyn Monitor) -> Result<Option<String>, Error> {
-        let folder = tempfile::Builder::new().prefix("remint-script-").tempdir();
-        let folder = folder.map_err(Error::io("making a folder for the script"))?;
+        let folder = ScriptFolder::new()?;
         let (told, last) = (Cell::new(0usize), RefCell::new(String::new()));
         let tell = |message: &str| {
             monitor.event(Event::Script { script: name.to_owned(), message: message.to_owned() });
@@ -67,6 +67,30 @@ impl Script<'_> {
             variables.push((*name, write_file(folder, &name.to_lowercase(), content)?));
         }
         program::run_watched(folder, &variables, "sh", &[script], watch)
+    }
+}
+
+/// A folder for a script, removed with everything in it, but for what is mounted there.
+pub(super) struct ScriptFolder(Option<TempDir>);
+
+impl ScriptFolder {
+    pub(super) fn new() -> Result<Self, Error> {
+        let folder = tempfile::Builder::new().prefix("remint-script-").tempdir();
+        folder.map(|folder| Self(Some(folder))).map_err(Error::io("making a folder for the script"))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.0.as_ref().map_or(Path::new(""), TempDir::path)
+    }
+}
+
+impl Drop for ScriptFolder {
+    fn drop(&mut self) {
+        if let Some(folder) = self.0.take()
+            && !left_behind::unmount_all(folder.path())
+        {
+            let _ = folder.keep();
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the systems on deployed volumes are told: their name and answers. Linux through the kernel, Windows through ntfs-3g.
 
 use super::customize::missing_devices;
-use super::mounted::{Mounted, how, kernel_has};
+use super::mounted::{MountFolder, Mounted, how, kernel_has};
 use super::ntfs_files::with_ntfs;
 use super::tree::Tree;
 use super::{Error, lvm_devices, windows_files};
@@ -157,8 +157,7 @@ fn with_files<T>(
     work: impl FnOnce(&Tree) -> Result<T, CustomizeError>,
 ) -> Result<T, CustomizeError> {
     let Some((name, options)) = how(kind) else { return with_ntfs(device, read_only, volume, work) };
-    let folder = tempfile::Builder::new().prefix("remint-settings-").tempdir();
-    let folder = folder.map_err(Error::io("making a folder to mount a file system at"))?;
+    let folder = MountFolder::new("settings")?;
     let mount = if read_only { Mounted::read_only } else { Mounted::new };
     let mounted = mount(device, folder.path(), name, options)?;
     let done = Tree::open(folder.path(), volume).map_err(Into::into).and_then(|tree| work(&tree));

@@ -316,7 +316,7 @@ fn deploy_captured(
         captured.groups.iter().map(|found| group::without(found, &options.without)).collect();
     let disks = group::with_minimums(Captured { groups: &groups, ..captured }, options)?;
     let of_disks = DeployOptions { wishes: group::with_shares(captured, options), ..options.clone() };
-    let (mut plans, mut steps) = deploy_disks(&disks, targets.disks, &of_disks)?;
+    let (mut plans, of_layout) = deploy_disks(&disks, targets.disks, &of_disks)?;
     plans
         .extend(targets.others().iter().map(|other| existing::untouched(&other.disk, &other.found, options)));
     let without = choice::disks_left_out(&disks, options)?;
@@ -335,7 +335,9 @@ fn deploy_captured(
         steps: Vec::new(),
         boot_entries,
     };
-    steps.extend(copies::steps(captured, &plan, options)?);
+    // First of all: what follows in a volume's files follows in those that were copied, too.
+    let mut steps = copies::steps(captured, &plan, options)?;
+    steps.extend(of_layout);
     steps.extend(group::steps(captured, &plan));
     steps.extend(identity::steps(captured, &plan));
     steps.extend(windows::steps(captured, &plan));
