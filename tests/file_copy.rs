@@ -227,6 +227,20 @@ fn what_windows_and_fat_do_not_keep_is_said() {
 }
 
 #[test]
+fn a_name_that_windows_cannot_open_is_refused_before_anything_is_written() {
+    let lab = Lab::new(&NTFS, 48);
+    let tree = lab.path("tree");
+    fs::create_dir(&tree).unwrap();
+    fs::write(tree.join("12:30.log"), "x").unwrap();
+    let tar = lab.path("tree.tar");
+    run("tar", &["-cf", text(&tar), "-C", text(&tree), "."]);
+    let part = "cannot be copied into d0-p1: \"12:30.log\" has a character that Windows takes in no name";
+    lab.refuses(&["--copy", &format!("{}=1:/", text(&tree))], part);
+    lab.refuses(&["--copy", &format!("{}=1:/", text(&tar))], part);
+    lab.refuses(&["--copy", &format!("{}=1:/etc/aux.txt", text(&tar))], "is the name of a device");
+}
+
+#[test]
 fn owner_and_mode_are_those_that_are_wished_for() {
     let lab = Lab::new(&EXT4, 48);
     let copy = format!("{}=1:/opt/lab", text(&lab.tree()));

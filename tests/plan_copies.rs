@@ -3,10 +3,10 @@
 
 mod plan_images;
 
-use FileSystemKind::{Exfat, Ext4, Ntfs};
+use FileSystemKind::{Exfat, Ext4, Fat32, Ntfs};
 use plan_images::*;
 use remint::plan::{
-    self, Amount, DeployOptions, DeployPlan, Refusal, Step, Target, WishedCopy, WishedScript,
+    self, Amount, DeployOptions, DeployPlan, HardNames, Refusal, Step, Target, WishedCopy, WishedScript,
 };
 use remint::schema::{
     Content, CopyKind, Disk, FileCopy, FileSystemKind, Firmware, FreeSpace, Layout, StandardChoice,
@@ -44,7 +44,8 @@ fn copy(volume: &str, bytes: u64, priority: i32) -> WishedCopy {
         owner: None,
         mode: None,
     };
-    WishedCopy { copy, name: format!("{priority}"), amount: Amount { files: 1, others: 0, bytes } }
+    let amount = Amount { files: 1, bytes, largest_bytes: bytes, ..Amount::default() };
+    WishedCopy { copy, name: format!("{priority}"), amount, names: HardNames::default() }
 }
 
 fn plan_for(disks: &[Disk], targets: &[Target], copies: &[WishedCopy]) -> Result<DeployPlan, Refusal> {
@@ -157,6 +158,57 @@ fn what_is_copied_has_room_in_the_file_system_as_it_will_be() {
     let mut many = copy("1", MIB, 0);
     many.amount.files = 4_000_000;
     assert!(refusal(31 * GIB, &[many]).contains("needs 15."));
+}
+
+#[test]
+fn what_a_file_system_does_not_take_is_refused_by_name() {
+    let fat = part(1, MIB, 20 * GIB, BASIC_DATA, holds(Fat32, 20 * GIB));
+    let ntfs = part(2, 20 * GIB + MIB, 20 * GIB, BASIC_DATA, holds(Ntfs, 20 * GIB));
+    let ext4 = part(3, 40 * GIB + MIB, 20 * GIB, LINUX, holds(Ext4, 20 * GIB));
+    let mut disk = gpt_disk(0, 61 * GIB, SectorSize::B512, &[fat, ntfs, ext4]);
+    for volume in &mut disk.volumes {
+        if let Some(found) = volume.content.file_system_mut() {
+            found.used_bytes = Some(GIB);
+        }
+    }
+    let said = |copy: WishedCopy| {
+        let targets = [Target::new(0, target("/dev/sda", 61 * GIB, SectorSize::B512))];
+        let planned = plan_for(std::slice::from_ref(&disk), &targets, &[copy]);
+        planned.map_or_else(|refusal| refusal.to_string(), |_| "taken".to_owned())
+    };
+    let of_archive = |volume: &str| {
+        let mut hard = copy(volume, 1, 0);
+        hard.names.on_windows = Some("\"a:b\" is bad".to_owned());
+        hard
+    };
+    let at = |volume: &str, to: &str| {
+        let mut wished = copy(volume, 1, 0);
+        wished.copy.to = to.to_owned();
+        wished
+    };
+    for volume in ["1", "2"] {
+        let refused = said(of_archive(volume));
+        assert!(
+            refused.contains(&format!("0 cannot be copied into d0-p{volume}: \"a:b\" is bad")),
+            "{refused}"
+        );
+        assert!(said(at(volume, "/sub/nul.txt")).contains("device"), "{volume}");
+    }
+    assert_eq!((said(of_archive("3")), said(at("3", "/sub/nul.txt"))), ("taken".into(), "taken".into()));
+    assert!(said(at("3", &format!("/{}", "x".repeat(256)))).contains("255 bytes"));
+    // A FAT has files below 4 GiB, and each under one name only.
+    assert!(said(copy("1", 4 * GIB, 0)).contains("one file has 4.00 GiB, and on FAT32 none has 4 GiB"));
+    assert_eq!(
+        (said(copy("1", 4 * GIB - 1, 0)), said(copy("2", 4 * GIB, 0))),
+        ("taken".into(), "taken".into())
+    );
+    let linked = |volume: &str| {
+        let mut linked = copy(volume, 3 * GIB, 0);
+        linked.amount.linked_bytes = 16 * GIB;
+        said(linked)
+    };
+    assert!(linked("1").contains("needs 19.0 GiB"), "{}", linked("1"));
+    assert_eq!((linked("2"), linked("3")), ("taken".into(), "taken".into()));
 }
 
 #[test]

@@ -61,7 +61,7 @@ pub struct PreparedDeploy {
 }
 
 /// Plans a deploy. Nothing is written.
-pub fn prepare_deploy(request: &DeployRequest) -> Result<PreparedDeploy> {
+pub fn prepare_deploy(request: &DeployRequest, monitor: &dyn Monitor) -> Result<PreparedDeploy> {
     let store = open_store(&request.store, false)?;
     let version = resolve(store.as_ref(), &request.image)?;
     let manifest = load_manifest(store.as_ref(), &version)?;
@@ -72,7 +72,7 @@ pub fn prepare_deploy(request: &DeployRequest) -> Result<PreparedDeploy> {
     options.answers.clone_from(&request.options.answers);
     options.empty_page_files = request.options.empty_page_files;
     options.computer_name = wished.map(|wished| wished.resolve(linux::inventory)).transpose()?;
-    options.copies = request.artefacts.measure(&request.copies, &targets)?;
+    options.copies = request.artefacts.measure_watched(&request.copies, &targets, monitor)?;
     options.scripts = scripts::before_file_copy(&request.scripts);
     let targets = Targets { disks: &targets, standing: Some(&standing) };
     let plan = plan::deploy(version.image.as_ref(), version.version.as_ref(), &manifest, targets, &options);

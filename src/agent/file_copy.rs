@@ -8,7 +8,7 @@ use crate::http;
 use crate::image::Manifest;
 use crate::linux::{self, Artefact, Customizations};
 use crate::plan::{DeployPlan, Step, Target, WishedCopy};
-use crate::progress::{Event, Monitor};
+use crate::progress::{Event, Monitor, Silent};
 use crate::protocol::{Job, JobArtefact};
 use crate::schema::{ArtefactId, FileCopy};
 use crate::units::{MIB, format_size, u64_from};
@@ -96,6 +96,16 @@ impl Artefacts {
 
     /// The copies, with what is in their artefacts.
     pub(super) fn measure(&self, copies: &[FileCopy], targets: &[Target]) -> Result<Vec<WishedCopy>> {
+        self.measure_watched(copies, targets, &Silent)
+    }
+
+    /// The same, until somebody asks to stop.
+    pub(super) fn measure_watched(
+        &self,
+        copies: &[FileCopy],
+        targets: &[Target],
+        monitor: &dyn Monitor,
+    ) -> Result<Vec<WishedCopy>> {
         let most_bytes = targets.iter().map(|target| target.disk.size_bytes).max().unwrap_or_default();
         let measure = |copy: &FileCopy| {
             let lacking = || {
@@ -107,8 +117,8 @@ impl Artefacts {
             };
             let artefact = self.get(copy.artefact).ok_or_else(lacking)?;
             let doing = || format!("{} cannot be copied to {}", artefact.name, copy.to);
-            let amount = artefact.measure(copy.kind, most_bytes).with_context(doing)?;
-            Ok(WishedCopy { copy: copy.clone(), name: artefact.name.clone(), amount })
+            let (amount, names) = artefact.measure(copy.kind, most_bytes, monitor).with_context(doing)?;
+            Ok(WishedCopy { copy: copy.clone(), name: artefact.name.clone(), amount, names })
         };
         copies.iter().map(measure).collect()
     }

@@ -296,7 +296,7 @@ fn work(
             if let Some(name) = &mut request.computer_name {
                 (name.machine, name.registered) = (Some(who.inventory.clone()), who.registered);
             }
-            let prepared = prepare_deploy(&request)?;
+            let prepared = prepare_deploy(&request, reporter)?;
             prepared.refuse_unwritable()?;
             reporter.event(Event::Note { message: prepared.explain() });
             if !agrees(&prepared.explain(), &|| reporter.cancelled()) {

@@ -112,7 +112,7 @@ fn plan(arguments: &Plan, listener: &Listener) -> Result<ExitCode> {
     if let Some(file) = &arguments.export {
         return export(&request, file);
     }
-    let prepared = agent::prepare_deploy(&request)?;
+    let prepared = agent::prepare_deploy(&request, listener)?;
     print(&if arguments.json { json(&prepared.plan)? } else { prepared.explain() });
     Ok(ExitCode::Done)
 }
@@ -140,7 +140,7 @@ fn deploy(arguments: &Deploy, listener: &Listener) -> Result<ExitCode> {
     let store = arguments.store.settings(&arguments.from, listener.stop())?;
     let image = arguments.image.clone();
     let request = arguments.layout.request(image, store, &arguments.disks, arguments.disk.sector_size)?;
-    let prepared = agent::prepare_deploy(&request)?;
+    let prepared = agent::prepare_deploy(&request, listener)?;
     if !arguments.yes {
         prepared.refuse_unwritable()?;
         confirm(&prepared)?;

@@ -2,13 +2,16 @@
 //!
 //! An archive comes from somebody else. Invariants: every path that is told is relative and has no `..`; none lies below
 //! something that the archive itself made and that is no folder; a hard link is one to a file of the archive that came before;
-//! nothing but files, folders and links is told; nothing is allocated by a number that the archive claims, and what is read of
-//! it, unpacked, has a bound.
+//! nothing but files, folders and links is told; nothing is allocated by a number that the archive claims; what is read of it,
+//! unpacked, has a bound, and somebody who asks to stop is heard meanwhile.
 
-use crate::plan::Amount;
+use crate::plan::{Amount, HardNames};
+use crate::progress::Monitor;
+use crate::schema::{MOST_PARTS, is_unfinished};
 use crate::units::u64_from;
 use flate2::read::MultiGzDecoder;
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, BufReader, Chain, Cursor, Read};
@@ -19,8 +22,9 @@ use tar::{EntryType, Header, PaxExtensions};
 /// The longest path, and what a header that says more than fits into 512 bytes may hold.
 const MOST_PATH_BYTES: usize = 4096;
 const MOST_HEADER_BYTES: u64 = 1 << 20;
-/// So much of all paths is remembered.
-const MOST_NAMES_BYTES: usize = 128 << 20;
+/// So much memory is taken for all paths, with so much for each beside its own bytes.
+const MOST_NAMES_BYTES: usize = 256 << 20;
+const NAME_COST_BYTES: usize = 96;
 const MOST_ENTRIES: u64 = 10_000_000;
 const GZIP: [u8; 2] = [0x1F, 0x8B];
 const ZSTD: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
@@ -75,42 +79,72 @@ pub enum What {
     Same {
         /// The path of that file, as it was told.
         as_file: PathBuf,
+        /// Its size.
+        bytes: u64,
     },
 }
 
 /// Reads an archive once, without unpacking it.
 ///
 /// # Errors
-/// Everything that would keep it from being unpacked; also where its files hold more than `most_bytes`.
-pub fn measure(archive: impl Read, most_bytes: u64) -> Result<Amount, ArchiveError> {
-    let mut amount = Amount::default();
-    walk(archive, |entry, _: &mut dyn Read| {
+/// Everything that would keep it from being unpacked; also where it, or what its files are said to hold, is more than
+/// `most_bytes`.
+pub fn measure(
+    archive: impl Read,
+    most_bytes: u64,
+    monitor: &dyn Monitor,
+) -> Result<(Amount, HardNames), ArchiveError> {
+    let (mut amount, mut names) = (Amount::default(), HardNames::default());
+    walk(archive, most_bytes, monitor, |entry, _: &mut dyn Read| {
+        names.note(&entry.path, matches!(entry.what, What::Link { .. }));
         match entry.what {
             What::File { bytes } => {
                 amount.files = amount.files.saturating_add(1);
                 amount.bytes = amount.bytes.saturating_add(bytes);
+                amount.largest_bytes = amount.largest_bytes.max(bytes);
                 if amount.bytes > most_bytes {
-                    return Err(ArchiveError::Refused("its files hold more than the disk does".to_owned()));
+                    return Err(ArchiveError::Refused(TOO_MUCH.to_owned()));
                 }
+            }
+            What::Same { bytes, .. } => {
+                amount.others = amount.others.saturating_add(1);
+                amount.linked_bytes = amount.linked_bytes.saturating_add(bytes);
             }
             _ => amount.others = amount.others.saturating_add(1),
         }
         Ok(())
     })?;
-    Ok(amount)
+    Ok((amount, names))
 }
 
-/// Tells of everything in an archive, in its order, with what a file holds. What is left of that is passed over.
+/// Tells of everything in an archive, in its order, with what a file holds. What is left of that is passed over. At most
+/// `most_bytes` are unpacked.
 ///
 /// # Errors
-/// Where the archive is damaged or holds what is not unpacked, and those of `each`.
+/// Where the archive is damaged or holds what is not unpacked or more, where the monitor asks to stop, and those of `each`.
 pub fn walk<E: From<ArchiveError>>(
     archive: impl Read,
+    most_bytes: u64,
+    monitor: &dyn Monitor,
+    each: impl FnMut(&Entry, &mut dyn Read) -> Result<(), E>,
+) -> Result<(), E> {
+    let ended = Cell::new(None);
+    let bounded = Bounded { inner: unpacked(archive)?, left: most_bytes, monitor, ended: &ended };
+    let walked = walk_through(bounded, each);
+    match ended.get() {
+        // What the reader of tar makes of it is not the reason.
+        Some(why) if walked.is_err() => Err(ArchiveError::Refused(why.to_owned()).into()),
+        _ => walked,
+    }
+}
+
+fn walk_through<E: From<ArchiveError>>(
+    unpacked: impl Read,
     mut each: impl FnMut(&Entry, &mut dyn Read) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut known = Known::default();
     let mut long = Long::default();
-    let mut archive = tar::Archive::new(unpacked(archive)?);
+    let mut archive = tar::Archive::new(unpacked);
     let entries = archive.entries().map_err(ArchiveError::Io)?.raw(true);
     for (entry, count) in entries.zip(1u64..) {
         let mut entry = entry.map_err(ArchiveError::Io)?;
@@ -153,6 +187,36 @@ fn unpacked<'a, R: Read + 'a>(mut archive: R) -> Result<Box<dyn Read + 'a>, Arch
     } else {
         Box::new(whole)
     })
+}
+
+const TOO_MUCH: &str = "unpacked, it is more than the disk holds";
+const STOPPED: &str = "stopped on request";
+
+/// What comes out of an archive, no more than so much, and no longer than somebody wants it.
+struct Bounded<'a, R> {
+    inner: R,
+    left: u64,
+    monitor: &'a dyn Monitor,
+    /// Why it ended before its end.
+    ended: &'a Cell<Option<&'static str>>,
+}
+
+impl<R: Read> Read for Bounded<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let end = |why: &'static str| {
+            self.ended.set(Some(why));
+            Err(io::Error::other(why))
+        };
+        if self.monitor.cancelled() {
+            return end(STOPPED);
+        }
+        let read = self.inner.read(buffer)?;
+        match self.left.checked_sub(u64_from(read)) {
+            Some(left) => self.left = left,
+            None => return end(TOO_MUCH),
+        }
+        Ok(read)
+    }
 }
 
 struct Counted<R> {
@@ -236,7 +300,7 @@ struct Known {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    File,
+    File { bytes: u64 },
     Folder,
     Link,
 }
@@ -261,23 +325,26 @@ impl Known {
             EntryType::Regular | EntryType::Continuous if named.ends_with(b"/") => {
                 (What::Folder, Kind::Folder)
             }
-            EntryType::Regular | EntryType::Continuous => (What::File { bytes }, Kind::File),
+            EntryType::Regular | EntryType::Continuous => (What::File { bytes }, Kind::File { bytes }),
             EntryType::Directory => (What::Folder, Kind::Folder),
             EntryType::Symlink => {
                 (What::Link { to: PathBuf::from(OsString::from_vec(linked()?)) }, Kind::Link)
             }
             EntryType::Link => {
                 let as_file = inside(&linked()?)?.unwrap_or_default();
-                if self.paths.get(&as_file) != Some(&Kind::File) || as_file == path {
+                let Some(Kind::File { bytes }) = self.paths.get(&as_file).filter(|_| as_file != path) else {
                     return Err(refused(&path, "is to be the same as a file that is not in front of it"));
-                }
-                (What::Same { as_file }, Kind::File)
+                };
+                (What::Same { as_file, bytes: *bytes }, Kind::File { bytes: *bytes })
             }
             EntryType::Char | EntryType::Block => return Err(refused(&path, "is a device")),
             EntryType::Fifo => return Err(refused(&path, "is a pipe")),
             EntryType::GNUSparse => return Err(sparse()),
             _ => return Err(refused(&path, "is of a kind that is not known")),
         };
+        if bytes != 0 && !matches!(what, What::File { .. }) {
+            return Err(refused(&path, "says that it holds something, and is no file"));
+        }
         self.remember(&path, kind)?;
         let number = |number: Option<u64>| number.and_then(|number| u32::try_from(number).ok()).unwrap_or(0);
         let modified = header.mtime().ok().and_then(|seconds| i64::try_from(seconds).ok()).unwrap_or(0);
@@ -307,14 +374,15 @@ impl Known {
                 known => {
                     let is_new = known.is_none();
                     if is_new {
-                        self.names_bytes = self.names_bytes.saturating_add(ancestor.as_os_str().len());
+                        let cost = ancestor.as_os_str().len().saturating_add(NAME_COST_BYTES);
+                        self.names_bytes = self.names_bytes.saturating_add(cost);
                     }
                     self.paths.insert(ancestor.to_owned(), kind);
                 }
             }
         }
         if self.names_bytes > MOST_NAMES_BYTES {
-            let fact = format!("the names in it take more than {MOST_NAMES_BYTES} bytes");
+            let fact = format!("the names in it take more than {MOST_NAMES_BYTES} bytes of memory");
             return Err(ArchiveError::Refused(fact));
         }
         Ok(())
@@ -327,10 +395,21 @@ fn inside(bytes: &[u8]) -> Result<Option<PathBuf>, ArchiveError> {
     if bytes.len() >= MOST_PATH_BYTES || bytes.contains(&0) {
         return Err(ArchiveError::Refused("a name in it is no name".to_owned()));
     }
-    let mut path = PathBuf::new();
+    let (mut path, mut parts) = (PathBuf::new(), 0usize);
     for component in given.components() {
         match component {
-            Component::Normal(part) => path.push(part),
+            Component::Normal(part) if is_unfinished(part.as_bytes()) => {
+                return Err(refused(given, "has the name that Remint gives to files while it copies them"));
+            }
+            Component::Normal(_) if parts >= MOST_PARTS => {
+                let start: PathBuf = path.components().take(3).collect();
+                let fact = format!("holds something more than {MOST_PARTS} folders deep");
+                return Err(refused(&start, &fact));
+            }
+            Component::Normal(part) => {
+                path.push(part);
+                parts = parts.saturating_add(1);
+            }
             Component::CurDir => {}
             _ => return Err(refused(given, "leads out of the folder that it is unpacked in")),
         }
@@ -349,6 +428,8 @@ fn shown(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::progress::{Event, Silent};
+    use std::sync::atomic::{AtomicU32, Ordering};
     use tar::Builder;
 
     fn header(kind: EntryType, bytes: u64) -> Header {
@@ -392,7 +473,7 @@ mod tests {
 
     fn told(archive: &[u8]) -> Result<Vec<(Entry, Vec<u8>)>, ArchiveError> {
         let mut all = Vec::new();
-        walk(archive, |entry, content: &mut dyn Read| {
+        walk(archive, u64::MAX, &Silent, |entry, content: &mut dyn Read| {
             let mut bytes = Vec::new();
             content.read_to_end(&mut bytes)?;
             all.push((entry.clone(), bytes));
@@ -414,12 +495,90 @@ mod tests {
         assert_eq!((first.mode, first.user, first.group, first.modified), (0o4755, 1000, 100, 1_700_000_000));
         assert_eq!((all[0].1.as_slice(), all[1].1.as_slice()), (&b"hello"[..], &b"abc"[..]));
         assert_eq!(all[2].0.what, What::Link { to: PathBuf::from("/etc/passwd") });
-        assert_eq!(all[3].0.what, What::Same { as_file: PathBuf::from("a/file") });
+        assert_eq!(all[3].0.what, What::Same { as_file: PathBuf::from("a/file"), bytes: 5 });
         assert_eq!(told(&gzip.finish().unwrap()).unwrap(), all);
         assert_eq!(told(&zstd::encode_all(plain.as_slice(), 3).unwrap()).unwrap(), all);
-        let amount = measure(plain.as_slice(), 8).unwrap();
-        assert_eq!(amount, Amount { files: 2, others: 2, bytes: 8 });
-        assert!(measure(plain.as_slice(), 7).unwrap_err().to_string().contains("more than the disk"));
+        let measured = |most_bytes| measure(plain.as_slice(), most_bytes, &Silent);
+        let amount = Amount { files: 2, others: 2, bytes: 8, linked_bytes: 5, largest_bytes: 5 };
+        assert_eq!(measured(u64_from(plain.len())).unwrap(), (amount, HardNames::default()));
+        for most_bytes in [7, 4096] {
+            assert!(measured(most_bytes).unwrap_err().to_string().contains("more than the disk"));
+        }
+    }
+
+    /// Asks to stop when it was asked so often.
+    struct Stops(AtomicU32);
+
+    impl Monitor for Stops {
+        fn event(&self, _: Event) {}
+
+        fn cancelled(&self) -> bool {
+            self.0.fetch_add(1, Ordering::Relaxed) > 1000
+        }
+    }
+
+    #[test]
+    fn an_archive_that_never_ends_is_read_no_further_than_the_disk_is_large_or_somebody_asks() {
+        for kind in [EntryType::XGlobalHeader, EntryType::Regular] {
+            let mut header = named(kind, "x", "");
+            header.set_size(1 << 33);
+            header.set_cksum();
+            let endless = || header.as_bytes().chain(io::repeat(b'x'));
+            let said = measure(endless(), 1 << 20, &Silent).unwrap_err().to_string();
+            assert!(said.contains("more than the disk"), "{kind:?}: {said}");
+            let said = measure(endless(), u64::MAX, &Stops(AtomicU32::new(0))).unwrap_err().to_string();
+            assert!(said.contains("stopped on request"), "{kind:?}: {said}");
+        }
+        let many = Again { header: named(EntryType::XGlobalHeader, "x", ""), at: 0 };
+        assert!(measure(many, 1 << 20, &Silent).unwrap_err().to_string().contains("more than the disk"));
+        for kind in [EntryType::Directory, EntryType::Symlink] {
+            let mut header = named(kind, "x", "y");
+            header.set_size(1 << 33);
+            header.set_cksum();
+            let said = told(header.as_bytes()).unwrap_err().to_string();
+            assert!(said.contains("is no file"), "{kind:?}: {said}");
+        }
+    }
+
+    /// One header, again and again.
+    struct Again {
+        header: Header,
+        at: usize,
+    }
+
+    impl Read for Again {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let rest = &self.header.as_bytes()[self.at..];
+            let bytes = buffer.len().min(rest.len());
+            buffer[..bytes].copy_from_slice(&rest[..bytes]);
+            self.at = (self.at + bytes) % 512;
+            Ok(bytes)
+        }
+    }
+
+    #[test]
+    fn what_no_copy_could_keep_is_refused_or_named() {
+        let said = |name: &str| {
+            let mut builder = Builder::new(Vec::new());
+            builder.append_data(&mut header(EntryType::Regular, 0), name, io::empty()).unwrap();
+            let bytes = builder.into_inner().unwrap();
+            measure(bytes.as_slice(), u64::MAX, &Silent)
+        };
+        let deep = |count: usize| vec!["x"; count].join("/");
+        assert!(said(&deep(MOST_PARTS)).is_ok());
+        assert!(said(&deep(MOST_PARTS + 1)).unwrap_err().to_string().contains("folders deep"));
+        for name in ["a/.remint-unfinished", ".REMINT-unfinished/b"] {
+            assert!(said(name).unwrap_err().to_string().contains("has the name that Remint"), "{name}");
+        }
+        let (_, names) = said("a/b:c").unwrap();
+        assert!(names.on_windows.unwrap().contains("b:c"));
+    }
+
+    #[test]
+    fn a_name_costs_more_memory_than_its_bytes() {
+        let mut known = Known { names_bytes: MOST_NAMES_BYTES - NAME_COST_BYTES, ..Known::default() };
+        let said = known.remember(Path::new("a"), Kind::Folder).unwrap_err().to_string();
+        assert!(said.contains("of memory"), "{said}");
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Copying artefacts into deployed file systems, and mounting these for a person's script.
 
 use super::mounted::{MountFolder, Mounted, how};
-use super::placing::{Placing, Put, Rights};
+use super::placing::{Placing, Put, Rights, Watched};
 use super::{Error, left_behind, lvm_devices, ntfs_files, settings};
 use crate::customize::archive::{self, ArchiveError, Entry, What};
 use crate::customize::{CustomizeError, Deployed};
-use crate::plan::{Amount, SystemVolume, WishedCopy};
+use crate::plan::{Amount, HardNames, SystemVolume, WishedCopy};
 use crate::progress::{Event, Monitor};
 use crate::schema::{ArtefactId, CopyKind, FileSystemKind};
 use crate::units::u64_from;
@@ -61,18 +61,28 @@ impl Artefact {
     /// Reads it once, to see what it holds.
     ///
     /// # Errors
-    /// Everything that would keep it from being copied; also where it holds more than `most_bytes`.
-    pub fn measure(&self, kind: CopyKind, most_bytes: u64) -> Result<Amount, ArchiveError> {
+    /// Everything that would keep it from being copied; also where it holds more than `most_bytes`, and where somebody asks to
+    /// stop.
+    pub fn measure(
+        &self,
+        kind: CopyKind,
+        most_bytes: u64,
+        monitor: &dyn Monitor,
+    ) -> Result<(Amount, HardNames), ArchiveError> {
+        let (files, bytes) = (1, self.bytes);
         match kind {
-            CopyKind::File => Ok(Amount { files: 1, others: 0, bytes: self.bytes }),
-            CopyKind::Archive => archive::measure(Reader { file: &self.file, at: 0 }, most_bytes),
+            CopyKind::File => {
+                let amount = Amount { files, bytes, largest_bytes: bytes, ..Amount::default() };
+                Ok((amount, HardNames::default()))
+            }
+            CopyKind::Archive => archive::measure(Reader { file: &self.file, at: 0 }, most_bytes, monitor),
         }
     }
 
     /// Refuses what was read where it is not what it was when it was named.
-    fn check(&self, mut read: Hashed<'_>) -> Result<(), CustomizeError> {
+    fn check(&self, mut read: Hashed<'_>, monitor: &dyn Monitor) -> Result<(), CustomizeError> {
         let doing = || format!("reading {}", self.name);
-        io::copy(&mut read, &mut io::sink()).map_err(Error::io(doing()))?;
+        io::copy(&mut Watched { inner: &mut read, monitor }, &mut io::sink()).map_err(Error::io(doing()))?;
         if read.id() == self.id {
             return Ok(());
         }
@@ -141,7 +151,7 @@ pub fn copy_files(
 ) -> Result<Vec<String>, CustomizeError> {
     let put = on_volume(on, deployed, false, |root| put_all(artefact, on, wished, root, monitor))?;
     let SystemVolume { volume, file_system, .. } = on;
-    let amount = Amount { files: put.files, others: 0, bytes: put.bytes };
+    let amount = Amount { files: put.files, bytes: put.bytes, ..Amount::default() };
     let lost = if put.rights_lost {
         format!("; {file_system} does not keep whose they are and who may do what with them")
     } else {
@@ -168,20 +178,20 @@ fn put_all(
     let place = copy.place();
     let mut read = Hashed::new(&artefact.file);
     let below = if copy.kind == CopyKind::Archive { place.as_str() } else { "" };
-    let mut placing = Placing::new(root, &on.volume, on.file_system, below, rights)?;
+    let mut placing = Placing::new(root, &on.volume, on.file_system, below, rights, monitor)?;
     match copy.kind {
         CopyKind::File => {
             let what = What::File { bytes: artefact.bytes };
             let (path, modified) = (PathBuf::from(place), artefact.modified);
-            placing.put(&Entry { path, what, mode: 0o644, user: 0, group: 0, modified }, &mut read)?;
+            placing.put(
+                &Entry { path, what, mode: 0o644, user: 0, group: 0, modified },
+                &mut Watched { inner: &mut read, monitor },
+            )?;
         }
         CopyKind::Archive => {
             placing.make_root()?;
-            archive::walk(&mut read, |entry, content: &mut dyn Read| {
-                if monitor.cancelled() {
-                    let fact = "stopped on request".to_owned();
-                    return Err(Walked(CustomizeError::Refused { fact }));
-                }
+            // Its bound is the room that was counted: it is the one that was measured.
+            archive::walk(&mut read, u64::MAX, monitor, |entry, content: &mut dyn Read| {
                 Ok(placing.put(entry, content).map_err(CustomizeError::from)?)
             })
             .map_err(|Walked(error)| match error {
@@ -192,7 +202,7 @@ fn put_all(
             })?;
         }
     }
-    artefact.check(read)?;
+    artefact.check(read, monitor)?;
     Ok(placing.finish()?)
 }
 
@@ -251,7 +261,8 @@ fn mounted<T>(
     work: impl FnOnce(&Path) -> Result<T, CustomizeError>,
 ) -> Result<T, CustomizeError> {
     let Some((name, options)) = how(on.file_system) else {
-        let options = if with_programs { "nodev,nosuid" } else { "nodev,nosuid,noexec" };
+        // Files that are copied get no names that Windows does not open; a script does as it likes.
+        let options = if with_programs { "nodev,nosuid" } else { "nodev,nosuid,noexec,windows_names" };
         return ntfs_files::while_mounted(device, options, work);
     };
     let folder = MountFolder::new("files")?;

@@ -6,7 +6,8 @@
 use super::Error;
 use super::confined::{self, Within};
 use crate::customize::archive::{Entry, What};
-use crate::schema::{FileMode, FileSystemKind, Owner};
+use crate::progress::Monitor;
+use crate::schema::{FileMode, FileSystemKind, Owner, UNFINISHED};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, UtimensatFlags, fchmod, futimens, mkdirat, utimensat};
@@ -20,8 +21,6 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// A file has this name until it is whole.
-const UNFINISHED: &str = ".remint-unfinished";
 const OWN: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 /// What a folder may be that nobody says anything about.
 const FOLDER_MODE: u32 = 0o755;
@@ -44,8 +43,24 @@ pub(super) struct Put {
     pub(super) rights_lost: bool,
 }
 
+/// What is read until somebody asks to stop.
+pub(super) struct Watched<'a, R> {
+    pub(super) inner: R,
+    pub(super) monitor: &'a dyn Monitor,
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.monitor.cancelled() {
+            return Err(io::Error::other("stopped on request"));
+        }
+        self.inner.read(buffer)
+    }
+}
+
 /// A mounted file system that takes files.
-pub(super) struct Placing {
+pub(super) struct Placing<'a> {
+    monitor: &'a dyn Monitor,
     root: File,
     name: String,
     /// Where all of it comes, from the root.
@@ -64,7 +79,7 @@ pub(super) struct Placing {
     pub(super) put: Put,
 }
 
-impl Placing {
+impl<'a> Placing<'a> {
     /// For the file system that is mounted at a path; `name` is for messages.
     pub(super) fn new(
         root: &Path,
@@ -72,10 +87,12 @@ impl Placing {
         kind: FileSystemKind,
         below: &str,
         rights: Rights,
+        monitor: &'a dyn Monitor,
     ) -> Result<Self, Error> {
         use FileSystemKind::{Fat12, Fat16, Fat32, Ntfs};
         let opened = File::open(root).map_err(Error::io(format!("opening the root of {name}")))?;
         Ok(Self {
+            monitor,
             root: opened,
             name: name.to_owned(),
             below: PathBuf::from(below),
@@ -139,7 +156,7 @@ impl Placing {
                 let time = TimeSpec::new(entry.modified, 0);
                 utimensat(&folder, UNFINISHED, &time, &time, UtimensatFlags::NoFollowSymlink)?;
             }
-            What::Same { as_file } => self.put_same(&folder, &self.below.join(as_file))?,
+            What::Same { as_file, .. } => self.put_same(&folder, &self.below.join(as_file))?,
             What::Folder => {}
         }
         renameat(&folder, UNFINISHED, &folder, name.as_os_str())?;
@@ -162,7 +179,8 @@ impl Placing {
         match linkat(&from, name.as_os_str(), folder, UNFINISHED, AtFlags::empty()) {
             Err(Errno::EPERM | Errno::EOPNOTSUPP | Errno::EMLINK) => {
                 let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-                let mut source = File::from(openat(&from, name.as_os_str(), flags, Mode::empty())?);
+                let source = File::from(openat(&from, name.as_os_str(), flags, Mode::empty())?);
+                let mut source = Watched { inner: source, monitor: self.monitor };
                 let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
                 let made = openat(folder, UNFINISHED, flags | OFlag::O_CLOEXEC, OWN)?;
                 let copied = io::copy(&mut source, &mut File::from(made))?;
@@ -192,6 +210,9 @@ impl Placing {
     pub(super) fn finish(mut self) -> Result<Put, Error> {
         self.last = None;
         for (path, entry) in std::mem::take(&mut self.made).into_iter().rev() {
+            if self.monitor.cancelled() {
+                return Err(Error::refused("stopped on request"));
+            }
             let doing = format!("finishing the folder /{} of {}", path.display(), self.name);
             let folder = self.folder(&path)?;
             self.keep_rights(&folder, &entry).map_err(Error::io(doing))?;
@@ -355,6 +376,7 @@ impl From<Errno> for PutError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::progress::{Event, Silent};
     use std::os::unix::fs::{MetadataExt, symlink};
 
     fn entry(path: &str, what: What) -> Entry {
@@ -363,8 +385,32 @@ mod tests {
         Entry { path: path.into(), what, mode: 0o640, user, group, modified: 1_600_000_000 }
     }
 
-    fn placing(root: &Path, kind: FileSystemKind, below: &str) -> Placing {
-        Placing::new(root, "a test", kind, below, Rights { owner: None, mode: None }).unwrap()
+    fn placing(root: &Path, kind: FileSystemKind, below: &str) -> Placing<'static> {
+        Placing::new(root, "a test", kind, below, Rights { owner: None, mode: None }, &Silent).unwrap()
+    }
+
+    struct Stop;
+
+    impl Monitor for Stop {
+        fn event(&self, _: Event) {}
+
+        fn cancelled(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn somebody_who_asks_to_stop_is_heard_in_a_large_file_and_among_many_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        let rights = Rights { owner: None, mode: None };
+        let mut placing =
+            Placing::new(folder.path(), "a test", FileSystemKind::Ext4, "", rights, &Stop).unwrap();
+        let mut endless = Watched { inner: io::repeat(7), monitor: &Stop };
+        let stopped = placing.put(&entry("sub/file", file()), &mut endless).unwrap_err();
+        let Error::Io { source, .. } = &stopped else { panic!("{stopped}") };
+        assert!(source.to_string().contains("stopped on request"));
+        assert_eq!(fs::read_dir(folder.path().join("sub")).unwrap().count(), 0);
+        assert!(placing.finish().unwrap_err().to_string().contains("stopped on request"));
     }
 
     fn file() -> What {
@@ -408,7 +454,7 @@ mod tests {
             placing.put(&entry("made", What::Folder), &mut io::empty()).unwrap();
             placing.put(&entry("made/file", file()), &mut &b"abc"[..]).unwrap();
             placing.put(&entry("made/link", What::Link { to: "/etc".into() }), &mut io::empty()).unwrap();
-            let same = What::Same { as_file: "made/file".into() };
+            let same = What::Same { as_file: "made/file".into(), bytes: 3 };
             placing.put(&entry("same", same.clone()), &mut io::empty()).unwrap();
             placing.put(&entry("same", same), &mut io::empty()).unwrap();
             let put = placing.finish().unwrap();

@@ -5,6 +5,7 @@
 
 use super::captured::Captured;
 use super::deploy::{DeployOptions, DeployPlan, Resize, VolumeAction, VolumePlan};
+use super::hard_names::HardNames;
 use super::refusal::Refusal;
 use super::settings::SystemVolume;
 use super::step::Step;
@@ -12,6 +13,7 @@ use crate::schema::{Content, FileCopy, FileSystem, FileSystemKind};
 use crate::units::{MIB, format_size};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Held back of every file system: a part of it for tables that grow with it, and so much of a small one for its journal.
 const HELD_BACK_PART: u64 = 32;
@@ -19,6 +21,8 @@ const HELD_BACK_SMALL_PART: u64 = 16;
 const HELD_BACK_SMALL_BYTES: u64 = 256 * MIB;
 /// Where a file system does not say its block size.
 const USUAL_BLOCK_BYTES: u64 = 4096;
+/// A FAT notes the size of a file in 32 bits.
+const MOST_FILE_BYTES_ON_FAT: u64 = 0xFFFF_FFFF;
 
 /// A copy that is wished for, with what was found in its artefact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,6 +33,8 @@ pub struct WishedCopy {
     pub name: String,
     /// What it holds.
     pub amount: Amount,
+    /// Names in it that not every file system takes.
+    pub names: HardNames,
 }
 
 /// How much is copied.
@@ -40,14 +46,20 @@ pub struct Amount {
     pub others: u64,
     /// What the files hold.
     pub bytes: u64,
+    /// What those hold that have a second name, counted once more for each.
+    pub linked_bytes: u64,
+    /// What the largest of them holds.
+    pub largest_bytes: u64,
 }
 
 impl Amount {
-    /// At most so much of a file system with blocks of this size, in bytes: each file ends within a block, and has a name.
+    /// At most so much of a file system with blocks of this size, in bytes: each file ends within a block, and has a name. Where
+    /// a file has one name only, it is there once for each.
     #[must_use]
-    pub fn needed_bytes(&self, block_bytes: u64) -> u64 {
+    pub fn needed_bytes(&self, block_bytes: u64, has_links: bool) -> u64 {
         let blocks = self.files.saturating_add(self.others);
-        self.bytes.saturating_add(blocks.saturating_mul(block_bytes))
+        let again = if has_links { 0 } else { self.linked_bytes };
+        self.bytes.saturating_add(again).saturating_add(blocks.saturating_mul(block_bytes))
     }
 
     /// As in `12 files, 3.40 MiB`.
@@ -95,9 +107,13 @@ pub(super) fn steps(
     wished.sort_by_key(|wished| wished.copy.priority);
     for wished in wished {
         for found in find(captured, plan, &wished.copy.volume)? {
-            let SystemVolume { target, volume, .. } = &found.on;
+            let SystemVolume { target, volume, file_system } = &found.on;
+            if let Some(reason) = not_taken(wished, *file_system) {
+                let (name, volume) = (wished.name.clone(), volume.clone());
+                return Err(Refusal::CopyNotTaken { name, volume, reason });
+            }
             let all = needed.entry((target.clone(), volume.clone())).or_default();
-            *all = all.saturating_add(wished.amount.needed_bytes(found.block_bytes));
+            *all = all.saturating_add(wished.amount.needed_bytes(found.block_bytes, !is_fat(*file_system)));
             if *all > found.free_bytes {
                 let (volume, needed_bytes, free_bytes) = (volume.clone(), *all, found.free_bytes);
                 return Err(Refusal::NoRoomForCopies { volume, needed_bytes, free_bytes });
@@ -180,6 +196,23 @@ fn judge(captured: Captured<'_>, target: &str, planned: &VolumePlan) -> Result<F
         },
         block_bytes: if found.block_size_bytes == 0 { USUAL_BLOCK_BYTES } else { found.block_size_bytes },
         free_bytes: free_bytes(found, planned),
+    })
+}
+
+const fn is_fat(kind: FileSystemKind) -> bool {
+    matches!(kind, FileSystemKind::Fat12 | FileSystemKind::Fat16 | FileSystemKind::Fat32)
+}
+
+/// What a file system has against a copy: a clause.
+fn not_taken(wished: &WishedCopy, kind: FileSystemKind) -> Option<String> {
+    let mut names = wished.names.clone();
+    names.note(Path::new(&wished.copy.place()), false);
+    let is_windows = is_fat(kind) || kind == FileSystemKind::Ntfs;
+    let name = if is_windows { names.on_windows } else { names.on_linux };
+    let largest_bytes = wished.amount.largest_bytes;
+    name.or_else(|| {
+        (is_fat(kind) && largest_bytes > MOST_FILE_BYTES_ON_FAT)
+            .then(|| format!("one file has {}, and on {kind} none has 4 GiB", format_size(largest_bytes)))
     })
 }
 

@@ -69,7 +69,7 @@ fn explain_copies(plan: &DeployPlan, text: &mut String) {
         Step::CopyFiles { on, copy } => Some((on, copy)),
         _ => None,
     });
-    for (position, (on, WishedCopy { copy, name, amount })) in copies.enumerate() {
+    for (position, (on, WishedCopy { copy, name, amount, .. })) in copies.enumerate() {
         if position == 0 {
             text.push_str("\nFiles that are copied:\n");
         }

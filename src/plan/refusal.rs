@@ -531,6 +531,16 @@ pub enum Refusal {
         /// A clause.
         reason: String,
     },
+    /// A file system does not take what is to be copied.
+    #[error("{name} cannot be copied into {volume}: {reason}")]
+    CopyNotTaken {
+        /// What is copied.
+        name: String,
+        /// Name of the volume.
+        volume: String,
+        /// A clause.
+        reason: String,
+    },
     /// Too little room for the files that are to be copied.
     #[error(
         "{volume} will have {} free, and what is to be copied there needs {}; copy less, or make it larger",

@@ -7,6 +7,10 @@ use std::str::FromStr;
 
 /// The longest path that Linux takes (PATH_MAX).
 const MOST_PATH_BYTES: usize = 4096;
+/// So many folders deep is a copy at most, and so many once more is what is in an archive: each costs time for everything below.
+pub const MOST_PARTS: usize = 128;
+/// A file that is copied has this name until it is whole.
+pub const UNFINISHED: &str = ".remint-unfinished";
 /// Read, write and execute for three, and the three bits in front.
 const MODE_BITS: u32 = 0o7777;
 
@@ -111,12 +115,30 @@ pub enum CopyFault {
         /// The path.
         to: String,
     },
+    /// Too many folders.
+    #[error("\"{}\" is no place for a copy: it is more than {MOST_PARTS} folders deep", to.escape_debug())]
+    Deep {
+        /// The path.
+        to: String,
+    },
+    /// The name of what is not whole yet.
+    #[error("\"{}\" is no place for a copy: Remint needs the name {UNFINISHED} itself", to.escape_debug())]
+    Unfinished {
+        /// The path.
+        to: String,
+    },
     /// A folder where a file is meant.
     #[error("\"{}\" names a folder, and a file is copied; write the whole path of the file", to.escape_debug())]
     Folder {
         /// The path.
         to: String,
     },
+}
+
+/// True for the name of what is not whole yet, also where small letters and capitals are the same.
+#[must_use]
+pub fn is_unfinished(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(UNFINISHED.as_bytes())
 }
 
 impl FileCopy {
@@ -132,6 +154,10 @@ impl FileCopy {
             Some(CopyFault::Volume { to: to() })
         } else if !is_place {
             Some(CopyFault::Place { to: to() })
+        } else if self.place().split('/').count() > MOST_PARTS {
+            Some(CopyFault::Deep { to: to() })
+        } else if self.to.split('/').any(|part| is_unfinished(part.as_bytes())) {
+            Some(CopyFault::Unfinished { to: to() })
         } else if self.kind == CopyKind::File && matches!(self.to.rsplit('/').next(), Some("" | ".")) {
             Some(CopyFault::Folder { to: to() })
         } else {
@@ -251,6 +277,12 @@ mod tests {
             [("file", "/"), ("file", "/etc/"), ("file", "etc/motd"), ("archive", "/../x"), ("archive", "")]
         {
             assert!(copy(kind, to).fault().is_some(), "{to}");
+        }
+        let deep = |count| "/x".repeat(count);
+        assert_eq!(copy("file", &deep(MOST_PARTS)).fault(), None);
+        assert!(matches!(copy("file", &deep(MOST_PARTS + 1)).fault(), Some(CopyFault::Deep { .. })));
+        for to in ["/etc/.remint-unfinished", "/.Remint-Unfinished/x"] {
+            assert!(matches!(copy("file", to).fault(), Some(CopyFault::Unfinished { .. })), "{to}");
         }
         assert!(FileCopy { volume: String::new(), ..copy("file", "/x") }.fault().is_some());
     }

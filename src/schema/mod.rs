@@ -19,7 +19,8 @@ mod wish;
 
 pub use answer::{Answer, AnswerFault};
 pub use copy::{
-    ArtefactId, CopyFault, CopyKind, FileCopy, FileMode, Owner, ParseArtefactIdError, ParseRightsError,
+    ArtefactId, CopyFault, CopyKind, FileCopy, FileMode, MOST_PARTS, Owner, ParseArtefactIdError,
+    ParseRightsError, UNFINISHED, is_unfinished,
 };
 pub use disk::{Content, Disk, Role, Volume};
 pub use document::{
