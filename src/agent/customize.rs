@@ -96,7 +96,7 @@ pub fn prepare_customize(request: &CustomizeRequest, monitor: &dyn Monitor) -> R
         computer_name: name.map(|name| name.resolve(linux::inventory)).transpose()?,
         answers: choices.answers.clone(),
         empty_page_files: choices.empty_page_files,
-        copies: request.artefacts.measure(&choices.copies, &targets)?,
+        copies: request.artefacts.measure(&choices.copies, &targets, monitor)?,
         scripts: scripts::before_file_copy(&scripts),
         ..DeployOptions::of(Layout::Original)
     };

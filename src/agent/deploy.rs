@@ -72,7 +72,7 @@ pub fn prepare_deploy(request: &DeployRequest, monitor: &dyn Monitor) -> Result<
     options.answers.clone_from(&request.options.answers);
     options.empty_page_files = request.options.empty_page_files;
     options.computer_name = wished.map(|wished| wished.resolve(linux::inventory)).transpose()?;
-    options.copies = request.artefacts.measure_watched(&request.copies, &targets, monitor)?;
+    options.copies = request.artefacts.measure(&request.copies, &targets, monitor)?;
     options.scripts = scripts::before_file_copy(&request.scripts);
     let targets = Targets { disks: &targets, standing: Some(&standing) };
     let plan = plan::deploy(version.image.as_ref(), version.version.as_ref(), &manifest, targets, &options);

@@ -8,7 +8,7 @@ use crate::http;
 use crate::image::Manifest;
 use crate::linux::{self, Artefact, Customizations};
 use crate::plan::{DeployPlan, Step, Target, WishedCopy};
-use crate::progress::{Event, Monitor, Silent};
+use crate::progress::{Event, Monitor};
 use crate::protocol::{Job, JobArtefact};
 use crate::schema::{ArtefactId, FileCopy};
 use crate::units::{MIB, format_size, u64_from};
@@ -94,13 +94,8 @@ impl Artefacts {
         Ok(artefacts)
     }
 
-    /// The copies, with what is in their artefacts.
-    pub(super) fn measure(&self, copies: &[FileCopy], targets: &[Target]) -> Result<Vec<WishedCopy>> {
-        self.measure_watched(copies, targets, &Silent)
-    }
-
-    /// The same, until somebody asks to stop.
-    pub(super) fn measure_watched(
+    /// The copies, with what is in their artefacts, until somebody asks to stop.
+    pub(super) fn measure(
         &self,
         copies: &[FileCopy],
         targets: &[Target],
