@@ -87,6 +87,35 @@ impl Person {
     }
 }
 
+impl Person {
+    /// As the administrator; what happens behind Enter is the caller's.
+    fn fills_in_the_login(&self, password: &str) {
+        self.types("admin");
+        self.presses("Tab");
+        self.types(password);
+    }
+
+    /// From the first screen to the disks that are captured into a new image.
+    fn captures_into(&self, image: &str) {
+        self.sees("c  capture this machine");
+        self.presses("c");
+        self.presses("n");
+        self.sees("Name of the image");
+        self.types(image);
+        self.presses("Enter");
+        self.sees(&format!("Which disk is captured into {image}?"));
+    }
+
+    /// From the chosen disks to the end of the capture.
+    fn agrees_to_the_capture(&self) {
+        self.presses("Enter");
+        self.sees("What capturing");
+        self.presses("Enter");
+        self.sees("Done.");
+        self.presses("Enter");
+    }
+}
+
 impl Drop for Person {
     fn drop(&mut self) {
         let _ = Command::new("tmux").arg("-S").arg(&self.socket).arg("kill-server").output();
@@ -141,14 +170,10 @@ fn a_person_registers_captures_and_deploys_at_a_terminal() {
     person.sees("not registered   Lab Walker 7");
     person.sees("l  log in");
     person.presses("l");
-    person.types("admin");
-    person.presses("Tab");
-    person.types("wrong password");
+    person.fills_in_the_login("wrong password");
     person.presses("Enter");
     person.sees(" ! ");
-    person.types("admin");
-    person.presses("Tab");
-    person.types(PASSWORD);
+    person.fills_in_the_login(PASSWORD);
     assert!(!person.screen().contains(PASSWORD));
     person.presses("Enter");
     person.sees("g  register this machine");
@@ -157,18 +182,8 @@ fn a_person_registers_captures_and_deploys_at_a_terminal() {
     person.presses("Enter");
     person.sees("now registered as pc-17");
 
-    person.sees("c  capture this machine");
-    person.presses("c");
-    person.presses("n");
-    person.sees("Name of the image");
-    person.types("lab");
-    person.presses("Enter");
-    person.sees("Which disk is captured into lab?");
-    person.presses("Enter");
-    person.sees("What capturing");
-    person.presses("Enter");
-    person.sees("Done.");
-    person.presses("Enter");
+    person.captures_into("lab");
+    person.agrees_to_the_capture();
 
     person.sees("d  deploy an image");
     person.presses("d");
@@ -236,27 +251,15 @@ fn a_person_captures_two_disks_together_and_deploys_them_onto_two_others() {
     let person = Person::sits_down(folder.path(), &command);
     person.sees("l  log in");
     person.presses("l");
-    person.types("admin");
-    person.presses("Tab");
-    person.types(PASSWORD);
+    person.fills_in_the_login(PASSWORD);
     person.presses("Enter");
-    person.sees("c  capture this machine");
-    person.presses("c");
-    person.presses("n");
-    person.sees("Name of the image");
-    person.types("pair");
-    person.presses("Enter");
-    person.sees("Which disk is captured into pair?");
+    person.captures_into("pair");
     person.sees("Space chooses several");
     for key in ["Space", "Down", "Space"] {
         person.presses(key);
     }
     person.sees("Which disks are captured into pair?");
-    person.presses("Enter");
-    person.sees("What capturing");
-    person.presses("Enter");
-    person.sees("Done.");
-    person.presses("Enter");
+    person.agrees_to_the_capture();
 
     person.sees("d  deploy an image");
     person.presses("d");
@@ -313,9 +316,7 @@ fn a_terminal_that_changes_its_size_and_a_server_that_goes_and_comes_are_survive
 
     // In the middle of a login.
     person.presses("l");
-    person.types("admin");
-    person.presses("Tab");
-    person.types(PASSWORD);
+    person.fills_in_the_login(PASSWORD);
     server.process.kill().unwrap();
     server.process.wait().unwrap();
     person.presses("Enter");

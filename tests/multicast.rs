@@ -12,7 +12,7 @@ use contract_peer::{ADMINISTRATOR, Lab, PASSWORD};
 use lab::running::{Ended, PATIENCE, Running, Server};
 use lab::{MIB, Noise, remint_ends, text};
 use nix::sys::signal::Signal;
-use remint::agent::multicast::{Datagrams, Invitation, MulticastStore};
+use remint::agent::multicast::{Datagrams, Invitation, MulticastStore, Wanted};
 use remint::client::{Claimed, Client};
 use remint::http::{Access, Secret};
 use remint::image::{ChunkId, Decoder, ImageVersion, Manifest, Store, fetch_chunk};
@@ -183,7 +183,8 @@ impl Room {
         let asked: Vec<ChunkId> = chunks.iter().map(|(_, id)| *id).collect();
         let store = MulticastStore::new(http);
         let group = GroupReceiver::join(self.group, Ipv4Addr::LOCALHOST).unwrap();
-        let joined = store.join_from(source(group), WINDOW, invitation, &manifest, &version, &asked, &Silent);
+        let wanted = Wanted { manifest: &manifest, version: &version, asked: &asked };
+        let joined = store.join_from(source(group), WINDOW, invitation, wanted, &Silent);
         joined.unwrap();
         let next = Mutex::new(chunks.iter());
         // As a restore does: a few at a time, nearly in order, and a chunk that is wrong fails it.
@@ -374,7 +375,8 @@ fn a_chunk_that_is_wrong_in_the_store_is_not_said_to_have_arrived_so() {
     // It is fetched because nobody waits for the session.
     invitation.stop.store(true, Ordering::Relaxed);
     let group = GroupReceiver::join(room.group, Ipv4Addr::LOCALHOST).unwrap();
-    let joined = store.join_from(Box::new(group), WINDOW, invitation, &manifest, &version, &asked, &Silent);
+    let wanted = Wanted { manifest: &manifest, version: &version, asked: &asked };
+    let joined = store.join_from(Box::new(group), WINDOW, invitation, wanted, &Silent);
     joined.unwrap();
     let name = id.to_string();
     let files = store_fixture::files_below(&room.path("data").join("store"));

@@ -23,8 +23,7 @@ use crate::machine::MachineDisk;
 use crate::plan::{self, CaptureOptions, DeployOptions, DeployPlan, GroupFound, Step, SystemVolume, Target};
 use crate::progress::{Event, Monitor, Phase};
 use crate::schema::{
-    Compression, DeployChoices, Destination, FreeSpace, Layout, LogicalVolume, Mapping, ScriptTime, State,
-    WhenDirty,
+    Compression, DeployChoices, Destination, FreeSpace, Layout, ScriptTime, State, WhenDirty,
 };
 use crate::units::MIB;
 use anyhow::{Context, Result, bail};
@@ -85,8 +84,18 @@ pub fn prepare_customize(request: &CustomizeRequest, monitor: &dyn Monitor) -> R
     }
     let targets: Vec<Target> =
         (0u32..).zip(&disks).map(|(number, disk)| Target::new(number, disk.machine.clone())).collect();
-    let (groups, odd): (Vec<_>, Vec<_>) = groups.into_iter().partition(is_plain);
-    let manifest = described(disks, groups)?;
+    let (mut plain, mut passed_over) = (Vec::new(), Vec::new());
+    for found in groups {
+        match kept_from_writing(&found) {
+            None => plain.push(found),
+            Some(why) => {
+                let name = &found.group.name;
+                passed_over
+                    .push(format!("volume group {name}: none of its volumes is changed, because of {why}"));
+            }
+        }
+    }
+    let manifest = described(disks, plain)?;
     let name = choices.computer_name.as_deref().map(ComputerName::new);
     let scripts = scripts::in_order(&choices.scripts);
     let options = DeployOptions {
@@ -105,16 +114,6 @@ pub fn prepare_customize(request: &CustomizeRequest, monitor: &dyn Monitor) -> R
     let is_wished_for =
         |step: &Step| matches!(step, Step::Settings { .. } | Step::CopyFiles { .. } | Step::Script { .. });
     plan.steps.retain(is_wished_for);
-    let mut passed_over: Vec<String> = odd
-        .iter()
-        .map(|found| {
-            format!(
-                "volume group {}: none of its volumes is changed, because it has mirrors, snapshots, thin or other volumes that \
-                 only the kernel can write, or is read-only or not whole",
-                found.group.name
-            )
-        })
-        .collect();
     passed_over.extend(leave_what_is_not_clean(&mut plan, &manifest));
     check_for_windows(&plan)?;
     if plan.steps.is_empty() && scripts.is_empty() {
@@ -130,16 +129,14 @@ pub fn prepare_customize(request: &CustomizeRequest, monitor: &dyn Monitor) -> R
     Ok(prepared)
 }
 
-/// True for a group of which every volume stands in one place, where it can be written without the kernel's help.
-fn is_plain(found: &GroupInspection) -> bool {
-    let has = |words: &[String], word: &str| words.iter().any(|other| other == word);
-    let is_writable = |status: &[String]| has(status, "WRITE") && !has(status, "EXPORTED");
-    let plain = |logical: &LogicalVolume| {
-        matches!(logical.mapping, Mapping::Linear | Mapping::Striped) && has(&logical.status, "WRITE")
-    };
-    is_writable(&found.group.status)
-        && found.problems.iter().all(Option::is_none)
-        && found.group.logical_volumes.iter().all(plain)
+/// The first volume of a group that does not stand in one place where it can be written without the kernel's help, and why.
+/// The group is planned as a whole, or not at all.
+fn kept_from_writing(found: &GroupInspection) -> Option<String> {
+    let mut volumes = found.group.logical_volumes.iter().zip(&found.problems);
+    volumes.find_map(|(logical, problem)| {
+        let why = problem.clone().or_else(|| plan::kept_from_writing(&found.group, logical, None))?;
+        Some(format!("{}: {why}", logical.name))
+    })
 }
 
 /// The disks as a capture without data describes them.

@@ -4,7 +4,7 @@ use super::computer_name::{ComputerName, check_for_windows};
 use super::disks::DiskSettings;
 use super::file_copy::{Artefacts, Customizing};
 use super::images::{ImageReference, StoreSettings, load_manifest, open_store, resolve};
-use super::multicast::{Invitation, MulticastStore};
+use super::multicast::{Invitation, MulticastStore, Wanted};
 use super::script::ScriptFile;
 use super::scripts::{self, WishedScript};
 use super::targets::{Decided, SchemaFile, TargetRequest, decide_targets};
@@ -179,7 +179,8 @@ impl PreparedDeploy {
         };
         if let Some(invitation) = invitation {
             let asked = prepared.asked().map_err(Failure::from)?;
-            multicast.join(invitation, &self.manifest, &self.version, &asked, monitor);
+            let wanted = Wanted { manifest: &self.manifest, version: &self.version, asked: &asked };
+            multicast.join(invitation, wanted, monitor);
             // Until it begins, a machine that is only waiting keeps what is on its disks.
             multicast.wait_to_begin(monitor);
         }

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 /// An artefact is fetched in parts, so that a lost connection costs one of them.
 const PART_BYTES: u64 = 4 * MIB;
+/// For so long one request is tried again; in between a request to stop is heard.
 const PATIENCE_OF_ONE: Duration = Duration::from_secs(4);
 
 /// The artefacts that are at hand.
@@ -130,7 +131,6 @@ fn fetch_part(
     let begun = Instant::now();
     loop {
         match link.artefact_part(artefact, at, bytes, PATIENCE_OF_ONE.min(patience)) {
-            // In between a request to stop is heard.
             Err(client::Error::Http(http::Error::Io { .. }))
                 if begun.elapsed() < patience && !monitor.cancelled() => {}
             ended => return ended,

@@ -2,7 +2,7 @@
 //!
 //! Invariants: nobody is killed for using another file system; what is mounted elsewhere, too, stays mounted there.
 
-use super::mounted::mount_points;
+use super::mounts;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -71,7 +71,7 @@ fn users(mount_point: &Path, device: Option<u64>) -> Vec<Pid> {
 /// What is mounted in a folder, in the order in which it was; without the first mount at the folder itself where that
 /// `is_ours`.
 fn mounts_in(folder: &Path, is_ours: bool) -> Vec<PathBuf> {
-    let mut paths = mount_points();
+    let mut paths: Vec<PathBuf> = mounts::points().into_iter().map(PathBuf::from).collect();
     paths.retain(|path| path.starts_with(folder));
     if let Some(ours) = paths.iter().position(|path| path == folder).filter(|_| is_ours) {
         paths.remove(ours);

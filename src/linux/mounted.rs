@@ -1,7 +1,6 @@
 //! A file system that is mounted for a moment, so that the kernel does to it what only the kernel can.
 
-use super::sysfs::unescape;
-use super::{Error, program};
+use super::{Error, mounts, program};
 use crate::schema::FileSystemKind;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -89,15 +88,8 @@ impl Drop for MountFolder {
     }
 }
 
-/// Where something is mounted, in the order in which it was; a folder is named as often as something is mounted at it.
-pub(super) fn mount_points() -> Vec<PathBuf> {
-    let list = fs::read("/proc/self/mountinfo").unwrap_or_default();
-    let list = String::from_utf8_lossy(&list);
-    list.lines().filter_map(|line| line.split(' ').nth(4)).map(|path| PathBuf::from(unescape(path))).collect()
-}
-
 fn is_mounted(at: &Path) -> bool {
-    mount_points().iter().any(|path| path == at)
+    mounts::points().iter().any(|point| Path::new(point) == at)
 }
 
 /// A mounted file system; unmounted when it is dropped.

@@ -73,9 +73,8 @@ pub fn cover(file: &Path, with: &Path) -> Result<(), Error> {
 /// Gives a sentence for each that stays mounted.
 #[must_use]
 pub fn unmount_all() -> Vec<String> {
-    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mut problems = Vec::new();
-    for directory in to_unmount(&text).iter().rev() {
+    for directory in points().iter().rev().filter(|point| holds_data(point)) {
         if umount2(directory.as_str(), MntFlags::empty()).is_err() {
             let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
             let _ = mount(None::<&str>, directory.as_str(), None::<&str>, read_only, None::<&str>);
@@ -87,11 +86,21 @@ pub fn unmount_all() -> Vec<String> {
     problems
 }
 
-/// The mount points that hold data, in the order they were mounted.
-fn to_unmount(mountinfo: &str) -> Vec<String> {
+/// Where something is mounted, in the order in which it was; a folder is named as often as something is mounted at it.
+pub(super) fn points() -> Vec<String> {
+    let list = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    points_in(&String::from_utf8_lossy(&list)).collect()
+}
+
+/// The mount points of a `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
+fn points_in(mountinfo: &str) -> impl Iterator<Item = String> {
+    mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape)
+}
+
+/// Whether a mount point holds data, and is not one of the basics.
+fn holds_data(point: &str) -> bool {
     let kept = ["/", "/proc", "/sys", "/dev", "/dev/pts", "/run", "/tmp"];
-    let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape);
-    points.filter(|point| !kept.contains(&point.as_str()) && !point.starts_with("/proc/")).collect()
+    !kept.contains(&point) && !point.starts_with("/proc/")
 }
 
 #[cfg(test)]
@@ -104,6 +113,7 @@ mod tests {
                     23 22 0:30 /remint/x /proc/cmdline rw - tmpfs tmpfs rw\n\
                     30 1 8:1 / /mnt/my\\040disk rw - ext4 /dev/sda1 rw\nshort line\n\
                     31 1 0:33 / /sys/firmware/efi/efivars rw - efivarfs efivarfs rw\n";
-        assert_eq!(to_unmount(text), ["/mnt/my disk", "/sys/firmware/efi/efivars"]);
+        let data: Vec<String> = points_in(text).filter(|point| holds_data(point)).collect();
+        assert_eq!(data, ["/mnt/my disk", "/sys/firmware/efi/efivars"]);
     }
 }

@@ -173,36 +173,48 @@ fn not_whole(group: &str, flaw: &Flaw) -> Refusal {
     Refusal::GroupNotWhole { group: group.to_owned(), reason: format!("{flaw}; {way_out}") }
 }
 
+/// Why a logical volume cannot be written extent by extent: a clause with the way out. `kernel` is what it is, where only the
+/// kernel knows more of it than its extents.
+#[must_use]
+pub fn kept_from_writing(
+    group: &VolumeGroup,
+    logical: &LogicalVolume,
+    kernel: Option<&str>,
+) -> Option<String> {
+    let has = |words: &[String], word: &str| words.iter().any(|other| other == word);
+    let reason = if has(&group.status, "EXPORTED") || !has(&group.status, "WRITE") {
+        "its group is exported or read-only; make it writable (vgimport, vgchange)"
+    } else if !has(&logical.status, "WRITE") {
+        "it is read-only; make it writable (lvchange --permission rw)"
+    } else if let Some(what) = kernel {
+        return Some(format!(
+            "it is {what}, which only the kernel can write; name another volume, or deploy the whole group"
+        ));
+    } else {
+        match logical.mapping {
+            Mapping::Mirrored => {
+                "it is a mirror, of which every copy would have to be written; make it a plain volume (lvconvert), or deploy \
+                 the whole group"
+            }
+            Mapping::Kernel => "only the kernel can write it; name another volume",
+            Mapping::Linear | Mapping::Striped => return None,
+        }
+    };
+    Some(reason.to_owned())
+}
+
 /// Refuses a volume of which more would have to be written than its extents, or that nobody may write.
 fn refuse_unwritable(group: &StandingGroup, logical: &LogicalVolume) -> Result<(), Refusal> {
-    let refuse = |reason: &str| {
-        Err(Refusal::NotWritable { logical: own_name(group, logical), reason: reason.to_owned() })
-    };
     let position = group.found.group.logical_volumes.iter().position(|other| other.uuid == logical.uuid);
-    let kernel = position.and_then(|position| group.found.kernel.get(position)).and_then(Option::as_ref);
+    let kernel = position.and_then(|position| group.found.kernel.get(position)).and_then(Option::as_deref);
     let is_origin = position.and_then(|position| group.found.origins.get(position));
-    let has = |words: &[String], word: &str| words.iter().any(|other| other == word);
-    let status = &group.found.group.status;
-    if has(status, "EXPORTED") || !has(status, "WRITE") {
-        return refuse("its group is exported or read-only; make it writable (vgimport, vgchange)");
-    }
-    if !has(&logical.status, "WRITE") {
-        return refuse("it is read-only; make it writable (lvchange --permission rw)");
-    }
-    match (kernel, logical.mapping) {
-        (Some(what), _) => refuse(&format!(
-            "it is {what}, which only the kernel can write; name another volume, or deploy the whole group"
-        )),
-        (None, Mapping::Mirrored) => refuse(
-            "it is a mirror, of which every copy would have to be written; make it a plain volume (lvconvert), or deploy \
-             the whole group",
-        ),
-        (None, Mapping::Kernel) => refuse("only the kernel can write it; name another volume"),
-        (None, Mapping::Linear | Mapping::Striped) if is_origin != Some(&false) => {
-            refuse("its snapshots need what it holds; remove them (lvremove), or name another volume")
-        }
-        (None, Mapping::Linear | Mapping::Striped) => Ok(()),
-    }
+    let of_snapshots = || {
+        let reason = "its snapshots need what it holds; remove them (lvremove), or name another volume";
+        (is_origin != Some(&false)).then(|| reason.to_owned())
+    };
+    let reason = kept_from_writing(&group.found.group, logical, kernel).or_else(of_snapshots);
+    let refusal = |reason| Refusal::NotWritable { logical: own_name(group, logical), reason };
+    reason.map_or(Ok(()), |reason| Err(refusal(reason)))
 }
 
 /// A group of which nothing is written yet, on the disks of the plan.

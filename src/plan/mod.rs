@@ -55,7 +55,7 @@ pub use deploy::{
 };
 pub use destination::{Offered, assign};
 pub use document::{Choices, SchemaFault, export, place_of_volume, read_choices};
-pub use existing_group::{ExistingGroup, IntoLogical};
+pub use existing_group::{ExistingGroup, IntoLogical, kept_from_writing};
 pub use explain::explain;
 pub use group::{GroupPlan, MemberPlan};
 pub use hard_names::HardNames;

@@ -39,6 +39,17 @@ pub struct Invitation {
     pub stop: Arc<AtomicBool>,
 }
 
+/// What a machine takes of an image.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The image.
+    pub manifest: &'a Manifest,
+    /// Its name.
+    pub version: &'a ImageVersion,
+    /// The chunks, in the order in which they are asked for.
+    pub asked: &'a [ChunkId],
+}
+
 /// Where datagrams come from.
 pub trait Datagrams: Send {
     /// Waits a moment for a datagram; its length, or `None`.
@@ -82,14 +93,7 @@ impl MulticastStore {
 
     /// Joins the session, on the network by which the server is reached. Where that cannot be done, a warning says why, and
     /// everything is fetched.
-    pub fn join(
-        &self,
-        invitation: Invitation,
-        manifest: &Manifest,
-        version: &ImageVersion,
-        asked: &[ChunkId],
-        monitor: &dyn Monitor,
-    ) {
+    pub fn join(&self, invitation: Invitation, wanted: Wanted<'_>, monitor: &dyn Monitor) {
         let group = SocketAddrV4::new(invitation.offer.group, invitation.offer.port);
         let address = invitation.link.own_address();
         let joined = address.and_then(|address| GroupReceiver::join(group, address));
@@ -100,7 +104,7 @@ impl MulticastStore {
             if window < SMALLEST_WINDOW {
                 return Err(format!("{} of memory are too few to listen with", format_size(window)));
             }
-            self.join_from(Box::new(source), window, invitation, manifest, version, asked, monitor)
+            self.join_from(Box::new(source), window, invitation, wanted, monitor)
         });
         if let Err(fact) = joined {
             warn(monitor, &fact);
@@ -111,15 +115,12 @@ impl MulticastStore {
     ///
     /// # Errors
     /// Why the machine is not in the session, as a sentence.
-    #[allow(clippy::too_many_arguments)]
     pub fn join_from(
         &self,
         source: Box<dyn Datagrams>,
         window_bytes: u64,
         invitation: Invitation,
-        manifest: &Manifest,
-        version: &ImageVersion,
-        asked: &[ChunkId],
+        Wanted { manifest, version, asked }: Wanted<'_>,
         monitor: &dyn Monitor,
     ) -> Result<(), String> {
         let sequence = Sequence::load(self.store.as_ref(), manifest, version);
