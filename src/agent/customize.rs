@@ -5,6 +5,7 @@
 //!
 //! - A dry run opens the disks for reading only. Its steps are taken on an overlay in memory, so that it says what they would
 //!   change because they did it there.
+//! - The boot entries of the firmware follow as behind a deploy, by the same code; in a dry run those that it would have.
 //! - A file system that is not clean is not changed, and named. So is a volume group with anything that stands in more than
 //!   one place, or that only the kernel can write.
 //! - A step that fails does not keep the others from being taken, but for a script that must not fail.
@@ -14,14 +15,16 @@ use super::computer_name::{ComputerName, check_for_windows};
 use super::disks::{self, DiskSettings, Inspected};
 use super::file_copy::{Artefacts, Customizing};
 use super::scripts::{self, ScriptFailure, WishedScript};
+use super::targets::started_by;
 use crate::blockio::{Overlay, WriteAt};
-use crate::customize::{Customizer, Deployed};
+use crate::customize::{Customizer, Deployed, Firmware, RehearsedFirmware};
 use crate::image::Manifest;
 use crate::inspect::GroupInspection;
-use crate::linux::{self, DiskReader, DiskWriter};
+use crate::linux::{self, DiskReader, DiskWriter, EfiVariables};
 use crate::machine::MachineDisk;
 use crate::plan::{self, CaptureOptions, DeployOptions, DeployPlan, GroupFound, Step, SystemVolume, Target};
 use crate::progress::{Event, Monitor, Phase};
+use crate::restore;
 use crate::schema::{
     Compression, DeployChoices, Destination, FreeSpace, Layout, ScriptTime, State, WhenDirty,
 };
@@ -97,11 +100,18 @@ pub fn prepare_customize(request: &CustomizeRequest, monitor: &dyn Monitor) -> R
     }
     let manifest = described(disks, plain)?;
     let name = choices.computer_name.as_deref().map(ComputerName::new);
+    // Beside a schema, the others do not count.
+    let (keep_boot_entries, boot_first) = match &choices.schema {
+        Some(schema) => (schema.keep_boot_entries, schema.boot_first),
+        None => (choices.keep_boot_entries, choices.boot_first),
+    };
     let scripts = scripts::in_order(&choices.scripts);
     let options = DeployOptions {
         free_space: FreeSpace::Keep,
         expand: false,
-        keep_boot_entries: true,
+        keep_boot_entries,
+        boot_first,
+        started_by: started_by(&targets),
         computer_name: name.map(|name| name.resolve(linux::inventory)).transpose()?,
         answers: choices.answers.clone(),
         empty_page_files: choices.empty_page_files,
@@ -111,14 +121,13 @@ pub fn prepare_customize(request: &CustomizeRequest, monitor: &dyn Monitor) -> R
     };
     let mut plan = plan::deploy(NAME, NAME, &manifest, targets.as_slice(), &options)
         .context("planning the steps for what is on the disks")?;
-    let is_wished_for =
-        |step: &Step| matches!(step, Step::Settings { .. } | Step::CopyFiles { .. } | Step::Script { .. });
-    plan.steps.retain(is_wished_for);
+    plan.steps.retain(is_taken);
     passed_over.extend(leave_what_is_not_clean(&mut plan, &manifest));
     check_for_windows(&plan)?;
-    if plan.steps.is_empty() && scripts.is_empty() {
+    if plan.steps.is_empty() && plan.boot_entries.is_empty() && scripts.is_empty() {
         bail!(
-            "the profile asks for nothing that is done to a deployed disk: no name, no answers, no copies, no scripts"
+            "the profile asks for nothing that is done to a deployed disk: no name, no answers, no copies, no scripts, \
+             and no boot entries"
         );
     }
     let prepared =
@@ -127,6 +136,14 @@ pub fn prepare_customize(request: &CustomizeRequest, monitor: &dyn Monitor) -> R
         prepared.plan.steps.iter().find_map(|step| prepared.customizer().missing(step, &prepared.plan));
     missing.map_or(Ok(()), |fact| Err(anyhow::anyhow!("{fact}")))?;
     Ok(prepared)
+}
+
+/// The steps that change nothing but files.
+const fn is_taken(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::Settings { .. } | Step::CopyFiles { .. } | Step::Script { .. } | Step::FallbackLoader { .. }
+    )
 }
 
 /// The first volume of a group that does not stand in one place where it can be written without the kernel's help, and why.
@@ -208,6 +225,9 @@ impl PreparedCustomize {
                 _ => {}
             }
         }
+        for entries in &self.plan.boot_entries {
+            text.push_str(&format!("Have the boot entries of the firmware follow to {}\n", entries.target));
+        }
         for fact in &self.passed_over {
             text.push_str(&format!("! {fact}\n"));
         }
@@ -239,7 +259,8 @@ impl PreparedCustomize {
         let writers = self.disks().map(DiskWriter::open);
         let writers: Vec<DiskWriter> = writers.collect::<Result<_, _>>().context("opening the disk")?;
         let targets: Vec<&dyn WriteAt> = writers.iter().map(|writer| -> &dyn WriteAt { writer }).collect();
-        let mut done = self.take(&targets, false, monitor);
+        let firmware = EfiVariables::default();
+        let mut done = self.take(&targets, &firmware, false, monitor);
         for (disk, writer) in self.disks().zip(&writers) {
             writer.flush().with_context(|| format!("flushing {}", disk.path))?;
         }
@@ -271,7 +292,8 @@ impl PreparedCustomize {
         let overlays: Vec<Overlay<'_, &DiskReader>> =
             readers.iter().map(|reader| Overlay::new(reader, KEPT_BYTES, None)).collect();
         let targets: Vec<&dyn WriteAt> = overlays.iter().map(|overlay| -> &dyn WriteAt { overlay }).collect();
-        let mut done = self.take(&targets, true, monitor);
+        let firmware = EfiVariables::default();
+        let mut done = self.take(&targets, &RehearsedFirmware::new(&firmware), true, monitor);
         if overlays.iter().any(Overlay::overflowed) {
             done.problems
                 .push("not everything could be tried out: it needs more memory than there is for it".into());
@@ -279,7 +301,13 @@ impl PreparedCustomize {
         Ok(done)
     }
 
-    fn take(&self, targets: &[&dyn WriteAt], is_rehearsal: bool, monitor: &dyn Monitor) -> Customized {
+    fn take(
+        &self,
+        targets: &[&dyn WriteAt],
+        firmware: &dyn Firmware,
+        is_rehearsal: bool,
+        monitor: &dyn Monitor,
+    ) -> Customized {
         let noting = Noting { monitor, changes: Mutex::default() };
         let mut problems = self.passed_over.clone();
         let deployed = Deployed { plan: &self.plan, targets, is_rehearsal };
@@ -301,6 +329,13 @@ impl PreparedCustomize {
                 }
                 Err(error) => problems.push(format!("{step}: {}", error.with_causes())),
             }
+        }
+        if stopped.is_none() && monitor.cancelled() && !self.plan.boot_entries.is_empty() {
+            problems.push(
+                "the boot entries of the firmware: not looked at, because somebody asked to stop".into(),
+            );
+        } else if stopped.is_none() {
+            problems.extend(restore::follow_boot_entries(&self.plan, targets, firmware, &noting));
         }
         monitor.event(Event::PhaseFinished { phase: Phase::Customize });
         let changes = noting.changes.into_inner().unwrap_or_else(PoisonError::into_inner);

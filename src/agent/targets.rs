@@ -9,7 +9,7 @@ use crate::linux::{self, DiskReader};
 use crate::machine::{DiskKind, MachineDisk};
 use crate::partition::{self, Severity, Trust};
 use crate::plan::{self, Choices, DeployOptions, Offered, OtherTarget, Standing, StandingGroup, Target};
-use crate::schema::{Destination, Keep, KeptPartition, Layout, PhysicalVolume, Table};
+use crate::schema::{Destination, Firmware, Keep, KeptPartition, Layout, PhysicalVolume, Table};
 use crate::units::{ByteRange, SectorSize};
 use anyhow::{Context, Result, anyhow, bail};
 use std::path::Path;
@@ -74,14 +74,9 @@ pub(super) fn decide_targets(
         .collect::<Result<_>>()?;
     let mut options = with_real_paths(choices.options, &requested, &offered);
     let (mut targets, others) = plan::pair_targets(manifest.into(), &options, &offered)?;
-    let real =
-        |target: &Target| target.disk.kind == DiskKind::Device && Path::new(&target.disk.path).exists();
-    if !targets.is_empty() && targets.iter().all(real) {
-        let firmware = linux::firmware();
-        options.started_by = Some(firmware);
-        if options.layout == Layout::Standard {
-            options.standard.firmware.get_or_insert(firmware);
-        }
+    options.started_by = started_by(&targets);
+    if let (Layout::Standard, Some(firmware)) = (options.layout, options.started_by) {
+        options.standard.firmware.get_or_insert(firmware);
     }
     if !choices.keep.is_empty() {
         options.keep = kept_on(&targets, &choices.keep);
@@ -97,6 +92,13 @@ pub(super) fn decide_targets(
         _ => Standing::default(),
     };
     Ok(Decided { options, targets, standing })
+}
+
+/// What started this machine, where the targets are disks of its own.
+pub(super) fn started_by(targets: &[Target]) -> Option<Firmware> {
+    let is_real =
+        |target: &Target| target.disk.kind == DiskKind::Device && Path::new(&target.disk.path).exists();
+    (!targets.is_empty() && targets.iter().all(is_real)).then(linux::firmware)
 }
 
 /// The volume groups that stand on targets whose tables are kept.

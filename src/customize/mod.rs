@@ -22,7 +22,7 @@ pub mod recovery;
 pub mod references;
 pub mod windows;
 
-pub use firmware::Firmware;
+pub use firmware::{Firmware, RehearsedFirmware};
 
 use crate::blockio::WriteAt;
 use crate::plan::{DeployPlan, Step};

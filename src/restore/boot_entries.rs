@@ -1,27 +1,29 @@
 //! The boot entries of the firmware, when the tables are written.
 //!
-//! A deploy is done by then. What goes wrong here is a problem and no failure: the disk starts by the fallback path, or
-//! by an entry that a person makes.
+//! A deploy is done by then, and what customizes a deployed disk has changed its files. What goes wrong here is a problem and
+//! no failure: the disk starts by the fallback path, or by an entry that a person makes.
 
-use super::{Prepared, Surroundings};
 use crate::blockio::{Window, WriteAt};
-use crate::customize::{CustomizeError, efi_system};
-use crate::plan::BootEntries;
+use crate::customize::{CustomizeError, Firmware, efi_system};
+use crate::plan::{BootEntries, DeployPlan};
 use crate::progress::{Event, Monitor};
 use crate::uefi::{self, Change, EfiSystem, Followed, Situation, Variables};
 
-/// Lets the entries follow. Returns a sentence for each thing that was not done.
-pub(super) fn follow(
-    prepared: &Prepared<'_>,
+/// Lets the entries follow to what stands on `targets`, one disk for each of the plan's, in its order. Returns a sentence for
+/// each thing that was not done. Tells of every variable that it writes as [`Event::Changed`]; where nothing differs, nothing is
+/// written.
+pub fn follow(
+    plan: &DeployPlan,
     targets: &[&dyn WriteAt],
-    around: &Surroundings<'_>,
+    firmware: &dyn Firmware,
+    monitor: &dyn Monitor,
 ) -> Vec<String> {
-    let entries = &prepared.plan.boot_entries;
+    let entries = &plan.boot_entries;
     let Some(first) = entries.first() else { return Vec::new() };
     let mut problems = Vec::new();
     let mut efi_systems = Vec::new();
     for entries in entries {
-        match held(prepared, targets, entries) {
+        match held(plan, targets, entries) {
             Ok(system) => efi_systems.push(system),
             Err(error) => problems.push(format!(
                 "the EFI system partition of {} cannot be looked into: {}; see in the firmware's setup that it starts the \
@@ -32,7 +34,7 @@ pub(super) fn follow(
         }
     }
     if problems.is_empty()
-        && let Err(error) = write(prepared, &efi_systems, around)
+        && let Err(error) = write(plan, &efi_systems, firmware, monitor)
     {
         let way_out = "the disk starts by the fallback path, or choose it in the firmware's setup";
         let (target, why) = (&first.target, error.with_causes());
@@ -43,11 +45,11 @@ pub(super) fn follow(
 
 /// What the EFI system partition of a target holds.
 fn held(
-    prepared: &Prepared<'_>,
+    plan: &DeployPlan,
     targets: &[&dyn WriteAt],
     entries: &BootEntries,
 ) -> Result<EfiSystem, CustomizeError> {
-    let mut disks = prepared.plan.disks.iter().zip(targets);
+    let mut disks = plan.disks.iter().zip(targets);
     let found = disks.find(|(disk, _)| disk.target.path == entries.target);
     let (_, target) = found.ok_or_else(|| CustomizeError::Refused {
         fact: format!("{} is no target of this plan; please report this", entries.target),
@@ -59,16 +61,16 @@ fn held(
 
 /// Writes what differs, and reads it back.
 fn write(
-    prepared: &Prepared<'_>,
+    plan: &DeployPlan,
     efi_systems: &[EfiSystem],
-    around: &Surroundings<'_>,
+    firmware: &dyn Firmware,
+    monitor: &dyn Monitor,
 ) -> Result<(), CustomizeError> {
-    let plan = prepared.plan;
     let targets: Vec<&str> = plan.disks.iter().map(|disk| disk.target.path.as_str()).collect();
-    let elsewhere = around.firmware.partitions_elsewhere(&targets)?;
+    let elsewhere = firmware.partitions_elsewhere(&targets)?;
     let deployed: Vec<Followed> =
         plan.boot_entries.iter().flat_map(|entries| entries.followed.iter().copied()).collect();
-    let now = around.firmware.read()?;
+    let now = firmware.read()?;
     let first = plan.boot_entries.iter().any(|entries| entries.first);
     let situation = Situation { now: &now, deployed: &deployed, efi_systems, elsewhere: &elsewhere, first };
     let changes = uefi::changes(situation);
@@ -76,10 +78,10 @@ fn write(
         return Ok(());
     }
     for change in &changes {
-        around.firmware.write(change)?;
-        tell(change, around.monitor);
+        firmware.write(change)?;
+        tell(change, monitor);
     }
-    let again = around.firmware.read()?;
+    let again = firmware.read()?;
     match changes.iter().find(|change| !stands(change, &again)) {
         None => Ok(()),
         Some(change) => Err(CustomizeError::Refused {

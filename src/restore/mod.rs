@@ -24,6 +24,7 @@ mod preflight;
 mod shrink;
 mod volume;
 
+pub use boot_entries::follow as follow_boot_entries;
 pub use error::{Error, Failure, Left};
 pub use preflight::{Prepared, prepare, refuse_schema};
 
@@ -167,7 +168,7 @@ fn carry_out(
         let pieces = commit::with_code(prepared.table_of(disk), mine.map(|code| code.code.as_slice()));
         commit::write_table(disk, &pieces, *target)?;
     }
-    let not_followed = boot_entries::follow(prepared, targets, around);
+    let not_followed = boot_entries::follow(prepared.plan, targets, around.firmware, around.monitor);
     finish(Phase::Commit, around.monitor);
     Ok(taken.into_iter().flat_map(|taken| taken.problems).chain(not_followed).collect())
 }

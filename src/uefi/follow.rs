@@ -23,6 +23,16 @@ pub struct Variables {
     pub current: Option<u16>,
 }
 
+impl Variables {
+    /// Has one variable say something else.
+    pub fn take(&mut self, change: &Change) {
+        match change {
+            Change::Entry { number, is, .. } => drop(self.entries.insert(*number, is.clone())),
+            Change::Order { is, .. } => self.order.clone_from(is),
+        }
+    }
+}
+
 /// A partition that was captured, and where it is now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Followed {

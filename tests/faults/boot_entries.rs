@@ -5,9 +5,9 @@ use super::image::{Capture, Image, ONE_WORKER, version};
 use super::source::{self, MIB, noise};
 use super::trigger::Trigger;
 use fatfs::{FatType, FormatVolumeOptions};
-use remint::blockio::{MemoryDisk, Window, read_vec};
+use remint::blockio::{MemoryDisk, Window, WriteAt, read_vec};
 use remint::customize::fat::{self, NewFile};
-use remint::customize::{CustomizeError, Firmware, efi_system};
+use remint::customize::{CustomizeError, Firmware, RehearsedFirmware, efi_system};
 use remint::linux::{Customizations, Tools};
 use remint::machine::MachineDisk;
 use remint::plan::{self, DeployOptions, DeployPlan, Step, check};
@@ -241,6 +241,51 @@ fn a_firmware_that_refuses_or_forgets_is_a_problem_of_a_deploy_that_is_done() {
         let reading = remint::partition::read(&target, SectorSize::B512, remint::partition::Trust::Undecided);
         assert_eq!(hard_drives(&reading.unwrap().table), hard_drives(&plan.disks[0].table));
     }
+}
+
+/// As `customize` has them follow on a disk that is deployed: planned from what the disk holds.
+#[test]
+fn an_entry_follows_on_a_disk_that_is_deployed_and_a_rehearsal_says_the_same() {
+    let (plan, target) = (planned(), target(Trigger::never()));
+    run(&plan, &target, &firmware(Mood::Good)).0.unwrap();
+    let disk = MemoryDisk::from_bytes(&target.bytes());
+    let bytes: &'static [u8] = Box::leak(target.bytes().into_boxed_slice());
+    let held = Capture::of(&[bytes]).image().manifest.disks;
+    let machine = MachineDisk::new("/dev/sda", TARGET_BYTES as u64, SectorSize::B512);
+    let targets = plan::match_disks(&held, &[machine]).unwrap();
+    let options =
+        DeployOptions { started_by: Some(schema::Firmware::Uefi), ..DeployOptions::of(Layout::Original) };
+    let same = plan::deploy("machine", "1", &held, &targets, &options).unwrap();
+    let now = efi_system(&plan.disks[0].table);
+    assert_eq!(same.boot_entries[0].efi_system, now);
+    // The partition is the same, and was elsewhere; the network is first, and a stranger's entry is there.
+    let firmware = firmware(Mood::Good);
+    {
+        let mut variables = firmware.variables.lock().unwrap();
+        let moved = HardDrive { partition_start: 77, ..now };
+        variables.entries.insert(4, LoadOption::of_file("debian", moved, SHIM));
+        let stranger = HardDrive { id: PartitionId::Gpt { guid: Guid::from_u128(7) }, ..now };
+        variables.entries.insert(2, LoadOption::of_file("other", stranger, SHIM));
+        variables.order = vec![2];
+    }
+    let before = firmware.read().unwrap();
+    let follow = |firmware: &dyn Firmware| {
+        let told = Told::default();
+        let targets: [&dyn WriteAt; 1] = [&disk];
+        assert_eq!(restore::follow_boot_entries(&same, &targets, firmware, &told), [""; 0]);
+        told.0.into_inner().unwrap()
+    };
+    let expected = [
+        format!("firmware: Boot0004 \"debian\" follows to {now}{SHIM}"),
+        "firmware: BootOrder is 0004,0002 instead of 0002".to_owned(),
+    ];
+    assert_eq!(follow(&RehearsedFirmware::new(&firmware)), expected);
+    assert!(firmware.read().unwrap() == before, "a rehearsal wrote something");
+    assert_eq!(follow(&firmware), expected);
+    let after = firmware.read().unwrap();
+    assert_eq!(after.entries[&4], LoadOption::of_file("debian", now, SHIM));
+    assert_eq!(after.entries[&2], before.entries[&2]);
+    assert_eq!(follow(&firmware), [""; 0]);
 }
 
 #[test]
