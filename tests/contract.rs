@@ -590,6 +590,24 @@ fn a_person_at_a_machine_chooses_what_is_offered_there() {
     let granted = lab.send(POST, &format!("jobs/{id}/claim"), &token, None).is(200).body;
     assert_eq!(granted["profile"], json!({"deploy": {"targets": ["/dev/sda"]}}));
     finish(&lab, id, granted["token"].as_str().unwrap(), "done").is(204);
+    // A person may give the computer another name than the profile, or none, by the same rules.
+    let profile = json!({"profile": {"deploy": {"computer_name": "pc-{mac}"}}});
+    lab.admin(PUT, &format!("images/{offered}/profiles/default"), profile).is(200);
+    let images = lab.send(GET, "images", &token, None).is(200).body;
+    let image = images["images"].as_array().unwrap().iter().find(|image| image["name"] == offered).unwrap();
+    assert_eq!(image["profiles"][0]["computer_name"], "pc-{mac}");
+    let named = |name: &str| {
+        let wish = json!({"operation": "deploy", "image": offered, "computer_name": name});
+        lab.send(POST, "jobs", &token, Some(wish))
+    };
+    named("pc_1").refuses(400, "is no name for a computer");
+    for (name, deploy) in [("pc-07", json!({"computer_name": "pc-07"})), ("", json!({}))] {
+        let id = named(name).is(201).body["id"].as_u64().unwrap();
+        let granted = lab.send(POST, &format!("jobs/{id}/claim"), &token, None).is(200).body;
+        let profile = if deploy == json!({}) { deploy } else { json!({"deploy": deploy}) };
+        assert_eq!(granted["profile"], profile, "{name:?}");
+        finish(&lab, id, granted["token"].as_str().unwrap(), "done").is(204);
+    }
     // Operators also capture, and see what is not offered to everyone.
     let operator = lab.user("operator");
     let login = json!({"user": operator, "password": PASSWORD});

@@ -10,7 +10,7 @@ use remint::menu::{
     Wish, draw,
 };
 use remint::progress::{self, Phase};
-use remint::protocol::{ImageChoice, OnDemand, Operation, ProfileChoice};
+use remint::protocol::{ImageChoice, Inventory, OnDemand, Operation, ProfileChoice};
 use std::time::Duration;
 
 /// What a person would see.
@@ -63,6 +63,7 @@ fn image(name: &str, version: Option<&str>, protected: bool, profiles: &[&str]) 
                 name: (*name).to_owned(),
                 description: format!("the profile {name}"),
                 minimum_disk_bytes: version.map(|_| 250_718_732_800).into_iter().collect(),
+                computer_name: None,
             })
             .collect(),
     }
@@ -109,6 +110,7 @@ fn wish(operation: Operation) -> Wish {
         image: "lab".to_owned(),
         profile: Some("default".to_owned()),
         new_image: false,
+        computer_name: None,
         disks: vec![ChosenDisk { path: "/dev/nvme0n1".to_owned(), stable_name: "serial:nvme0n1".to_owned() }],
     }
 }
@@ -134,6 +136,8 @@ fn a_deploy_leads_from_the_image_to_the_typed_name_of_the_disk() {
     insta::assert_snapshot!("deploy_profiles", shown(&state));
     press(&mut state, &[Key::Enter]);
     insta::assert_snapshot!("deploy_disks", shown(&state));
+    assert!(press(&mut state, &[Key::Enter]).is_empty());
+    assert!(shown(&state).contains("Which name does this computer get"), "{}", shown(&state));
     let commands = press(&mut state, &[Key::Enter]);
     let [Command::Begin { attempt: 1, wish: begun }] = commands.as_slice() else { panic!("{commands:?}") };
     assert_eq!(*begun, wish(Operation::Deploy));
@@ -160,14 +164,14 @@ fn a_deploy_leads_from_the_image_to_the_typed_name_of_the_disk() {
 
 #[test]
 fn escape_changes_nothing_wherever_it_is_pressed_before_the_work() {
-    for steps in 0..6 {
+    for steps in 0..7 {
         let mut state = begun();
         let mut commands = Vec::new();
         for step in 0..steps {
             match step {
                 0 => drop(press(&mut state, &[Key::Char('d')])),
-                1..=3 => drop(press(&mut state, &[Key::Enter])),
-                4 => {
+                1..=4 => drop(press(&mut state, &[Key::Enter])),
+                5 => {
                     happens(&mut state, 1, Fulfilling::Planned("the plan".to_owned()));
                 }
                 _ => drop(press(&mut state, &[Key::Enter])),
@@ -189,7 +193,7 @@ fn escape_changes_nothing_wherever_it_is_pressed_before_the_work() {
 fn work_shows_how_far_it_is_and_is_stopped_only_when_that_was_meant() {
     let mut state = begun();
     state.update(Event::Tick(Duration::from_secs(100)));
-    press(&mut state, &[Key::Char('d'), Key::Enter, Key::Enter, Key::Enter]);
+    press(&mut state, &[Key::Char('d'), Key::Enter, Key::Enter, Key::Enter, Key::Enter]);
     happens(&mut state, 1, Fulfilling::Planned("x".to_owned()));
     press(&mut state, &[Key::Enter]);
     type_text(&mut state, "/dev/nvme0n1");
@@ -322,7 +326,7 @@ fn what_happens_to_a_wish_that_was_given_up_changes_no_screen() {
         assert!(matches!(commands.as_slice(), [Command::Answer { attempt: 1, yes: false }]), "{commands:?}");
     };
     let mut state = begun();
-    let to_the_wish = [Key::Char('d'), Key::Enter, Key::Enter, Key::Enter];
+    let to_the_wish = [Key::Char('d'), Key::Enter, Key::Enter, Key::Enter, Key::Enter];
     press(&mut state, &to_the_wish);
     assert!(matches!(press(&mut state, &[Key::Escape]).as_slice(), [Command::Cancel { attempt: 1 }]));
     // Nobody is there to answer its plan, and whoever asks must not wait.
@@ -360,11 +364,11 @@ fn a_server_that_is_lost_leaves_nobody_waiting() {
     insta::assert_snapshot!("login_without_a_server", shown(&state));
     // A wish goes back to where it was made, and work that lost its server has an end.
     let mut state = begun();
-    press(&mut state, &[Key::Char('d'), Key::Enter, Key::Enter, Key::Enter]);
+    press(&mut state, &[Key::Char('d'), Key::Enter, Key::Enter, Key::Enter, Key::Enter]);
     state.update(Event::Lost(lost()));
     assert!(matches!(state.screen, Screen::Waiting { .. }), "the wish is told by itself");
     happens(&mut state, 1, Fulfilling::Failed(lost()));
-    assert!(matches!(state.screen, Screen::Disks { .. }));
+    assert!(matches!(state.screen, Screen::Name { .. }));
     assert!(shown(&state).contains("! http://10.0.0.1:8460: connection refused"), "{}", shown(&state));
     let commands = press(&mut state, &[Key::Enter]);
     assert!(matches!(commands.as_slice(), [Command::Begin { attempt: 2, .. }]), "{commands:?}");
@@ -406,7 +410,7 @@ fn several_disks_are_chosen_together_and_all_their_names_are_typed() {
     press(&mut state, &[Key::Down, Key::Char(' '), Key::Up, Key::Up]);
     insta::assert_snapshot!("deploy_several_disks", shown(&state));
     // What is marked counts, wherever the selection stands.
-    let commands = press(&mut state, &[Key::Down, Key::Enter]);
+    let commands = press(&mut state, &[Key::Down, Key::Enter, Key::Enter]);
     let [.., Command::Begin { wish, .. }] = commands.as_slice() else { panic!("{commands:?}") };
     let chosen: Vec<&str> = wish.disks.iter().map(|disk| disk.stable_name.as_str()).collect();
     assert_eq!(chosen, ["serial:nvme0n1", "serial:sdb"]);
@@ -424,10 +428,57 @@ fn several_disks_are_chosen_together_and_all_their_names_are_typed() {
     assert!(shown(&state).contains("Deploying lab onto /dev/nvme0n1 and /dev/sdb"), "{}", shown(&state));
     // Marked twice is not marked; without a mark the selected one is meant.
     let mut state = begun();
-    let keys = [Key::Char('d'), Key::Enter, Key::Enter, Key::Char(' '), Key::Char(' '), Key::Enter];
+    let keys =
+        [Key::Char('d'), Key::Enter, Key::Enter, Key::Char(' '), Key::Char(' '), Key::Enter, Key::Enter];
     let commands = press(&mut state, &keys);
     let [.., Command::Begin { wish, .. }] = commands.as_slice() else { panic!("{commands:?}") };
     assert_eq!(wish.disks_text(), "/dev/nvme0n1");
+}
+
+#[test]
+fn the_name_of_the_computer_is_the_profiles_one_of_a_person_or_the_images() {
+    // From the disks to the wish, with what the profile says and what a person does.
+    let asked = |template: Option<&str>| {
+        let mut state = begun();
+        state.inventory = Inventory { serial: Some("VMware-56 4d 12".to_owned()), ..Inventory::default() };
+        for image in &mut state.images {
+            image.profiles[0].computer_name = template.map(str::to_owned);
+        }
+        assert!(press(&mut state, &[Key::Char('d'), Key::Enter, Key::Enter, Key::Enter]).len() == 2);
+        state
+    };
+    let wished = |state: &mut State| {
+        let commands = press(state, &[Key::Enter]);
+        let [Command::Begin { wish, .. }] = commands.as_slice() else { panic!("{commands:?}") };
+        wish.computer_name.clone()
+    };
+    let erase = |state: &mut State| drop(press(state, &[Key::Backspace; 40]));
+
+    let mut state = asked(Some("R5-{serial:4}"));
+    insta::assert_snapshot!("deploy_name", shown(&state));
+    assert_eq!(wished(&mut state.clone()), None, "what the profile says is the profile's");
+    erase(&mut state);
+    assert_eq!(wished(&mut state.clone()).as_deref(), Some(""));
+    type_text(&mut state, "pc 7");
+    assert!(press(&mut state, &[Key::Enter]).is_empty());
+    insta::assert_snapshot!("deploy_name_refused", shown(&state));
+    erase(&mut state);
+    type_text(&mut state, " pc-{serial:2} ");
+    assert_eq!(wished(&mut state).as_deref(), Some("pc-12"));
+
+    // A profile that makes no name leaves the image's, and one that cannot says why.
+    let mut state = asked(None);
+    assert_eq!(wished(&mut state.clone()), None);
+    type_text(&mut state, "pc-07");
+    assert_eq!(wished(&mut state).as_deref(), Some("pc-07"));
+    for template in ["pc-{asset}", "{name}"] {
+        let mut state = asked(Some(template));
+        assert!(shown(&state).contains("! this machine"), "{}", shown(&state));
+        assert_eq!(wished(&mut state.clone()).as_deref(), Some(""));
+        state.name = Some("pc-17".to_owned());
+        press(&mut state, &[Key::Escape, Key::Enter]);
+        assert_eq!(wished(&mut state).as_deref(), (template == "pc-{asset}").then_some(""));
+    }
 }
 
 /// A state for every kind of screen there is.
@@ -437,8 +488,8 @@ fn every_screen() -> Vec<State> {
         press(&mut state, keys);
         state
     };
-    let deploy = [Key::Char('d'), Key::Enter, Key::Enter, Key::Enter];
-    let waiting = with(&deploy);
+    let deploy = [Key::Char('d'), Key::Enter, Key::Enter, Key::Enter, Key::Enter];
+    let (name, waiting) = (with(&deploy[..4]), with(&deploy));
     let mut plan = waiting.clone();
     happens(&mut plan, 1, Fulfilling::Planned((1..100).map(|line| format!("line {line}\n")).collect()));
     let mut confirm = plan.clone();
@@ -460,6 +511,7 @@ fn every_screen() -> Vec<State> {
         with(&[Key::Char('k')]),
         with(&[Key::Char('y')]),
         with(&[Key::Char('l')]),
+        name,
         waiting,
         plan,
         confirm,

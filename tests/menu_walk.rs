@@ -147,6 +147,8 @@ fn a_person_registers_captures_and_deploys_at_a_terminal() {
         fs::write(tree.join(format!("deep/file-{number}")), lab::Noise::new(number).bytes(30_000)).unwrap();
     }
     fs::write(tree.join("noise-65536"), lab::Noise::new(99).bytes(65536)).unwrap();
+    fs::create_dir(tree.join("etc")).unwrap();
+    fs::write(tree.join("etc/hostname"), "golden\n").unwrap();
     let place = lab::partitioned_disk(&source, 100 * MIB, 512, "label: gpt\nsize=64MiB\n")[0];
     let part = folder.path().join("part");
     EXT4.build(&part, place.length, &tree);
@@ -192,6 +194,14 @@ fn a_person_registers_captures_and_deploys_at_a_terminal() {
     person.sees("Onto which disk is lab deployed?");
     person.presses("Down");
     person.presses("Enter");
+    person.sees("Which name does this computer get with lab?");
+    person.types("walker_7");
+    person.presses("Enter");
+    person.sees("'_' is none of the");
+    person.presses("BSpace");
+    person.presses("BSpace");
+    person.types("-7");
+    person.presses("Enter");
     person.sees("What deploying lab onto");
     person.presses("Enter");
     person.sees("type the name of the disk");
@@ -209,10 +219,15 @@ fn a_person_registers_captures_and_deploys_at_a_terminal() {
 
     let deployed = lab::partitions(&target, 512)[0];
     EXT4.check(&target, deployed.start, deployed.length);
-    let (was, is) = (
-        EXT4.files(&source, place.start, place.length),
-        EXT4.files(&target, deployed.start, deployed.length),
-    );
+    let mount = lab::Mount::new(&target, deployed.start, deployed.length, EXT4.family, true);
+    assert_eq!(fs::read_to_string(mount.path().join("etc/hostname")).unwrap(), "walker-7\n");
+    drop(mount);
+    let but_the_name = |disk: &Path, place: lab::Place| {
+        let mut files = EXT4.files(disk, place.start, place.length);
+        assert!(files.remove("etc/hostname").is_some(), "{files:?}");
+        files
+    };
+    let (was, is) = (but_the_name(&source, place), but_the_name(&target, deployed));
     assert!(was.len() >= 20, "{was:?}");
     assert_eq!(was, is);
 }
@@ -269,6 +284,8 @@ fn a_person_captures_two_disks_together_and_deploys_them_onto_two_others() {
     for key in ["Down", "Down", "Space", "Down", "Space", "Enter"] {
         person.presses(key);
     }
+    person.sees("Which name does this computer get with pair?");
+    person.presses("Enter");
     person.sees("What deploying pair onto");
     person.presses("Enter");
     person.sees("type the names of the disks");

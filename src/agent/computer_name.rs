@@ -38,8 +38,11 @@ impl ComputerName {
     }
 
     /// The name. `{serial}`, `{asset}`, `{mac}` and `{name}` stand for what the machine says, and `{serial:6}` for the last six
-    /// characters of it. Characters that no name has are left out of them.
-    pub(super) fn resolve(&self, this: impl FnOnce() -> Inventory) -> Result<String> {
+    /// characters of it. Characters that no name has are left out of them. `this` is asked where no machine is said.
+    ///
+    /// # Errors
+    /// Where the machine lacks what the name is made of, and where what comes of it is no name.
+    pub fn resolve(&self, this: impl FnOnce() -> Inventory) -> Result<String> {
         let machine = self.machine.clone().unwrap_or_else(this);
         let (mut name, mut rest) = (String::new(), self.template.as_str());
         while let Some((before, behind)) = rest.split_once('{') {
@@ -52,7 +55,9 @@ impl ComputerName {
         }
         name.push_str(rest);
         if let Some(fact) = fault(&name) {
-            bail!("\"{name}\" (from \"{}\") is no name for a computer: {fact}", self.template);
+            let made_of =
+                if name == self.template { String::new() } else { format!(" (from \"{}\")", self.template) };
+            bail!("\"{name}\"{made_of} is no name for a computer: {fact}");
         }
         Ok(name)
     }

@@ -28,6 +28,7 @@ mod unattended;
 
 pub use capture::{CaptureOutcome, CaptureRequest, capture};
 pub use choices::check;
+pub use computer_name::ComputerName;
 pub use customize::{CustomizeRequest, Customized, PreparedCustomize, prepare_customize};
 pub use deploy::{DeployRequest, PreparedDeploy, export_schema, prepare_deploy};
 pub use disks::{DiskSettings, Inspected, InspectedDisk, inspect, is_there, partition_ids};

@@ -94,6 +94,7 @@ fn draw_body(state: &State, frame: &mut Frame<'_>, area: Rect) {
             let dots = ".".repeat(usize::try_from(state.now.as_secs() % 4).unwrap_or_default());
             frame.render_widget(text(vec![Line::raw(""), Line::raw(format!("{what} {dots}"))]), area);
         }
+        Screen::Name { wish, typed, .. } => frame.render_widget(text(name_lines(wish, typed)), area),
         Screen::Plan { wish, lines, scroll } => {
             scrolled(frame, area, &plan_title(wish), lines, *scroll);
         }
@@ -264,6 +265,19 @@ fn form_lines(form: &Form) -> Vec<Line<'static>> {
     lines
 }
 
+fn name_lines(wish: &Wish, typed: &str) -> Vec<Line<'static>> {
+    [
+        format!("Which name does this computer get with {}?", wish.image),
+        String::new(),
+        format!("> {typed}_"),
+        String::new(),
+        "Letters, digits and hyphens.".to_owned(),
+        "With nothing here it keeps the name that is in the image.".to_owned(),
+    ]
+    .map(Line::raw)
+    .to_vec()
+}
+
 fn plan_title(wish: &Wish) -> String {
     match wish.operation {
         Operation::Deploy => format!("What deploying {} onto {} would do:", wish.image, wish.disks_text()),
@@ -364,6 +378,7 @@ fn keys_of(state: &State) -> String {
         Screen::Form(_) => "Enter goes on  Esc back",
         Screen::Waiting { .. } => "Esc gives up",
         Screen::Plan { .. } => "Up Down PgUp PgDn  Enter goes on  Esc changes nothing",
+        Screen::Name { .. } => "Enter goes on  Esc back",
         Screen::Confirm { .. } => "Enter begins  Esc back",
         Screen::Working(_) => "c stops",
         Screen::Result { .. } => "Enter goes to the menu",

@@ -17,6 +17,7 @@ mod draw;
 mod fit;
 mod form;
 mod fulfil;
+mod name;
 mod run;
 mod start;
 mod state;

@@ -33,6 +33,7 @@ pub fn run(request: &MenuRequest) -> Result<MenuEnd> {
     let worker = Worker::start(request, events);
     let keymaps = if request.is_boot_environment { keymaps::names() } else { Vec::new() };
     let mut state = State::new(request.machine_text(), request.is_boot_environment, keymaps);
+    state.inventory.clone_from(&request.inventory);
     State::first_commands().into_iter().for_each(|command| worker.carry_out(command));
     let began = Instant::now();
     loop {

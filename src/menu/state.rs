@@ -3,7 +3,7 @@
 use super::{Form, Wish, Work};
 use crate::http::Secret;
 use crate::progress;
-use crate::protocol::{ImageChoice, OnDemand, Operation};
+use crate::protocol::{ImageChoice, Inventory, OnDemand, Operation};
 use std::time::Duration;
 
 /// Everything that is known.
@@ -15,6 +15,8 @@ pub struct State {
     pub name: Option<String>,
     /// What the machine is: vendor and model, firmware, cards. For the reader.
     pub machine: String,
+    /// The same for a program: names are made of it.
+    pub inventory: Inventory,
     /// What a person may do here.
     pub on_demand: OnDemand,
     /// Who logged in.
@@ -137,6 +139,16 @@ pub enum Screen {
     },
     /// Something to be typed.
     Form(Form),
+    /// The name of the computer is asked for.
+    Name {
+        /// What was wished.
+        wish: Wish,
+        /// What means that the name is as the profile has it: the name that it makes, or nothing; `None` where it makes none
+        /// of this machine.
+        given: Option<String>,
+        /// What was typed.
+        typed: String,
+    },
     /// Something is waited for.
     Waiting {
         /// What: a sentence.

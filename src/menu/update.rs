@@ -115,6 +115,7 @@ impl State {
                 move_by(scroll, key, last);
                 self.plan_key(key)
             }
+            Screen::Name { .. } => self.name_key(key),
             Screen::Confirm { .. } => self.confirm_key(key),
             Screen::Working(_) => self.working_key(key),
             Screen::Text { lines, scroll, .. } => {
@@ -290,14 +291,18 @@ impl State {
                     return Vec::new();
                 }
                 let disks = chosen.into_iter().map(ChosenDisk::from).collect();
-                return self.begin(Wish { operation, image, profile, new_image, disks });
+                let wish = Wish { operation, image, profile, new_image, computer_name: None, disks };
+                if operation == Operation::Capture {
+                    return self.begin(wish);
+                }
+                self.ask_name(wish);
             }
             _ => {}
         }
         Vec::new()
     }
 
-    fn begin(&mut self, wish: Wish) -> Vec<Command> {
+    pub(super) fn begin(&mut self, wish: Wish) -> Vec<Command> {
         self.forward(Screen::Waiting { what: "asking the server for the job".to_owned() });
         self.attempts = self.attempts.saturating_add(1);
         let attempt = self.attempts;

@@ -14,6 +14,8 @@ pub struct Wish {
     pub profile: Option<String>,
     /// True where the image is made.
     pub new_image: bool,
+    /// What the computer is called; empty for the name that is in the image, `None` where the profile says it.
+    pub computer_name: Option<String>,
     /// The disks, in the order of the machine.
     pub disks: Vec<ChosenDisk>,
 }

@@ -175,6 +175,7 @@ impl Desk {
             image: wish.image.clone(),
             profile: wish.profile.clone(),
             new_image: wish.new_image,
+            computer_name: wish.computer_name.clone(),
             disks: wish.disks.iter().map(|disk| disk.stable_name.clone()).collect(),
         };
         let job = self.client()?.wish(&asked)?;

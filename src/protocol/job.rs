@@ -51,6 +51,10 @@ pub struct OnDemandRequest {
     /// True: the image is to be made, for a capture.
     #[serde(default)]
     pub new_image: bool,
+    /// What the computer is called with a deploy, as in the profile; empty for the name that is in the image. What the profile
+    /// says counts where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub computer_name: Option<String>,
     /// Disks that the person chose: those of a capture, or the targets of a deploy, as in the profile.
     #[serde(default)]
     pub disks: Vec<String>,

@@ -157,4 +157,7 @@ pub struct ProfileChoice {
     /// in their order: exact for disks with the sectors of the captured ones. Nothing where only a target says it.
     #[serde(default)]
     pub minimum_disk_bytes: Vec<u64>,
+    /// What it calls the computer: a name or a template of one, as `deploy.computer_name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub computer_name: Option<String>,
 }

@@ -202,6 +202,7 @@ fn choice(
                 minimum_disk_bytes: manifest
                     .map(|manifest| agent::smallest_disks(manifest, &profile.profile.deploy, firmware))
                     .unwrap_or_default(),
+                computer_name: profile.profile.deploy.computer_name,
                 name: profile.name,
                 description: profile.description,
             })
@@ -270,6 +271,13 @@ fn wished(
             Operation::Capture => wish.profile.capture.disks.clone_from(&request.disks),
             Operation::Deploy => wish.profile.deploy.targets.clone_from(&request.disks),
         }
+    }
+    if let Some(name) = &request.computer_name {
+        if request.operation == Operation::Capture {
+            return Err(Problem::bad_request("a capture gives no computer a name"));
+        }
+        wish.profile.deploy.computer_name = Some(name.clone()).filter(|name| !name.is_empty());
+        agent::check(&wish.profile).map_err(|error| Problem::bad_request(format!("{error:#}")))?;
     }
     let whose = For {
         machine: session.machine.as_ref().map(|machine| machine.id),
