@@ -83,7 +83,7 @@ impl Person {
     }
 
     fn types(&self, what: &str) {
-        self.tmux(&["send-keys", "-l", what]);
+        self.tmux(&["send-keys", "-l", "--", what]);
     }
 }
 
