@@ -1,10 +1,10 @@
 //! A deployed system is called what was wished for, on every file system that may hold one, and the answer files of a Windows
-//! hold what was; nothing else is changed.
+//! hold what was, and it starts with the drivers that were; nothing else is changed.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::expect_used, clippy::indexing_slicing)]
 
 mod lab;
 
-use lab::windows::{SYSTEM, hive};
+use lab::windows::{SYSTEM, hive, hive_with_services, is_sound};
 use lab::{Kind, MIB, Mount, remint_ends, text};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -142,6 +142,50 @@ fn a_windows_gets_a_name() {
     let said = remint_ends(1, &[arguments.as_slice(), &["A-NAME-OF-SIXTEEN"]].concat());
     assert!(said.contains("at most 15"), "{said}");
     assert_eq!(before, lab::traces(&target));
+}
+
+#[test]
+fn a_windows_starts_with_the_drivers_for_another_controller() {
+    let folder = lab::folder();
+    let driver = |name: &str| format!("Windows/System32/Drivers/{name}.SYS");
+    let (ahci, disk) = (driver("MSAHCI"), driver("disk"));
+    let registry = hive_with_services(folder.path(), &["msahci", "iaStorV", "disk"], true);
+    let lab = Lab::new(&NTFS, 40, &[(SYSTEM, &registry), (&ahci, b"MZ"), (&disk, b"MZ")]);
+    let said = lab.deploy_with(&["--boot-drivers", "usual", "--computer-name", "ROOM5-07"], 0);
+    let expected = "the system is called ROOM5-07, and Windows starts with the driver msahci in /Windows/System32/config/SYSTEM";
+    assert!(said.contains(expected), "{said}");
+    lab.differs_in(&[SYSTEM]);
+    let copy = lab.path("SYSTEM");
+    fs::write(&copy, lab.deployed(SYSTEM)).unwrap();
+    is_sound(&copy);
+    for set in ["ControlSet001", "ControlSet002"] {
+        let service = |name: &str| format!("\\{set}\\Services\\{name}");
+        assert_eq!(in_registry(&copy, &service("msahci"), "Start"), "0");
+        assert_eq!(in_registry(&copy, &service("msahci\\StartOverride"), "0"), "0");
+        for other in ["iaStorV", "disk"] {
+            assert_eq!(in_registry(&copy, &service(other), "Start"), "3", "{other}");
+        }
+        let device = format!("\\{set}\\Control\\CriticalDeviceDatabase\\pci#cc_010601");
+        assert_eq!(in_registry(&copy, &device, "Service"), "msahci");
+        let class = in_registry(&copy, &device, "ClassGUID");
+        assert_eq!(class, "{4D36E96A-E325-11CE-BFC1-08002BE10318}");
+    }
+
+    let (store, target) = (lab.path("store"), lab.path("target.img"));
+    let arguments =
+        ["plan", "lab", "--from", text(&store), "--disk", text(&target), "--boot-drivers", "usual,iastorv"];
+    let plan = remint_ends(0, &arguments);
+    let words = plan.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("are told: the drivers that Windows starts with (usual, iaStorV)."), "{plan}");
+
+    // A driver whose file is not there would keep Windows from starting.
+    let said = lab.deploy_with(&["--boot-drivers", "iaStorV"], 3);
+    assert!(said.contains("it has no /Windows/System32/drivers/iaStorV.sys"), "{said}");
+    lab.differs_in(&[]);
+    let data = Lab::new(&NTFS, 40, &[("deep/SYSTEM", b"x")]);
+    let said = data.deploy_with(&["--boot-drivers", "usual"], 3);
+    assert!(said.contains("no volume holds a Windows whose drivers"), "{said}");
+    data.differs_in(&[]);
 }
 
 #[test]

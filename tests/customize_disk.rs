@@ -5,7 +5,7 @@
 mod lab;
 
 use lab::lvm::Lvm;
-use lab::windows::{SYSTEM, hive};
+use lab::windows::{SYSTEM, hive_with_services};
 use lab::{Kind, MIB, Mount, Place, remint_ends, run, text};
 use serde_json::{Value, json};
 use std::fs;
@@ -14,6 +14,7 @@ use std::path::PathBuf;
 const EXT4: Kind = Kind { name: "ext4", family: "ext4", make: &["mkfs.ext4", "-q", "-F", "-b", "4096"] };
 const NTFS: Kind = Kind { name: "NTFS", family: "ntfs", make: &["mkntfs", "-Q", "-F", "-q"] };
 const ANSWERS: &str = "Windows/Panther/unattend.xml";
+const AHCI: &str = "Windows/System32/drivers/storahci.sys";
 
 /// A disk with a Linux, a Windows with an answer file, and a Linux in a volume group.
 struct Disk {
@@ -34,6 +35,7 @@ impl Disk {
             ("etc/hosts", b"127.0.1.1 golden\n"),
             ("etc/os-release", b"ID=debian\n"),
         ];
+        let registry = hive_with_services(made.folder.path(), &["storahci"], false);
         let answers = "<unattend><ComputerName>*</ComputerName><TimeZone>UTC</TimeZone></unattend>";
         let part = made.build(&EXT4, "system", made.places[0].length, &linux);
         lab::put(&disk, made.places[0].start, &part);
@@ -41,7 +43,7 @@ impl Disk {
             &NTFS,
             "windows",
             made.places[1].length,
-            &[(ANSWERS, answers.as_bytes()), (SYSTEM, &hive())],
+            &[(ANSWERS, answers.as_bytes()), (SYSTEM, &registry), (AHCI, b"MZ")],
         );
         lab::put(&disk, made.places[1].start, &part);
         let lvm = made.lvm();
@@ -109,6 +111,7 @@ fn the_steps_of_a_profile_are_tried_out_taken_and_repeated() {
             "layout": "original",
             "computer_name": "pc-07",
             "answers": [{"element": "TimeZone", "value": "W. Europe Standard Time"}],
+            "boot_drivers": ["storahci"],
             "scripts": [{"when": "after-imaging", "text": format!("echo \"$REMINT_COMPUTER_NAME\" >> {}", text(&ran))}],
         },
     });
@@ -121,6 +124,8 @@ fn the_steps_of_a_profile_are_tried_out_taken_and_repeated() {
         };
         value["changes"].as_array().unwrap().iter().map(of).collect()
     };
+    let starts = "d0-p2 the system is called pc-07, and Windows starts with the driver storahci";
+    assert!(changes(&tried).iter().any(|change| change.starts_with(starts)), "{tried}");
     for volume in ["d0-p1", "d0-p2", "g0-l1"] {
         assert!(changes(&tried).iter().any(|change| change.starts_with(volume)), "{volume}: {tried}");
     }

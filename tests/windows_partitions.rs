@@ -4,13 +4,11 @@
 
 mod lab;
 
-use lab::windows::{Name, element, guid_bytes, is_sound, names, simple, value};
+use lab::windows::{Name, element, guid_bytes, hivexsh, is_sound, names, simple, value};
 use lab::{MIB, Place, remint_ends, text};
 use remint::registry::Hive;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 const BOOT_MANAGER: &str = "{9dea862c-5cdd-4e70-acc1-f32b344d4795}";
 const LOADER: &str = "{5189b25c-5558-4bf2-bca4-289b11bd29e2}";
@@ -82,22 +80,6 @@ fn recovery_settings(disk: &Path, place: Place) -> String {
         "<?xml version='1.0' encoding='utf-8'?>\r\n<WindowsRE version=\"2.0\">\r\n  <WinreLocation path=\"\\Recovery\\WindowsRE\" id=\"{id}\" offset=\"{}\" guid=\"{{{guid}}}\"/>\r\n  <ImageLocation path=\"\" id=\"0\" offset=\"0\" guid=\"{{00000000-0000-0000-0000-000000000000}}\"/>\r\n</WindowsRE>\r\n",
         place.start
     )
-}
-
-/// Has `hivexsh` do something with a hive.
-fn hivexsh(hive: &Path, script: &str) -> String {
-    let mut child = Command::new("hivexsh")
-        .args(["-w", text(hive)])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.is_empty(), "{script}: {said}");
-    String::from_utf8(output.stdout).unwrap()
 }
 
 fn hex(bytes: &[u8]) -> String {

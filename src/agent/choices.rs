@@ -190,6 +190,7 @@ pub(super) fn deploy_options(choices: &DeployChoices) -> DeployOptions {
         computer_name: None,
         answers: choices.answers.clone(),
         empty_page_files: choices.empty_page_files,
+        boot_drivers: choices.boot_drivers.clone(),
         copies: Vec::new(),
         scripts: Vec::new(),
         started_by: None,

@@ -115,6 +115,7 @@ pub fn prepare_customize(request: &CustomizeRequest, monitor: &dyn Monitor) -> R
         computer_name: name.map(|name| name.resolve(linux::inventory)).transpose()?,
         answers: choices.answers.clone(),
         empty_page_files: choices.empty_page_files,
+        boot_drivers: choices.boot_drivers.clone(),
         copies: request.artefacts.measure(&choices.copies, &targets, monitor)?,
         scripts: scripts::before_file_copy(&scripts),
         ..DeployOptions::of(Layout::Original)
@@ -126,8 +127,8 @@ pub fn prepare_customize(request: &CustomizeRequest, monitor: &dyn Monitor) -> R
     check_for_windows(&plan)?;
     if plan.steps.is_empty() && plan.boot_entries.is_empty() && scripts.is_empty() {
         bail!(
-            "the profile asks for nothing that is done to a deployed disk: no name, no answers, no copies, no scripts, \
-             and no boot entries"
+            "the profile asks for nothing that is done to a deployed disk: no name, no answers, no boot \
+             drivers, no copies, no scripts, and no boot entries"
         );
     }
     let prepared =

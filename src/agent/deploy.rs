@@ -71,6 +71,7 @@ pub fn prepare_deploy(request: &DeployRequest, monitor: &dyn Monitor) -> Result<
     // A schema says nothing of them.
     options.answers.clone_from(&request.options.answers);
     options.empty_page_files = request.options.empty_page_files;
+    options.boot_drivers.clone_from(&request.options.boot_drivers);
     options.computer_name = wished.map(|wished| wished.resolve(linux::inventory)).transpose()?;
     options.copies = request.artefacts.measure(&request.copies, &targets, monitor)?;
     options.scripts = scripts::before_file_copy(&request.scripts);

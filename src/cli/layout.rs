@@ -7,8 +7,8 @@ use clap::{ArgGroup, Args, ValueEnum};
 use remint::agent::{Artefacts, DeployRequest, ImageReference, SchemaFile, StoreSettings};
 use remint::plan::Seed;
 use remint::schema::{
-    Answer, AnswerFault, ChosenVolume, CopyKind, DeployChoices, DeployScript, FileCopy, FileMode, Firmware,
-    FreeSpace, Keep, KeptPartition, Layout, Owner, PartitionWish, SCRIPT_LIMIT_SECONDS, ScriptTime,
+    Answer, AnswerFault, BootDriver, ChosenVolume, CopyKind, DeployChoices, DeployScript, FileCopy, FileMode,
+    Firmware, FreeSpace, Keep, KeptPartition, Layout, Owner, PartitionWish, SCRIPT_LIMIT_SECONDS, ScriptTime,
 };
 use remint::units::SectorSize;
 use std::path::{Path, PathBuf};
@@ -94,6 +94,10 @@ pub struct LayoutArguments {
     /// Empty the page files and the file of hibernation of a deployed Windows, which makes them anew
     #[arg(long)]
     pub empty_page_files: bool,
+    /// Storage drivers that a deployed Windows starts with, where it has them, so that it finds its disk at another controller
+    /// (docs/customize.md): usual, storahci, stornvme, iaStorV, viostor, ...
+    #[arg(long, value_name = "DRIVER", value_delimiter = ',')]
+    pub boot_drivers: Vec<BootDriver>,
     /// A script that /bin/sh runs here before a target is opened for writing; may be given several times
     /// (docs/customize.md names its variables)
     #[arg(long = "script-before", value_name = "FILE")]
@@ -205,6 +209,7 @@ impl LayoutArguments {
             computer_name: self.computer_name.clone(),
             answers: self.answers()?,
             empty_page_files: self.empty_page_files,
+            boot_drivers: self.boot_drivers.clone(),
             copies: self.copies(artefacts)?,
             scripts: self.deploy_scripts()?,
             boot_first: self.boot_first,

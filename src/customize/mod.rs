@@ -10,6 +10,7 @@
 mod answers;
 pub mod archive;
 pub mod boot_configuration;
+mod boot_drivers;
 pub mod boot_sector;
 pub mod efi_system;
 pub mod fat;

@@ -1,4 +1,4 @@
-//! The name of a computer, in the system on a deployed volume, with the other answers of a Windows.
+//! The name of a computer, in the system on a deployed volume, with all else that a Windows is told.
 //!
 //! - Linux: `/etc/hostname`, the lines of `/etc/hosts` that have the old name, and `/etc/machine-id`, which is emptied: systemd
 //!   makes a new one at the next start (machine-id(5)).
@@ -9,6 +9,7 @@
 
 use super::CustomizeError;
 use super::answers::{self, ANSWERS, OLD_ANSWERS};
+use super::boot_drivers;
 use crate::plan::Settings;
 use crate::registry::{Error, Hive, Key, REG_SZ};
 
@@ -30,6 +31,12 @@ pub trait Files {
     /// # Errors
     /// Where it cannot be read.
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>, CustomizeError>;
+
+    /// Whether there is anything of this name.
+    ///
+    /// # Errors
+    /// Where it cannot be seen.
+    fn has(&self, path: &str) -> Result<bool, CustomizeError>;
 }
 
 /// What becomes of a system.
@@ -117,7 +124,7 @@ fn in_hosts(hosts: &str, old: &str, name: &str) -> String {
     hosts.split_inclusive('\n').map(line).collect()
 }
 
-/// Gives the Windows on a volume its name and its answers; `None` where there is none.
+/// Gives the Windows on a volume its name, its answers and the drivers that it starts with; `None` where there is none.
 ///
 /// # Errors
 /// Where its files cannot be read.
@@ -138,43 +145,53 @@ pub fn windows(files: &dyn Files, settings: &Settings) -> Result<Option<Renamed>
             Err(why) => renamed.problems.push(format!("/{path} was not changed: {why}")),
         }
     }
-    let Some(name) = &settings.name else { return Ok(Some(renamed)) };
-    let mut take = |path: &str, bytes: Vec<u8>, result: Result<Option<Vec<u8>>, String>| match result {
-        Ok(Some(new)) if new != bytes => {
-            let said = format!("the system is called {name} in /{path}");
-            renamed.changed.push(ChangedFile { path: path.to_owned(), bytes: new, said });
+    let (mut system, mut said) = (hive.clone(), Vec::new());
+    if let Some(name) = &settings.name {
+        let not_written = |path: &str, why: String| {
+            format!("the name was not written to /{path}: {why}; give it there by hand")
+        };
+        let called = format!("the system is called {name}");
+        if let Some(bytes) = files.read(OLD_ANSWERS)? {
+            match answers::fill_old(&bytes, name) {
+                Ok(Some(new)) if new != bytes => {
+                    let said = format!("{called} in /{OLD_ANSWERS}");
+                    renamed.changed.push(ChangedFile { path: OLD_ANSWERS.to_owned(), bytes: new, said });
+                }
+                Ok(_) => {}
+                Err(why) => renamed.problems.push(not_written(OLD_ANSWERS, why)),
+            }
         }
-        Ok(_) => {}
-        Err(why) => renamed
-            .problems
-            .push(format!("the name was not written to /{path}: {why}; give it there by hand")),
-    };
-    if let Some(bytes) = files.read(OLD_ANSWERS)? {
-        let result = answers::fill_old(&bytes, name);
-        take(OLD_ANSWERS, bytes, result);
+        match in_registry(system.clone(), name) {
+            Ok(new) if new != system => {
+                system = new;
+                said.push(called);
+            }
+            Ok(_) => {}
+            Err(error) => renamed.problems.push(not_written(SYSTEM_HIVE, error.to_string())),
+        }
     }
-    let result = in_registry(hive.clone(), name).map_err(|error| error.to_string());
-    take(SYSTEM_HIVE, hive, result.map(Some));
+    if !settings.boot_drivers.is_empty() {
+        let enabled = boot_drivers::enable(files, system, &settings.boot_drivers)?;
+        system = enabled.bytes;
+        renamed.problems.extend(enabled.problems);
+        if !enabled.started.is_empty() {
+            let noun = if enabled.started.len() == 1 { "driver" } else { "drivers" };
+            said.push(format!("Windows starts with the {noun} {}", enabled.started.join(", ")));
+        }
+    }
+    if system != hive {
+        let said = format!("{} in /{SYSTEM_HIVE}", said.join(", and "));
+        renamed.changed.push(ChangedFile { path: SYSTEM_HIVE.to_owned(), bytes: system, said });
+    }
     Ok(Some(renamed))
 }
 
-/// In every set of controls that `Select` names: the current one, and those that Windows falls back to.
+/// In every set of controls that Windows may use.
 fn in_registry(bytes: Vec<u8>, name: &str) -> Result<Vec<u8>, Error> {
     let mut hive = Hive::read(bytes)?;
-    let root = hive.root();
-    let select = hive.find(root, &["Select"])?;
-    let mut sets = Vec::new();
-    for value in select.map(|select| hive.values(select)).transpose()?.unwrap_or_default() {
-        if let Ok(number) = <[u8; 4]>::try_from(hive.data(&value)) {
-            sets.push(u32::from_le_bytes(number));
-        }
-    }
-    sets.sort_unstable();
-    sets.dedup();
     let data: Vec<u8> = name.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
     let mut is_named = false;
-    for number in sets {
-        let Some(set) = hive.find(root, &[&format!("ControlSet{number:03}")])? else { continue };
+    for set in boot_drivers::control_sets(&hive)? {
         for (path, value) in IN_REGISTRY {
             if let Some(key) = hive.find(set, path)? {
                 set_where_different(&mut hive, key, value, &data)?;
@@ -223,6 +240,10 @@ mod tests {
     impl Files for Volume {
         fn read(&self, path: &str) -> Result<Option<Vec<u8>>, CustomizeError> {
             Ok(self.0.get(path).cloned())
+        }
+
+        fn has(&self, path: &str) -> Result<bool, CustomizeError> {
+            Ok(self.0.contains_key(path))
         }
     }
 

@@ -47,19 +47,22 @@ pub(super) fn tell(
     monitor: &dyn Monitor,
 ) -> Result<Vec<String>, CustomizeError> {
     let (mut found, mut answered, mut problems) = (false, BTreeSet::new(), Vec::new());
+    let mut has_windows = false;
     for SystemVolume { target, volume, file_system } in volumes {
         let on_device = |device: &Path| Ok(in_volume(device, volume, *file_system, settings));
         let renamed = match lvm_devices::on_device(target, volume, deployed, on_device)?? {
             Looked::Told(renamed) => {
                 found = true;
+                has_windows |= *file_system == FileSystemKind::Ntfs;
                 renamed
             }
             Looked::NoSystem(renamed) => renamed,
             Looked::Failed(why) => {
-                let wish = settings
-                    .name
-                    .as_ref()
-                    .map_or_else(|| "with an answer file".to_owned(), |name| format!("to be called {name}"));
+                let wish = match &settings.name {
+                    Some(name) => format!("to be called {name}"),
+                    None if settings.answers.is_empty() => "that could be changed".to_owned(),
+                    None => "with an answer file".to_owned(),
+                };
                 problems.push(format!("{volume}: whether it holds a system {wish} could not be seen: {why}"));
                 continue;
             }
@@ -72,6 +75,9 @@ pub(super) fn tell(
     }
     if let (false, Some(name)) = (found, &settings.name) {
         problems.push(format!("no volume holds a system that could be called {name}"));
+    }
+    if !has_windows && !settings.boot_drivers.is_empty() {
+        problems.push("no volume holds a Windows whose drivers could be set to start with it".to_owned());
     }
     let lacking = settings.answers.iter().filter(|answer| !answered.contains(&answer.element));
     problems.extend(lacking.map(|answer| {
@@ -96,7 +102,9 @@ fn in_volume(
     settings: &Settings,
 ) -> Result<Looked, CustomizeError> {
     let look = |tree: &Tree| match (kind, &settings.name) {
-        (FileSystemKind::Ntfs, None) if settings.answers.is_empty() => Ok(None),
+        (FileSystemKind::Ntfs, None) if settings.answers.is_empty() && settings.boot_drivers.is_empty() => {
+            Ok(None)
+        }
         (FileSystemKind::Ntfs, _) => naming::windows(&WindowsTree(tree), settings),
         (_, None) => Ok(None),
         (FileSystemKind::Btrfs, Some(name)) => {
@@ -171,6 +179,10 @@ impl Files for Tree {
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>, CustomizeError> {
         Ok(Self::read(self, path)?)
     }
+
+    fn has(&self, path: &str) -> Result<bool, CustomizeError> {
+        Ok(self.length(path)?.is_some())
+    }
 }
 
 /// Windows does not tell small letters from capitals.
@@ -182,5 +194,9 @@ impl Files for WindowsTree<'_> {
             Some(path) => Ok(self.0.read(&path)?),
             None => Ok(None),
         }
+    }
+
+    fn has(&self, path: &str) -> Result<bool, CustomizeError> {
+        Ok(self.0.spelled(path)?.is_some())
     }
 }

@@ -17,8 +17,8 @@ use super::step::Step;
 use super::{boot_entries, choice, copies, existing, identity, place, scripted, settings, standard, windows};
 use crate::machine::MachineDisk;
 use crate::schema::{
-    Answer, Disk, FileSystemKind, Firmware, FreeSpace, Keep, Layout, PartitionWish, StandardChoice, Table,
-    VolumeGroup,
+    Answer, BootDriver, Disk, FileSystemKind, Firmware, FreeSpace, Keep, Layout, PartitionWish,
+    StandardChoice, Table, VolumeGroup,
 };
 use crate::units::{ByteRange, format_size};
 use serde::Serialize;
@@ -56,6 +56,8 @@ pub struct DeployOptions {
     pub answers: Vec<Answer>,
     /// True: page files, and the file of hibernation, of a Windows on the targets are emptied.
     pub empty_page_files: bool,
+    /// Storage drivers that a Windows on the targets starts with.
+    pub boot_drivers: Vec<BootDriver>,
     /// Files that are copied into the volumes.
     pub copies: Vec<WishedCopy>,
     /// Scripts that run before that.
@@ -85,6 +87,7 @@ impl DeployOptions {
             computer_name: None,
             answers: Vec::new(),
             empty_page_files: false,
+            boot_drivers: Vec::new(),
             copies: Vec::new(),
             scripts: Vec::new(),
             started_by: None,

@@ -60,6 +60,12 @@ pub fn explain<'a>(plan: &DeployPlan, captured: impl Into<Captured<'a>>) -> Stri
         explain_existing(existing, captured, &mut text);
     }
     explain_copies(plan, &mut text);
+    for step in &plan.steps {
+        if let Step::Settings { settings, .. } = step {
+            text.push('\n');
+            wrap(&mut text, "", &format!("What the systems on them are told: {}.", settings.explained()));
+        }
+    }
     text
 }
 

@@ -3,7 +3,7 @@
 use super::captured::Captured;
 use super::deploy::{DeployOptions, DeployPlan, VolumeAction, VolumePlan};
 use super::step::Step;
-use crate::schema::{Answer, Content, FileSystemKind};
+use crate::schema::{Answer, BootDriver, Content, FileSystemKind};
 use serde::{Serialize, Serializer};
 use std::fmt;
 
@@ -19,6 +19,9 @@ pub struct Settings {
     /// True: their page files, and the file of hibernation, are emptied.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub empty_page_files: bool,
+    /// Storage drivers that a Windows starts with.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub boot_drivers: Vec<BootDriver>,
 }
 
 impl Settings {
@@ -27,9 +30,26 @@ impl Settings {
     pub fn subject(&self) -> &str {
         match &self.name {
             Some(name) => name,
-            None if self.answers.is_empty() => "page files",
-            None => "answer files",
+            None if !self.answers.is_empty() => "answer files",
+            None if !self.boot_drivers.is_empty() => "boot drivers",
+            None => "page files",
         }
+    }
+}
+
+impl Settings {
+    /// What is set, with all of it that may be shown.
+    pub(super) fn explained(&self) -> String {
+        let elements = self.answers.iter().map(|answer| answer.element.clone()).collect::<Vec<_>>();
+        let drivers = self.boot_drivers.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let parts = [
+            self.name.as_ref().map(|name| format!("the name of the computer ({name})")),
+            (!elements.is_empty()).then(|| format!("the answers of Windows ({})", elements.join(", "))),
+            (!drivers.is_empty())
+                .then(|| format!("the drivers that Windows starts with ({})", drivers.join(", "))),
+            self.empty_page_files.then(|| "empty page files".to_owned()),
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -39,6 +59,7 @@ impl fmt::Display for Settings {
         let parts = [
             (self.name.is_some(), "the name of the computer"),
             (!self.answers.is_empty(), "the answers of Windows"),
+            (!self.boot_drivers.is_empty(), "the drivers that Windows starts with"),
             (self.empty_page_files, "empty page files"),
         ];
         let said: Vec<&str> = parts.iter().filter(|(said, _)| *said).map(|(_, what)| *what).collect();
@@ -63,6 +84,7 @@ pub(super) fn steps(captured: Captured<'_>, plan: &DeployPlan, options: &DeployO
         name: options.computer_name.clone(),
         answers: last_of_each(&options.answers),
         empty_page_files: options.empty_page_files,
+        boot_drivers: options.boot_drivers.clone(),
     };
     if settings == Settings::default() {
         return None;
@@ -128,5 +150,19 @@ mod tests {
         assert_eq!(last, [answer("B", "second", 0), answer("A", "late", 9)]);
         let shown = serde_json::to_string(&Settings { answers: last, ..Settings::default() }).unwrap();
         assert_eq!(shown, r#"{"name":null,"answers":["B","A"]}"#);
+    }
+
+    #[test]
+    fn what_is_set_is_explained_without_a_value_that_may_be_a_password() {
+        let answer = Answer { element: "Value".to_owned(), value: "s3cret".to_owned(), priority: 0 };
+        let settings = Settings {
+            name: Some("pc-07".to_owned()),
+            answers: vec![answer],
+            empty_page_files: true,
+            boot_drivers: vec!["usual".parse().unwrap(), "iastorv".parse().unwrap()],
+        };
+        let expected = "the name of the computer (pc-07), the answers of Windows (Value), the drivers that Windows starts with \
+                        (usual, iaStorV), empty page files";
+        assert_eq!(settings.explained(), expected);
     }
 }

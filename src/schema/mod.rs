@@ -4,6 +4,7 @@
 //! Everything here leads to a write one day, so unknown fields are denied.
 
 mod answer;
+mod boot_driver;
 mod copy;
 mod disk;
 mod document;
@@ -18,6 +19,7 @@ mod table;
 mod wish;
 
 pub use answer::{Answer, AnswerFault};
+pub use boot_driver::{BootDriver, BootDriverFault};
 pub use copy::{
     ArtefactId, CopyFault, CopyKind, FileCopy, FileMode, MOST_PARTS, Owner, ParseArtefactIdError,
     ParseRightsError, UNFINISHED, is_unfinished,

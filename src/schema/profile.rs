@@ -4,8 +4,8 @@
 //! is refused, never left out: a wish that is not heard could cost a disk.
 
 use super::{
-    Answer, Compression, DeploySchema, DeployScript, FileCopy, Firmware, FreeSpace, Keep, Layout, Multicast,
-    OnReadError, PartitionWish, WhenDirty,
+    Answer, BootDriver, Compression, DeploySchema, DeployScript, FileCopy, Firmware, FreeSpace, Keep, Layout,
+    Multicast, OnReadError, PartitionWish, WhenDirty,
 };
 use serde::{Deserialize, Serialize};
 
@@ -136,7 +136,9 @@ pub struct DeployChoices {
     /// True: page files, and the file of hibernation, of a Windows on the targets are emptied. Windows makes them anew.
     #[serde(skip_serializing_if = "is_default")]
     pub empty_page_files: bool,
-    /// Scripts that run before and after it.
+    /// Storage drivers that a Windows on the targets starts with, where it has them.
+    #[serde(skip_serializing_if = "is_default")]
+    pub boot_drivers: Vec<BootDriver>,
     /// Files that are copied into the file systems that it writes.
     #[serde(skip_serializing_if = "is_default")]
     pub copies: Vec<FileCopy>,
@@ -173,6 +175,7 @@ impl Default for DeployChoices {
             computer_name: None,
             answers: Vec::new(),
             empty_page_files: false,
+            boot_drivers: Vec::new(),
             copies: Vec::new(),
             scripts: Vec::new(),
             boot_first: false,

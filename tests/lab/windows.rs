@@ -3,8 +3,9 @@
 use super::{run, run_allowing, text};
 use remint::registry::{Hive, REG_DWORD, REG_SZ};
 use std::fs;
+use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Its registry, from the root of its volume.
 pub const SYSTEM: &str = "Windows/System32/config/SYSTEM";
@@ -27,6 +28,27 @@ pub fn hive() -> Vec<u8> {
         hive.make_key(services, "Parameters").unwrap();
     }
     hive.into_bytes()
+}
+
+/// The same with services that start later than Windows does, and the database of devices that Windows 7 has; filled by libhivex.
+pub fn hive_with_services(folder: &Path, services: &[&str], has_database: bool) -> Vec<u8> {
+    let file = folder.join("with-services");
+    fs::write(&file, hive()).unwrap();
+    let mut script = String::new();
+    for set in ["ControlSet001", "ControlSet002"] {
+        if has_database {
+            script.push_str(&format!("cd \\{set}\\Control\nadd CriticalDeviceDatabase\n"));
+        }
+        for service in services {
+            let number = |name: &str, number: u32| format!("setval 1\n{name}\ndword:{number:08x}\n");
+            script.push_str(&format!("cd \\{set}\\Services\nadd {service}\ncd {service}\n"));
+            script.push_str(&number("Start", 3));
+            script.push_str("add StartOverride\ncd StartOverride\n");
+            script.push_str(&number("0", 3));
+        }
+    }
+    hivexsh(&file, &format!("{script}commit\n"));
+    fs::read(file).unwrap()
 }
 
 /// Text as the registry holds it: UTF-16 with its end.
@@ -87,6 +109,22 @@ pub fn value(hive: &Path, key: &str, name: &str) -> Vec<u8> {
     let output = Command::new("hivexget").args([text(hive), key, name]).output().unwrap();
     assert!(output.status.success(), "{key} {name}: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout
+}
+
+/// Has `hivexsh` do something with a hive.
+pub fn hivexsh(hive: &Path, script: &str) -> String {
+    let mut child = Command::new("hivexsh")
+        .args(["-w", text(hive)])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{script}: {said}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// Two readers of other people find nothing wrong.

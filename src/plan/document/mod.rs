@@ -202,6 +202,7 @@ fn choices(schema: DeploySchema) -> Result<Choices, Misplaced> {
         computer_name: None,
         answers: Vec::new(),
         empty_page_files: false,
+        boot_drivers: Vec::new(),
         copies: Vec::new(),
         scripts: Vec::new(),
         started_by: None,
