@@ -1,5 +1,8 @@
 use super::*;
 use crate::units::usize_from;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 fn utf16(text: &str) -> Vec<u8> {
     text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
@@ -150,4 +153,50 @@ fn damage_is_an_error_or_a_hive_and_never_a_panic() {
         errors += usize::from(exercise(bytes).is_err());
     }
     assert!(errors > 1000, "{errors}");
+}
+
+const KEYS: [&str; 5] = ["Services", "select", "b b", "Ä", "pci#ven_8086&dev_7111"];
+const VALUES: [&str; 4] = ["Start", "0", "", "größer"];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Whatever is made and set, in whichever order, each value holds what was set last, and there is nothing else.
+    #[test]
+    fn a_hive_holds_what_was_set_last(
+        changes in vec((0..KEYS.len(), any::<bool>(), 0..VALUES.len(), vec(any::<u8>(), 0..300)), 1..50)
+    ) {
+        let mut hive = Hive::empty("ROOT").unwrap();
+        let mut expected = BTreeMap::new();
+        for (key, is_deep, value, data) in changes {
+            // As in Windows, capitals and small letters are the same name.
+            let name = if is_deep { KEYS[key].to_uppercase() } else { KEYS[key].to_owned() };
+            let mut at = hive.make_key(hive.root(), &name).unwrap();
+            if is_deep {
+                at = hive.make_key(at, "inside").unwrap();
+            }
+            let value = VALUES[value];
+            // The value without a name is there or not; it is not made.
+            if value.is_empty() {
+                prop_assert!(hive.set(at, value, REG_BINARY, &data).is_err());
+                continue;
+            }
+            hive.set(at, value, REG_BINARY, &data).unwrap();
+            expected.insert((KEYS[key], is_deep, value), data);
+            hive = Hive::read(hive.into_bytes()).unwrap();
+        }
+        let mut found = BTreeMap::new();
+        for key in KEYS {
+            let Some(outer) = hive.find(hive.root(), &[key]).unwrap() else { continue };
+            let inner = hive.find(outer, &["Inside"]).unwrap();
+            for (at, is_deep) in [(Some(outer), false), (inner, true)] {
+                for value in at.map(|at| hive.values(at).unwrap()).unwrap_or_default() {
+                    let name = VALUES.into_iter().find(|name| *name == value.name).unwrap();
+                    found.insert((key, is_deep, name), hive.data(&value));
+                }
+            }
+        }
+        prop_assert_eq!(found, expected);
+        prop_assert!(hive.keys(hive.root()).unwrap().len() <= KEYS.len());
+    }
 }
