@@ -155,39 +155,6 @@ fn crafted(size_bytes: u64, patches: &[Patch<'_>]) -> NamedTempFile {
     file
 }
 
-#[test]
-fn every_form_of_bitlocker_is_encrypted() {
-    let metadata = (MIB, b"-FVE-FS-\x00\x00\x02\x00".as_slice());
-    let at = MIB.to_le_bytes();
-    let boot = |jump: &[u8; 3], name: &[u8; 8]| {
-        let mut sector = [0; 512];
-        sector[..3].copy_from_slice(jump);
-        sector[3..11].copy_from_slice(name);
-        sector[11..13].copy_from_slice(&[0, 2]);
-        sector[510..].copy_from_slice(&[0x55, 0xAA]);
-        sector
-    };
-    let vista = boot(b"\xEB\x52\x90", b"-FVE-FS-");
-    let windows_7 = boot(b"\xEB\x58\x90", b"-FVE-FS-");
-    for patches in [vec![(0, vista.as_slice())], vec![(0, windows_7.as_slice()), (176, &at), metadata]] {
-        let file = crafted(8 * MIB, &patches);
-        let reading = check(path_of(&file), FileSystemKind::Bitlocker, None);
-        assert_eq!(blkid(path_of(&file))["TYPE"], "BitLocker");
-        assert_eq!(reading.file_system.state, State::Encrypted);
-        assert!(reading.file_system.findings[0].contains("manage-bde -off"));
-    }
-    // To Go: what is seen without the key is a real FAT32.
-    let file = sparse_file(40 * MIB);
-    run("mkfs.fat", &["-F", "32", "-s", "1", path_of(&file)]);
-    file.as_file().write_all_at(b"MSWIN4.1", 3).unwrap();
-    assert_eq!(read_file(path_of(&file)).unwrap().file_system.kind, FileSystemKind::Fat32);
-    file.as_file().write_all_at(&(30 * MIB).to_le_bytes(), 440).unwrap();
-    file.as_file().write_all_at(metadata.1, 30 * MIB).unwrap();
-    let reading = check(path_of(&file), FileSystemKind::Bitlocker, None);
-    assert_eq!(reading.file_system.state, State::Encrypted);
-    assert_eq!(blkid(path_of(&file))["TYPE"], "BitLocker");
-}
-
 /// XDR: a pair of a name-value list.
 fn pair(name: &str, kind: u32, value: &[u8]) -> Vec<u8> {
     let padded = name.len().next_multiple_of(4);

@@ -25,6 +25,7 @@ pub mod md;
 mod minix;
 mod nested;
 mod nilfs2;
+mod noise;
 mod ntfs;
 mod reiserfs;
 mod signature;
@@ -34,6 +35,7 @@ mod xfs;
 pub use error::Error;
 pub use fat::{FatFiles, Item};
 pub use nested::nested_table;
+pub use noise::looks_random;
 pub use swap::swap_header;
 
 use crate::blockio::ReadAt;
@@ -146,6 +148,12 @@ pub fn firmware_member(disk: &dyn ReadAt) -> Result<Option<Reading>, Error> {
 /// [`Error::Io`] where the disk cannot be read.
 pub fn dynamic_disk(disk: &dyn ReadAt) -> Result<Option<Reading>, Error> {
     signature::read_dynamic_disk(disk)
+}
+
+/// A partition of this size whose type says that it is part of a storage pool of Windows, whatever seems to begin in it.
+#[must_use]
+pub fn of_a_storage_pool(size_bytes: u64) -> Reading {
+    signature::of_a_storage_pool(size_bytes)
 }
 
 /// A partition of this size whose type says that it is part of a dynamic disk, whatever seems to begin in it.

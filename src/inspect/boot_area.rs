@@ -1,6 +1,7 @@
 //! The stretch from the start of the disk to the first partition: table, boot code and what boot loaders hide.
 
 use super::volume::{Place, partition_bytes};
+use crate::blockio::ReadAt;
 use crate::partition::{Finding, array_sectors};
 use crate::schema::{Role, Table};
 use crate::units::{ByteRange, Lba, MIB, RangeSet, SectorSize, format_size};
@@ -38,6 +39,19 @@ pub(super) fn place(
         },
         note,
     )
+}
+
+/// What is to be said of a boot loader that decrypts the disk behind it (VeraCrypt and TrueCrypt, `Boot/Windows/BootMain.cpp`:
+/// each looks for its own name in sector 0).
+pub(super) fn decrypting_loader(disk: &dyn ReadAt) -> Option<String> {
+    let mut sector = [0; 512];
+    disk.read_at(0, &mut sector).ok()?;
+    let has = |name: &str| sector.windows(name.len()).any(|window| window == name.as_bytes());
+    let name = ["VeraCrypt", "TrueCrypt"].into_iter().find(|name| has(&format!("{name} Boot Loader")))?;
+    Some(format!(
+        "The disk starts with the boot loader of {name}: what lies behind it is encrypted, in part or whole, and captured raw. It \
+         opens only at its place on the disk: deploy it with the layout original."
+    ))
 }
 
 /// A GPT that was left aside must not come to life on another disk: its header is not captured.

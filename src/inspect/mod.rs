@@ -102,6 +102,7 @@ pub fn read_disk(
             places(disk, reading, sector, &mut notes)
         }
     };
+    notes.findings.extend(boot_area::decrypting_loader(disk));
     let mut volumes = Vec::new();
     let mut used = Vec::new();
     for place in places {

@@ -2,7 +2,7 @@
 
 use crate::blockio::{ReadAt, Window};
 use crate::filesystem::{self, Reading};
-use crate::partition::kinds::{LDM_CODE, LDM_DATA, LINUX_SWAP, LINUX_SWAP_CODE};
+use crate::partition::kinds::{LDM_CODE, LDM_DATA, LINUX_SWAP, LINUX_SWAP_CODE, STORAGE_SPACES};
 use crate::schema::{Content, FileSystemKind, MbrRole, Role, State, Table};
 use crate::units::{ByteRange, Lba, RangeSet, SectorSize};
 
@@ -84,12 +84,15 @@ fn has_swap_type(table: &Table, number: u32) -> bool {
     }
 }
 
-/// True where the type of a partition says that it is part of a dynamic disk.
-fn is_dynamic(table: &Table, number: u32) -> bool {
-    match table {
-        Table::Gpt(gpt) => gpt.partitions.iter().any(|p| p.number == number && p.type_guid == LDM_DATA),
-        Table::Mbr(mbr) => mbr.partitions.iter().any(|p| p.number == number && p.type_code == LDM_CODE),
-        Table::None => false,
+/// What the type of a partition says of it, whatever seems to begin in it: part of a dynamic disk or of a storage pool.
+fn known_by_type(table: &Table, number: u32, size_bytes: u64) -> Option<Reading> {
+    let has_type = |wanted| matches!(table, Table::Gpt(gpt) if gpt.partitions.iter().any(|p| p.number == number && p.type_guid == wanted));
+    let is_dynamic = has_type(LDM_DATA)
+        || matches!(table, Table::Mbr(mbr) if mbr.partitions.iter().any(|p| p.number == number && p.type_code == LDM_CODE));
+    if is_dynamic {
+        Some(filesystem::of_a_dynamic_disk(size_bytes))
+    } else {
+        has_type(STORAGE_SPACES).then(|| filesystem::of_a_storage_pool(size_bytes))
     }
 }
 
@@ -108,7 +111,7 @@ pub(super) fn partitions(table: &Table, sector: SectorSize, disk_bytes: u64) -> 
                 role: Role::Partition { number },
                 range,
                 used: None,
-                known: is_dynamic(table, number).then(|| filesystem::of_a_dynamic_disk(range.length())),
+                known: known_by_type(table, number, range.length()),
                 may_be_swap: has_swap_type(table, number),
             }
         })
@@ -157,7 +160,13 @@ pub(super) fn understand_volume(volume: &dyn ReadAt, may_be_swap: bool) -> Under
 /// A disk within a volume is as much a reason to say something as it is none to look into it.
 fn unrecognised(volume: &dyn ReadAt) -> Understood {
     let Some(table) = filesystem::nested_table(volume).ok().flatten() else {
-        return raw("no file system was recognised", None);
+        let is_noise = filesystem::looks_random(volume).unwrap_or(false);
+        let reason = if is_noise {
+            "it looks random from its start: encrypted without a header, as with VeraCrypt or plain dm-crypt, or overwritten"
+        } else {
+            "no file system was recognised"
+        };
+        return raw(reason, None);
     };
     let reason =
         format!("it has a partition table of its own ({table}), as the disk of a virtual machine has");

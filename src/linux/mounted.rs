@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
+/// Whatever is mounted here came from somewhere else.
+const BASIC_FLAGS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_NOATIME);
+
 /// What the kernel calls a file system, and the options with which it mounts one for us; `None` for what it does not mount.
 ///
 /// XFS is mounted beside another one with its UUID. Of a btrfs the whole is mounted whichever subvolume is the default one; a
@@ -19,6 +22,8 @@ pub(super) const fn how(kind: FileSystemKind) -> Option<(&'static str, &'static 
         FileSystemKind::Ext2 | FileSystemKind::Ext3 | FileSystemKind::Ext4 => Some(("ext4", "")),
         FileSystemKind::Xfs => Some(("xfs", "nouuid")),
         FileSystemKind::Btrfs => Some(("btrfs", "subvolid=5,skip_balance,nodiscard")),
+        FileSystemKind::Jfs => Some(("jfs", "")),
+        FileSystemKind::Nilfs2 => Some(("nilfs2", "")),
         FileSystemKind::Fat12 | FileSystemKind::Fat16 | FileSystemKind::Fat32 => Some(("vfat", "")),
         _ => None,
     }
@@ -26,7 +31,8 @@ pub(super) const fn how(kind: FileSystemKind) -> Option<(&'static str, &'static 
 
 /// The file systems that the kernel changes or replays by being mounted, by the name that it has for them.
 pub(super) fn kernel_name(kind: FileSystemKind) -> Option<&'static str> {
-    let changes = matches!(kind, FileSystemKind::Xfs | FileSystemKind::Btrfs);
+    use FileSystemKind::{Btrfs, Jfs, Nilfs2, Xfs};
+    let changes = matches!(kind, Btrfs | Jfs | Nilfs2 | Xfs);
     how(kind).filter(|_| changes).map(|(name, _)| name)
 }
 
@@ -45,6 +51,13 @@ pub(super) fn while_mounted<E: From<Error>>(
     let unmounted = mounted.unmount();
     done?;
     Ok(unmounted?)
+}
+
+/// Changes the options of what is mounted at `folder`, which may make the kernel change the file system.
+pub(super) fn remount(device: &Path, folder: &Path, options: &str) -> Result<(), Error> {
+    let flags = BASIC_FLAGS | MsFlags::MS_NOEXEC | MsFlags::MS_REMOUNT;
+    let done = mount(Some(device), folder, None::<&str>, flags, Some(options));
+    done.map_err(Error::io(format!("mounting {} once more with {options}", device.display())))
 }
 
 /// True where the kernel can mount a file system, after loading its module where there is one.
@@ -130,8 +143,7 @@ impl<'a> Mounted<'a> {
         file_system: &str,
         options: &str,
     ) -> Result<Self, Error> {
-        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOATIME;
-        let flags = flags | more;
+        let flags = BASIC_FLAGS | more;
         let try_it = || mount(Some(device), at, Some(file_system), flags, Some(options));
         let doing = format!("mounting the {file_system} on {}", device.display());
         match try_it() {

@@ -11,9 +11,11 @@
 //! | XFS | mounted, `xfs_growfs` | no |
 //! | F2FS | `resize.f2fs`, then `fsck.f2fs`, which changes nothing | no: see `docs/filesystems.md` |
 //! | btrfs | mounted, `btrfs filesystem resize` | the same |
+//! | JFS | mounted, then once more with `resize` | no |
+//! | NILFS2 | mounted, `nilfs-resize` | no |
 
 use super::loop_device::{LoopDevice, control_device};
-use super::mounted::{kernel_has, kernel_name, while_mounted};
+use super::mounted::{kernel_has, kernel_name, remount, while_mounted};
 use super::program::{self, Outcome};
 use super::{Error, fuse, is_root};
 use crate::blockio::WriteAt;
@@ -171,6 +173,10 @@ fn programs(change: Change, kind: FileSystemKind) -> Option<&'static [Needed]> {
             Needed { name: "fsck.f2fs", package: "f2fs-tools" },
         ]),
         FileSystemKind::Btrfs => Some(&[Needed { name: "btrfs", package: "btrfs-progs" }]),
+        FileSystemKind::Jfs if change == Change::Grow => Some(&[]),
+        FileSystemKind::Nilfs2 if change == Change::Grow => {
+            Some(&[Needed { name: "nilfs-resize", package: "nilfs-tools" }])
+        }
         _ => None,
     }
 }
@@ -250,6 +256,8 @@ impl Step<'_> {
             FileSystemKind::Xfs => self.grow_xfs(device),
             FileSystemKind::F2fs => self.grow_f2fs(device),
             FileSystemKind::Btrfs => self.resize_btrfs(device, "max"),
+            FileSystemKind::Jfs => self.grow_jfs(device),
+            FileSystemKind::Nilfs2 => self.grow_nilfs2(device),
             _ => self.grow_ext(device),
         }
     }
@@ -300,6 +308,21 @@ impl Step<'_> {
     fn grow_xfs(&self, device: &Path) -> Result<(), ResizeError> {
         while_mounted(device, self.kind, |folder| {
             self.run("xfs_growfs", &["-d".as_ref(), folder.as_os_str()], &[0])
+        })
+    }
+
+    /// The kernel moves the log to the new end. It counts in blocks, and a JFS has blocks of 4 KiB (`fs/jfs/super.c`).
+    fn grow_jfs(&self, device: &Path) -> Result<(), ResizeError> {
+        let blocks = self.place.length() / 4096;
+        while_mounted(device, self.kind, |folder| {
+            remount(device, folder, &format!("resize={blocks}")).map_err(ResizeError::from)
+        })
+    }
+
+    /// The tool looks for where the device is mounted, and asks before it does anything.
+    fn grow_nilfs2(&self, device: &Path) -> Result<(), ResizeError> {
+        while_mounted(device, self.kind, |_| {
+            self.run("nilfs-resize", &["-y".as_ref(), device.as_os_str()], &[0])
         })
     }
 

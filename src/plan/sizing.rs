@@ -189,8 +189,8 @@ pub(super) fn least(sizing: Sizing, volume: Option<&Volume>) -> String {
 
 /// True where a tool grows this file system.
 pub(super) fn grows(kind: FileSystemKind) -> bool {
-    use FileSystemKind::{Btrfs, Ext2, Ext3, Ext4, F2fs, Ntfs, Xfs};
-    matches!(kind, Btrfs | Ext2 | Ext3 | Ext4 | F2fs | Ntfs | Xfs)
+    use FileSystemKind::{Btrfs, Ext2, Ext3, Ext4, F2fs, Jfs, Nilfs2, Ntfs, Xfs};
+    matches!(kind, Btrfs | Ext2 | Ext3 | Ext4 | F2fs | Jfs | Nilfs2 | Ntfs | Xfs)
 }
 
 /// The size that a file system can be grown to at most.

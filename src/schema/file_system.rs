@@ -41,6 +41,7 @@ pub enum FileSystemKind {
     MdMember,
     FirmwareRaid,
     LogicalDiskManager,
+    StorageSpaces,
 }
 
 impl FileSystemKind {
@@ -80,6 +81,7 @@ impl FileSystemKind {
             Self::MdMember => "MD array member",
             Self::FirmwareRaid => "firmware RAID member",
             Self::LogicalDiskManager => "Windows dynamic disk",
+            Self::StorageSpaces => "Storage Spaces member",
         }
     }
 

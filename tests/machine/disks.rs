@@ -31,10 +31,19 @@ pub fn make(disk: &Disk, number: usize, firmware: Firmware, file: &Path) {
         lab::run("cp", &["--sparse=always", lab::text(&debian(kind)), lab::text(file)]);
         return;
     }
-    let script = "label: gpt\nfirst-lba: 256\nstart=1MiB\n";
-    let place = lab::partitioned_disk(file, disk.size_mib * lab::MIB, sector, script)[0];
     let part = file.with_extension("part");
-    File::create(&part).unwrap().set_len(place.length).unwrap();
+    let aged = disk.content.aged().map(|name| aged(name, &part));
+    let size = aged.map(|bytes| format!(", size={}KiB", bytes / 1024)).unwrap_or_default();
+    let script = format!("label: gpt\nfirst-lba: 256\nstart=1MiB{size}\n");
+    let place = lab::partitioned_disk(file, disk.size_mib * lab::MIB, sector, &script)[0];
+    File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&part)
+        .unwrap()
+        .set_len(place.length)
+        .unwrap();
     let sector = disk.sector.to_string();
     let xfs_sector = format!("size={sector}");
     let (path, label) = (lab::text(&part), format!("LAB{number}"));
@@ -53,6 +62,13 @@ pub fn make(disk: &Disk, number: usize, firmware: Firmware, file: &Path) {
     };
     lab::put(file, place.start, &part);
     std::fs::remove_file(&part).unwrap();
+}
+
+/// Unpacks one of `tests/aged`; returns its size.
+fn aged(name: &str, to: &Path) -> u64 {
+    let packed = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/aged/{name}.zst"));
+    lab::run("zstd", &["-q", "-d", "-f", "--long=27", lab::text(&packed), "-o", lab::text(to)]);
+    std::fs::metadata(to).unwrap().len()
 }
 
 /// Every byte of a disk, holes of its file passed over. A block of zeros is no other than a hole: a file system may make

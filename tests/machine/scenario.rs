@@ -206,6 +206,9 @@ pub enum Content {
     DebianBtrfs,
     /// ext4, NTFS and XFS, of which two lost power.
     Crashed,
+    /// What Linux aged (`tests/aged`), in a partition of just its size.
+    AgedJfs,
+    AgedNilfs2,
     /// What somebody else left there, at the beginning, in the middle and at the end.
     Noise,
 }
@@ -231,11 +234,22 @@ impl Content {
         }
     }
 
+    /// Which of `tests/aged` it is.
+    pub fn aged(self) -> Option<&'static str> {
+        match self {
+            Self::AgedJfs => Some("jfs"),
+            Self::AgedNilfs2 => Some("nilfs2"),
+            _ => None,
+        }
+    }
+
     /// Its name in `remint inspect`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Blank | Self::Raw | Self::Crashed | Self::Noise => "",
             Self::Debian | Self::DebianLvm | Self::DebianXfs | Self::DebianBtrfs => "",
+            Self::AgedJfs => "JFS",
+            Self::AgedNilfs2 => "NILFS2",
             Self::Ext4 => "ext4",
             Self::Xfs => "XFS",
             Self::Ntfs => "NTFS",

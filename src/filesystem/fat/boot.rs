@@ -3,6 +3,7 @@
 use crate::blockio::ReadAt;
 use crate::filesystem::Error;
 use crate::filesystem::error::read_structure;
+use crate::filesystem::signature::bitlocker;
 use crate::schema::FileSystemKind;
 use crate::units::{read_array, read_slice, read_u8, read_u16le, read_u32le, u64_from};
 
@@ -193,16 +194,9 @@ fn is_another_format(bytes: &[u8]) -> bool {
     let other = [b"NTFS    ", b"EXFAT   ", b"-FVE-FS-", b"ReFS\0\0\0\0"].iter().any(|name| stands(3, *name))
         // OS/2 puts a parameter block before JFS and HPFS.
         || [b"JFS     ", b"HPFS    "].iter().any(|name| stands(0x36, *name))
-        || BITLOCKER_GUIDS.iter().any(|guid| stands(424, guid));
+        || bitlocker::hides_behind(bytes);
     other || !(named || stands(510, &[0x55, 0xAA]))
 }
-
-/// 4967D63B-2E29-4AD8-8399-F6A339E3D001 and 92A84D3B-DD80-4D0E-9E4E-B1E3284EAED8 as they stand on the
-/// disk: BitLocker To Go lays a FAT32 with a reader program before the encrypted volume.
-const BITLOCKER_GUIDS: [[u8; 16]; 2] = [
-    [0x3B, 0xD6, 0x67, 0x49, 0x29, 0x2E, 0xD8, 0x4A, 0x83, 0x99, 0xF6, 0xA3, 0x39, 0xE3, 0xD0, 0x01],
-    [0x3B, 0x4D, 0xA8, 0x92, 0x80, 0xDD, 0x0E, 0x4D, 0x9E, 0x4E, 0xB1, 0xE3, 0x28, 0x4E, 0xAE, 0xD8],
-];
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,4 @@
-//! What holds volumes: physical volumes of LVM2 and Windows dynamic disks.
+//! What holds volumes: physical volumes of LVM2, Windows dynamic disks and Storage Spaces.
 
 use super::identity::text_at;
 use super::{Found, peek};
@@ -56,4 +56,16 @@ pub(super) fn part_of_a_dynamic_disk() -> Found {
     let finding =
         "a Windows dynamic disk: capture all disks of its group in one image, each with --when-dirty raw";
     Found::container(FileSystemKind::LogicalDiskManager).state(State::Unsupported, finding)
+}
+
+/// The header in front of the database that every disk of a storage pool has, at the start of its partition
+/// (KimVegetable/StorageSpaceReconstructor).
+pub(super) fn storage_spaces(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
+    let header = peek(volume, 0, 8)?;
+    Ok(header.is_some_and(|header| header == b"SPACEDB ").then(member_of_storage_spaces))
+}
+
+/// A disk of a storage pool.
+pub(super) fn member_of_storage_spaces() -> Found {
+    Found::container(FileSystemKind::StorageSpaces).one_of_several("storage pool of Windows")
 }

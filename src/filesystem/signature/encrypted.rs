@@ -1,14 +1,13 @@
-//! Encrypted volumes: LUKS (cryptsetup) and BitLocker.
+//! Volumes that cryptsetup encrypts: LUKS.
 //!
-//! Sources: LUKS1 On-Disk Format 1.2.3, LUKS2 On-Disk Format 1.1.0; libbde, "BitLocker Drive Encryption
-//! (BDE) format".
+//! Sources: LUKS1 On-Disk Format 1.2.3, LUKS2 On-Disk Format 1.1.0.
 
 use super::identity::text_at;
 use super::{Found, peek};
 use crate::blockio::ReadAt;
 use crate::filesystem::Error;
 use crate::schema::{FileSystemKind, State};
-use crate::units::{read_array, read_u16be, read_u16le, read_u64be, read_u64le};
+use crate::units::{read_u16be, read_u64be};
 
 const LUKS_BYTES: usize = 512;
 /// Where the second header of LUKS2 may stand: behind a first one of so many bytes.
@@ -47,31 +46,4 @@ fn luks_header(header: &[u8], magic: &[u8; 6], at: u64) -> Option<Found> {
          --when-dirty raw"
     );
     Some(Found::container(kind).named(text_at(header, 168, 40), label).state(State::Encrypted, finding))
-}
-
-/// BitLocker of Windows Vista and later, and BitLocker To Go.
-pub(super) fn bitlocker(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
-    let Some(sector) = peek(volume, 0, 512)? else { return Ok(None) };
-    let oem: [u8; 8] = read_array(&sector, 3).unwrap_or_default();
-    let is_bitlocker = match &oem {
-        b"-FVE-FS-" => true,
-        // A FAT32 made by Windows has this name too; only the metadata tell.
-        b"MSWIN4.1" => match read_u64le(&sector, 440) {
-            Ok(at) if at != 0 => peek(volume, at, 8)?.is_some_and(|bytes| bytes == b"-FVE-FS-"),
-            _ => false,
-        },
-        _ => false,
-    };
-    if !is_bitlocker {
-        return Ok(None);
-    }
-    let mut found = Found::container(FileSystemKind::Bitlocker).state(
-        State::Encrypted,
-        "encrypted with BitLocker: decrypt it with manage-bde -off, or capture it raw with --when-dirty raw; \
-         suspending protection leaves the data encrypted",
-    );
-    if let Ok(bytes @ (512 | 1024 | 2048 | 4096)) = read_u16le(&sector, 11) {
-        found.block_size_bytes = bytes.into();
-    }
-    Ok(Some(found))
 }

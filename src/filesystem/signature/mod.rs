@@ -7,6 +7,7 @@
 //!   file systems are asked, because what they hold, or an old superblock that they left standing, would
 //!   otherwise be taken for the truth. Taking a volume for a container costs space; the reverse costs data.
 
+pub(super) mod bitlocker;
 mod container;
 mod encrypted;
 mod firmware;
@@ -25,8 +26,13 @@ use crate::units::u64_from;
 type Recogniser = fn(&dyn ReadAt) -> Result<Option<Found>, Error>;
 
 /// Outer before inner.
-const CONTAINERS: &[Recogniser] =
-    &[zfs::read_intact, encrypted::luks, encrypted::bitlocker, container::lvm_physical_volume];
+const CONTAINERS: &[Recogniser] = &[
+    zfs::read_intact,
+    encrypted::luks,
+    bitlocker::read,
+    container::lvm_physical_volume,
+    container::storage_spaces,
+];
 
 /// How much a signature says where another file system claims the volume too.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,6 +70,11 @@ pub(super) fn read_firmware_member(disk: &dyn ReadAt) -> Result<Option<Reading>,
 /// Recognises a dynamic disk of Windows.
 pub(super) fn read_dynamic_disk(disk: &dyn ReadAt) -> Result<Option<Reading>, Error> {
     Ok(container::logical_disk_manager(disk)?.map(|found| found.into_reading(disk.size_bytes())))
+}
+
+/// A partition of which only its type is known: that of a pool of Storage Spaces.
+pub(super) fn of_a_storage_pool(size_bytes: u64) -> Reading {
+    container::member_of_storage_spaces().into_reading(size_bytes)
 }
 
 /// A partition of which only its type is known: that of a dynamic disk.
