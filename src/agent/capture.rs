@@ -114,6 +114,8 @@ pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<Captur
         sources.push(source);
     }
     let sources: Vec<&dyn ReadAt> = sources.iter().map(|source| -> &dyn ReadAt { source }).collect();
+    let said = disks::read_dynamic(&mut found, &sources, &request.options.only);
+    warn(&found, said, monitor);
     let said = disks::read_arrays(&mut found, &sources, &request.options.only);
     warn(&found, said, monitor);
     let mut groups = disks::read_groups(&mut found, &sources);

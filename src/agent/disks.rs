@@ -56,7 +56,8 @@ pub fn inspect(wanted: &[Destination], settings: DiskSettings) -> Result<Inspect
     let readers = inspected.disks.iter().map(|disk| DiskReader::open(&disk.machine.path));
     let readers: Vec<DiskReader> = readers.collect::<Result<_, _>>()?;
     let sources: Vec<&dyn ReadAt> = readers.iter().map(|reader| -> &dyn ReadAt { reader }).collect();
-    let mut said = read_arrays(&mut inspected.disks, &sources, &[]);
+    let mut said = read_dynamic(&mut inspected.disks, &sources, &[]);
+    said.extend(read_arrays(&mut inspected.disks, &sources, &[]));
     inspected.groups = read_groups(&mut inspected.disks, &sources);
     said.extend(twins(&inspected.disks, &[]));
     let machine: Vec<MachineDisk> = inspected.disks.iter().map(|disk| disk.machine.clone()).collect();
@@ -93,6 +94,16 @@ pub(super) fn read_arrays(
 ) -> Vec<(usize, String)> {
     let mut inspections: Vec<&mut Inspection> = disks.iter_mut().map(|disk| &mut disk.inspection).collect();
     inspect::read_arrays(sources, &mut inspections, only)
+}
+
+/// Looks at dynamic disks of Windows together; what is to be said of them, with the position of the disk.
+pub(super) fn read_dynamic(
+    disks: &mut [InspectedDisk],
+    sources: &[&dyn ReadAt],
+    only: &[String],
+) -> Vec<(usize, String)> {
+    let mut inspections: Vec<&mut Inspection> = disks.iter_mut().map(|disk| &mut disk.inspection).collect();
+    inspect::read_dynamic(sources, &mut inspections, only)
 }
 
 /// Finds the volume groups on inspected disks, and says of each physical volume what it is.

@@ -56,6 +56,36 @@ impl<D: ReadAt> Mapped<D> {
         Ok(Self { disks, stretches: placed })
     }
 
+    /// Where the bytes of a range lie: for each stretch and each of its columns, the position of the disk and the bytes on it,
+    /// which are one piece however many stripes they are.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` where the range is not wholly there.
+    pub fn places(&self, range: ByteRange) -> io::Result<Vec<(usize, ByteRange)>> {
+        if range.end() > self.size_bytes() {
+            return Err(past_the_end());
+        }
+        let first = self.stretches.partition_point(|(stretch, _)| stretch.end() <= range.start());
+        let mut places = Vec::new();
+        for (whole, stretch) in self.stretches.get(first..).unwrap_or_default() {
+            let part = whole.intersection(range);
+            if part.is_empty() {
+                break;
+            }
+            let within = |at: u64| at.checked_sub(whole.start());
+            for (number, column) in (0u64..).zip(&stretch.columns) {
+                let bytes_before = |at: u64| stretch.bytes_before(number, within(at)?);
+                let start = bytes_before(part.start()).and_then(|at| column.start_bytes.checked_add(at));
+                let end = bytes_before(part.end()).and_then(|at| column.start_bytes.checked_add(at));
+                let (start, end) = start.zip(end).ok_or_else(past_the_end)?;
+                if start < end {
+                    places.push((column.disk, ByteRange::new(start, end)));
+                }
+            }
+        }
+        Ok(places)
+    }
+
     /// The runs of a range, in its order.
     fn runs(&self, range: ByteRange) -> io::Result<Runs<'_, D>> {
         if range.end() > self.size_bytes() {
@@ -83,6 +113,18 @@ impl Stretch {
             && each.checked_mul(count) == Some(self.length_bytes)
             && divides
             && self.columns.iter().all(fits)
+    }
+
+    /// How many bytes of a column stand before a byte of the stretch.
+    fn bytes_before(&self, column: u64, offset: u64) -> Option<u64> {
+        let count = u64_from(self.columns.len());
+        if count == 1 {
+            return Some(offset);
+        }
+        let row_bytes = self.stripe_bytes.checked_mul(count)?;
+        let whole = offset.checked_div(row_bytes)?.checked_mul(self.stripe_bytes)?;
+        let rest = offset.checked_rem(row_bytes)?.saturating_sub(column.checked_mul(self.stripe_bytes)?);
+        whole.checked_add(rest.min(self.stripe_bytes))
     }
 
     /// The column and the place in it of a byte of the stretch, and how many bytes follow there.
@@ -232,6 +274,23 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn places_are_where_the_bytes_are_read_from(start in 0u64..60, length in 0u64..60) {
+            let (one, other) = (MemoryDisk::from_bytes(&[1; 80]), MemoryDisk::from_bytes(&[1; 80]));
+            let stretches = vec![stretch(20, 0, &[(0, 40)]), stretch(40, 4, &[(0, 10), (1, 30)])];
+            let mapped = Mapped::new(vec![&one, &other], stretches).unwrap();
+            let range = ByteRange::new(start, (start + length).min(60));
+            for (disk, place) in mapped.places(range).unwrap() {
+                [&one, &other][disk].write_zeros(place).unwrap();
+            }
+            let read = read_vec(&mapped, 0, 60).unwrap();
+            for (at, byte) in (0u64..).zip(read) {
+                prop_assert_eq!(byte == 0, (range.start()..range.end()).contains(&at));
+            }
+            let zeros = |disk: &MemoryDisk| read_vec(disk, 0, 80).unwrap().iter().filter(|byte| **byte == 0).count();
+            prop_assert_eq!(u64_from(zeros(&one) + zeros(&other)), range.length());
+        }
+
         #[test]
         fn what_is_written_is_read_again_and_nothing_beside_it_changes(
             ops in proptest::collection::vec((0usize..60, 0usize..60, any::<u8>(), any::<bool>()), 1..20),

@@ -12,6 +12,7 @@ pub mod archive;
 pub mod boot_configuration;
 mod boot_drivers;
 pub mod boot_sector;
+pub mod dynamic_disk;
 pub mod efi_system;
 pub mod fat;
 mod firmware;

@@ -10,6 +10,7 @@
 mod arrays;
 mod boot_area;
 mod claim;
+mod dynamic;
 mod error;
 mod groups;
 mod json;
@@ -20,6 +21,7 @@ mod twins;
 mod volume;
 
 pub use arrays::read_arrays;
+pub use dynamic::read_dynamic;
 pub use error::Error;
 pub use groups::{GroupInspection, KernelVolumes, NoKernelVolumes, look_at, open_logical, read_groups};
 pub use json::{DiskView, view_disk};

@@ -35,7 +35,9 @@ pub fn twins(inspections: &[&Inspection], only: &[String]) -> Vec<(usize, String
 fn own_uuid(volume: &Volume) -> Option<String> {
     let found: &FileSystem = match &volume.content {
         Content::Raw { file_system, .. } => file_system.as_ref().filter(|found| !is_shared(found.kind))?,
-        Content::FileSystem(found) if found.kind == FileSystemKind::MdMember => return None,
+        Content::FileSystem(found) if is_shared(found.kind) && found.kind != FileSystemKind::Btrfs => {
+            return None;
+        }
         Content::FileSystem(found) | Content::Swap(found) => found,
         Content::PhysicalVolume(_) | Content::LeftOut => return None,
     };

@@ -7,7 +7,9 @@ use super::{
     windows_partitions,
 };
 use crate::blockio::{Window, WriteAt};
-use crate::customize::{CustomizeError, Customizer, Deployed, Taken, boot_sector, efi_system, fat};
+use crate::customize::{
+    CustomizeError, Customizer, Deployed, Taken, boot_sector, dynamic_disk, efi_system, fat,
+};
 use crate::machine::MachineDisk;
 use crate::plan::{self, BootFiles, DeployPlan, NewContent, Step, System};
 use crate::progress::{Event, Monitor};
@@ -40,7 +42,8 @@ impl Customizer for Customizations {
             Step::CopyFiles { .. } | Step::Script { .. } => Some(not_here(step)),
             Step::PartitionNames { looked_into: false, .. }
             | Step::WindowsPartitions { .. }
-            | Step::BootSector { .. } => None,
+            | Step::BootSector { .. }
+            | Step::DynamicDisk { .. } => None,
         }
     }
 
@@ -97,6 +100,7 @@ impl Customizer for Customizations {
             Step::BootSector { target, volume, was, is } => {
                 follow_boot_sector(target, volume, (*was, *is), deployed, monitor)
             }
+            Step::DynamicDisk { target, volume } => move_database(target, volume, deployed, monitor),
             Step::PartitionNames { target, volume, file_system, looked_into } => {
                 let problems = follow(target, volume, *file_system, *looked_into, deployed, monitor)?;
                 Ok(Taken { problems, ..Taken::default() })
@@ -122,6 +126,22 @@ fn follow_boot_sector(
     let window = Window::new(target, place).map_err(Error::io(format!("looking at {volume}")))?;
     if boot_sector::follow(&window, was, is)? > 0 {
         let message = format!("its boot sector says that the partition begins at sector {is}");
+        monitor.event(Event::Changed { volume: volume.to_owned(), message });
+    }
+    Ok(Taken::default())
+}
+
+/// Has the database of a dynamic disk stand at the end of the disk.
+fn move_database(
+    path: &str,
+    volume: &str,
+    deployed: Deployed<'_>,
+    monitor: &dyn Monitor,
+) -> Result<Taken, CustomizeError> {
+    let (target, place) = written_place(path, volume, deployed)?;
+    let window = Window::new(target, place).map_err(Error::io(format!("looking at {volume}")))?;
+    if dynamic_disk::follow(&window)? {
+        let message = "the database of its group of dynamic disks stands at the end of the disk".to_owned();
         monitor.event(Event::Changed { volume: volume.to_owned(), message });
     }
     Ok(Taken::default())

@@ -32,6 +32,8 @@ pub const LINUX_SWAP: Guid = Guid::from_u128(0x0657_FD6D_A4AB_43C4_84E5_0933_C84
 pub const LINUX_SWAP_CODE: u8 = 0x82;
 /// What a disk gives to a storage pool of Windows.
 pub const STORAGE_SPACES: Guid = Guid::from_u128(0xE75C_AF8F_F680_4CEE_AFA3_B001_E56E_FC2D);
+/// The database of a dynamic disk of Windows.
+pub const LDM_METADATA: Guid = Guid::from_u128(0x5808_C8AA_7E8F_42E0_85D2_E1E9_0434_CFB3);
 /// The volumes of a dynamic disk of Windows.
 pub const LDM_DATA: Guid = Guid::from_u128(0xAF9B_60A0_1431_4F62_BC68_3311_714A_69AD);
 /// The same in an MBR.
@@ -43,7 +45,7 @@ const GPT_TYPES: &[(Guid, &str, Fate)] = &[
     (MICROSOFT_RESERVED, "Microsoft reserved", Fixed),
     (BASIC_DATA, "Microsoft basic data", Elastic),
     (WINDOWS_RECOVERY, "Windows recovery", Fixed),
-    (Guid::from_u128(0x5808_C8AA_7E8F_42E0_85D2_E1E9_0434_CFB3), "Windows LDM metadata", Fixed),
+    (LDM_METADATA, "Windows LDM metadata", Fixed),
     (LDM_DATA, "Windows LDM data", Fixed),
     (STORAGE_SPACES, "Windows storage spaces", Fixed),
     (Guid::from_u128(0x558D_43C5_A1AC_43C0_AAC8_D147_2B29_23D1), "Windows storage replica", Fixed),

@@ -14,7 +14,10 @@ use super::seed::Seed;
 use super::shrinking::{self, Shrinking};
 use super::standing::Targets;
 use super::step::Step;
-use super::{boot_entries, choice, copies, existing, identity, place, scripted, settings, standard, windows};
+use super::{
+    boot_entries, choice, copies, dynamic_disk, existing, identity, place, scripted, settings, standard,
+    windows,
+};
 use crate::machine::MachineDisk;
 use crate::schema::{
     Answer, BootDriver, Disk, FileSystemKind, Firmware, FreeSpace, Keep, Layout, PartitionWish,
@@ -344,6 +347,7 @@ fn deploy_captured(
     steps.extend(group::steps(captured, &plan));
     steps.extend(identity::steps(captured, &plan));
     steps.extend(windows::steps(captured, &plan));
+    steps.extend(dynamic_disk::steps(captured, &plan));
     steps.extend(settings::steps(captured, &plan, options));
     steps.extend(boot_entries::steps(&plan.boot_entries));
     plan.steps = steps;
@@ -380,6 +384,7 @@ fn deploy_disks(
                 }
                 Keep::Table(chosen) => existing::restore_into(disk, target, chosen, options)?,
             };
+            plan.warnings.extend(dynamic_disk::warnings(disk, disks, &without, options.new_ids));
             if options.new_ids || options.layout == Layout::Script {
                 plan.new_names = identity::new_names(disk, &plan);
             } else if options.layout != Layout::Standard {

@@ -7,7 +7,7 @@ use super::refusal::{Part, Refusal};
 use super::sectors::{self, Verdict};
 use super::sizing::Sizing;
 use super::special::Special;
-use super::{place, sizing};
+use super::{dynamic_disk, place, sizing};
 use crate::machine::MachineDisk;
 use crate::schema::{ChosenVolume, Content, Disk, FileSystemKind, Layout, Role, Table, Volume};
 use crate::units::{ByteRange, Guid, RangeSet};
@@ -197,12 +197,13 @@ pub(super) fn member_kind(volume: &Volume) -> Option<FileSystemKind> {
     matches!(kind, FileSystemKind::MdMember | FileSystemKind::FirmwareRaid).then_some(kind)
 }
 
-/// Refuses a place of another size for a member of an array; `place` says which.
+/// Refuses a place of another size for a member of an array, and any for a part of a dynamic disk; `place` says which.
 pub(super) fn check_member(
     volume: &Volume,
     has_bytes: u64,
     place: impl FnOnce() -> String,
 ) -> Result<(), Refusal> {
+    dynamic_disk::refuse_elsewhere(volume)?;
     let needs_bytes = volume.size_bytes;
     match member_kind(volume) {
         Some(kind) if has_bytes != needs_bytes => {

@@ -13,6 +13,7 @@ mod copies;
 mod deploy;
 mod destination;
 mod document;
+mod dynamic_disk;
 mod existing;
 mod existing_group;
 mod explain;

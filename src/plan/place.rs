@@ -1,6 +1,7 @@
 //! What is written to the places of a layout: volumes, their growth, and what is cleared before.
 
 use super::deploy::{Resize, VolumeAction, VolumePlan};
+use super::dynamic_disk;
 use super::layout::{ALIGNMENT_BYTES, Arrangement, Ground, Piece, Tie};
 use super::refusal::Part;
 use super::sizing::{Sizing, largest_bytes};
@@ -79,7 +80,7 @@ pub(super) fn grow(
     warnings: &mut Vec<String>,
 ) -> Option<Resize> {
     let Content::FileSystem(fs) = &volume.content else { return None };
-    if matches!(piece.sizing, Sizing::Fixed(_)) {
+    if matches!(piece.sizing, Sizing::Fixed(_)) || dynamic_disk::is_part(volume) {
         return None;
     }
     if place.length() <= piece.old.length() || place.length() <= fs.size_bytes {
@@ -155,6 +156,11 @@ pub(super) fn file_system_clause(resize: Option<Resize>, piece: &Piece<'_>, plac
         }
         (Some(Resize::Shrink { kind, .. }), _) => {
             format!("; its {kind} file system is shrunk on the way")
+        }
+        (None, Some(Content::FileSystem(_)))
+            if place.length() > piece.old.length() && piece.volume.is_some_and(dynamic_disk::is_part) =>
+        {
+            "; its database moves to the end of the disk, and its volumes stay as they are".to_owned()
         }
         (None, Some(Content::FileSystem(fs))) if place.length() > piece.old.length() => {
             format!("; its {} file system stays at {}", fs.kind, format_size(fs.size_bytes))

@@ -99,6 +99,17 @@ pub enum Refusal {
         /// The target's size.
         target_bytes: u64,
     },
+    /// A dynamic disk of Windows, and a target that keeps partitions.
+    #[error(
+        "disk {disk} of the image is a Windows dynamic disk, whose database counts from the start of the disk, and needs {target} \
+         for itself: keep no partition of it, or use another disk"
+    )]
+    DynamicDiskKeeps {
+        /// Number of the disk within the image.
+        disk: u32,
+        /// Path of the target.
+        target: String,
+    },
     /// An MBR cannot describe sectors from 2^32 on.
     #[error(
         "{part} of disk {disk} would end at byte {end_bytes}, but an MBR reaches only to byte {limit_bytes} on \

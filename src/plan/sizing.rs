@@ -1,8 +1,9 @@
 //! Which partitions keep their size, and why; which share what is left, and how small they can be.
 
+use super::dynamic_disk;
 use super::refusal::Refusal;
 use super::special::Special;
-use crate::schema::{Content, FileSystem, FileSystemKind, State, Volume, WantedSize};
+use crate::schema::{Content, FileSystem, FileSystemKind, Role, State, Volume, WantedSize};
 use crate::units::{GIB, MIB};
 use std::fmt;
 
@@ -149,6 +150,10 @@ pub(super) fn of_content(volume: Option<&Volume>) -> Sizing {
         Content::LeftOut => Sizing::Fixed(Why::NotCaptured),
         Content::Raw { file_system, .. } => Sizing::Fixed(Why::Raw(file_system.as_ref().map(|fs| fs.kind))),
         Content::PhysicalVolume(fs) => Sizing::Shared { minimum_bytes: fs.minimum_bytes },
+        // Its database moves to the end of a larger disk.
+        Content::FileSystem(_) if dynamic_disk::is_part(volume) && volume.role == Role::WholeDisk => {
+            Sizing::Shared { minimum_bytes: minimum_bytes(volume) }
+        }
         Content::FileSystem(fs) if !grows(fs.kind) => Sizing::Fixed(Why::NoTool(fs.kind)),
         Content::FileSystem(fs) if fs.state != State::Clean => Sizing::Fixed(Why::NotClean(fs.state)),
         Content::FileSystem(_) => Sizing::Shared { minimum_bytes: minimum_bytes(volume) },
@@ -226,7 +231,7 @@ mod tests {
     }
 
     fn volume(content: Content) -> Volume {
-        let role = crate::schema::Role::Partition { number: 1 };
+        let role = Role::Partition { number: 1 };
         Volume {
             name: "d0-p1".into(),
             role,

@@ -50,6 +50,13 @@ pub enum Step {
         /// First sector of the partition.
         is: u32,
     },
+    /// Move the database of a dynamic disk of Windows to the end of its disk, which is larger.
+    DynamicDisk {
+        /// Path of the target.
+        target: String,
+        /// Name of the volume that is the disk.
+        volume: String,
+    },
     /// Tell the systems on the targets what they are called, and what their answer files hold.
     Settings {
         /// What they are told.
@@ -223,7 +230,8 @@ impl Step {
             Self::Settings { settings, .. } => settings.subject().into(),
             Self::PartitionNames { volume, .. }
             | Self::WindowsPartitions { volume, .. }
-            | Self::BootSector { volume, .. } => volume.as_str().into(),
+            | Self::BootSector { volume, .. }
+            | Self::DynamicDisk { volume, .. } => volume.as_str().into(),
         }
     }
 
@@ -260,7 +268,9 @@ impl Step {
                 };
                 of_its_own && disk.volumes.iter().any(|planned| planned.volume == files.volume)
             }),
-            Self::WindowsPartitions { target, volume, .. } | Self::BootSector { target, volume, .. } => {
+            Self::WindowsPartitions { target, volume, .. }
+            | Self::BootSector { target, volume, .. }
+            | Self::DynamicDisk { target, volume } => {
                 on(target).is_some_and(|disk| disk.volumes.iter().any(|planned| planned.volume == *volume))
             }
             Self::ForgetDevices { target, volume, .. } | Self::PartitionNames { target, volume, .. } => {
@@ -286,6 +296,7 @@ impl fmt::Display for Step {
             Self::PartitionNames { .. } => f.write_str("the names of partitions follow"),
             Self::WindowsPartitions { .. } => f.write_str("what Windows notes of partitions follow"),
             Self::BootSector { .. } => f.write_str("the boot sector follow"),
+            Self::DynamicDisk { .. } => f.write_str("the database of the dynamic disk move to its end"),
             Self::CopyFiles { copy, .. } => write!(f, "the copy of {} to {}", copy.name, copy.copy.to),
             Self::Script { name, .. } => write!(f, "the script {name} run"),
             Self::Settings { settings, .. } => f.write_str(&settings.to_string()),

@@ -107,6 +107,7 @@ impl FileSystemKind {
                 | Self::Minix
                 | Self::HfsPlus
                 | Self::MdMember
+                | Self::LogicalDiskManager
         )
     }
 }

@@ -18,14 +18,13 @@
 //! ```
 
 mod bitmap;
-mod inside;
 mod superblock;
 mod version_0;
 mod version_1;
 
 pub use superblock::{Role, Superblock};
 
-use self::inside::Inside;
+use super::inside::{self, Inside};
 use super::judgement::{Judged, Judgement, settle};
 use super::{Error, Reading, nested_table, read_content};
 use crate::blockio::{ReadAt, Window};

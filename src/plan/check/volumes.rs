@@ -3,7 +3,7 @@
 use super::{Entry, Fault};
 use crate::plan::deploy::{DiskPlan, Resize, VolumeAction, VolumePlan};
 use crate::plan::refusal::Part;
-use crate::plan::sizing;
+use crate::plan::{dynamic_disk, sizing};
 use crate::schema::{Content, Disk, FileSystemKind, Role, State, Table, Volume};
 use crate::units::ByteRange;
 
@@ -67,7 +67,9 @@ pub(super) fn check_volume(
     check_action(plan, volume, faults);
     let sector = disk.target.logical_sector_bytes.bytes();
     let whole_sectors = volume.size_bytes.div_ceil(sector).saturating_mul(sector);
-    if !can_grow(&volume.content) && plan.place.length() > whole_sectors {
+    // The database of a dynamic disk moves to the end of a larger one.
+    let is_dynamic_disk = volume.role == Role::WholeDisk && dynamic_disk::is_part(volume);
+    if !can_grow(&volume.content) && !is_dynamic_disk && plan.place.length() > whole_sectors {
         faults.push(Fault::SizeChanged { volume: name() });
     }
     check_resize(plan, volume, faults);

@@ -24,6 +24,7 @@ pub(super) use pieces::{Piece, Tie};
 use super::keep::{self, Kept};
 use super::refusal::{Part, Refusal};
 use super::sizing::{self, Sizing};
+use super::special::Special;
 use crate::machine::MachineDisk;
 use crate::schema::{Disk, Layout, PartitionWish, Role, Table};
 use crate::units::{ByteRange, MIB, SectorSize};
@@ -241,6 +242,9 @@ impl<'a> Ground<'a> {
 
     /// Lays the pieces out on the target.
     pub(super) fn lay(&self, layout: Layout, target: &MachineDisk) -> Result<Laid, Refusal> {
+        if self.is_dynamic_disk() {
+            return self.lay_dynamic_disk(layout, target);
+        }
         if !self.kept.is_empty() {
             return around::lay(self, layout, target);
         }
@@ -251,6 +255,33 @@ impl<'a> Ground<'a> {
             // Its places are not decided here: `plan::scripted`.
             Layout::Script => Err(Refusal::NoScript { target: target.path.clone() }),
         }
+    }
+
+    /// True where a partition is part of a dynamic disk of Windows.
+    fn is_dynamic_disk(&self) -> bool {
+        self.pieces.iter().any(|piece| piece.special == Some(Special::LogicalDiskManager))
+    }
+
+    /// What a database says where it is has to be there, whatever layout was asked for.
+    fn lay_dynamic_disk(&self, layout: Layout, target: &MachineDisk) -> Result<Laid, Refusal> {
+        let disk = self.source.number;
+        if !self.kept.is_empty() {
+            return Err(Refusal::DynamicDiskKeeps { disk, target: target.path.clone() });
+        }
+        let is_wished =
+            |piece: &&Piece<'_>| matches!(piece.sizing, Sizing::Chosen { .. } | Sizing::Part { .. });
+        if let Some(volume) = self.pieces.iter().find(is_wished).and_then(|piece| piece.volume) {
+            let reason = "partitions of a Windows dynamic disk keep their places".to_owned();
+            return Err(Refusal::Stays { volume: volume.name.clone(), reason });
+        }
+        let mut laid = self.lay_original(target)?;
+        if layout != Layout::Original {
+            laid.warnings.push(format!(
+                "All partitions of disk {disk} stay at their original places: it is a Windows dynamic disk, whose database counts from \
+                 the start of the disk."
+            ));
+        }
+        Ok(laid)
     }
 
     fn lay_original(&self, target: &MachineDisk) -> Result<Laid, Refusal> {

@@ -9,6 +9,7 @@ mod system;
 pub(super) use system::{only_disk, system};
 
 use super::deploy::{self, DeployOptions, DiskPlan, NewContent, NewPartition};
+use super::dynamic_disk;
 use super::keep::{Stays, Target};
 use super::layout::{Ground, Laid};
 use super::place;
@@ -36,6 +37,7 @@ pub(super) fn deploy_disk(
     options: &DeployOptions,
 ) -> Result<(DiskPlan, Vec<Step>), Refusal> {
     let volume = system(disks, options)?.1;
+    dynamic_disk::refuse_elsewhere(volume)?;
     let firmware = options.standard.firmware.ok_or(Refusal::NoFirmware)?;
     let seed = options.seed.ok_or(Refusal::NoSeed)?.of_copy(copy);
     let target_disk = &target.disk;

@@ -1,4 +1,4 @@
-//! What a mirrored array holds, as one member shows it, and which of its bytes are used.
+//! What lies in an array or on a volume of a dynamic disk, and which of its bytes are used.
 //!
 //! Invariant: what is not understood is used. Only one level of volume groups is looked into, and no array in an array,
 //! so that a look ends whatever the bytes are.
@@ -9,7 +9,7 @@ use crate::filesystem::{Error, Reading, lvm, md, nested_table, read_content};
 use crate::schema::{FileSystem, FileSystemKind, LogicalVolume, Mapping, State};
 use crate::units::{ByteRange, RangeSet, format_size};
 
-/// What is on the array, for a person, and the judgement of its bytes.
+/// What is there, for a person, and the judgement of its bytes.
 pub(super) struct Inside {
     pub(super) what: String,
     pub(super) judged: Judged,
@@ -24,7 +24,7 @@ impl Inside {
     }
 }
 
-/// Looks into an array.
+/// Looks into an array or a volume.
 pub(super) fn look(array: &dyn ReadAt) -> Result<Inside, Error> {
     match look_closer(array)? {
         Ok(inside) => Ok(inside),

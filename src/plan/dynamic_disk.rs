@@ -1,0 +1,73 @@
+//! Dynamic disks of Windows: the database of their group counts from the start of the disk, so everything stays at its place. On an
+//! MBR disk that is larger, the database moves to the new end, where Windows puts it.
+
+use super::captured::Captured;
+use super::deploy::DeployPlan;
+use super::refusal::Refusal;
+use super::step::Step;
+use crate::schema::{Content, Disk, FileSystemKind, Role, Volume};
+
+/// What ties partitions to their places: a clause.
+pub(super) const COUNTS: &str =
+    "it is part of a Windows dynamic disk, whose database counts from the start of the disk";
+
+/// True for a volume that was captured as a part of a dynamic disk, by what is used of it.
+pub(super) fn is_part(volume: &Volume) -> bool {
+    matches!(&volume.content, Content::FileSystem(found) if found.kind == FileSystemKind::LogicalDiskManager)
+}
+
+/// Refuses another place than that on its own disk.
+pub(super) fn refuse_elsewhere(volume: &Volume) -> Result<(), Refusal> {
+    if is_part(volume) {
+        let reason = format!("{COUNTS}; deploy the whole disk");
+        return Err(Refusal::NotRestorable { volume: volume.name.clone(), reason });
+    }
+    Ok(())
+}
+
+/// What a person should know about one disk of an image, of which others stay `without`.
+pub(super) fn warnings(disk: &Disk, disks: &[Disk], without: &[u32], new_ids: bool) -> Vec<String> {
+    let Some(group) = group_of(disk) else { return Vec::new() };
+    let missing =
+        disks.iter().filter(|other| without.contains(&other.number) && group_of(other) == Some(group));
+    let mut warnings: Vec<String> = missing
+        .map(|other| {
+            format!(
+                "Disk {} of the image is of the same group of Windows dynamic disks as disk {}, and is not deployed: Windows shows it as \
+                 missing.",
+                other.number, disk.number
+            )
+        })
+        .collect();
+    if new_ids {
+        warnings.push(format!(
+            "Disk {} keeps its identifiers within the group of Windows dynamic disks \"{group}\", and so does the group.",
+            disk.number
+        ));
+    }
+    warnings
+}
+
+fn group_of(disk: &Disk) -> Option<&str> {
+    let part = disk.volumes.iter().find(|volume| is_part(volume))?;
+    part.content.file_system()?.label.as_deref()
+}
+
+/// The database of every MBR disk that got larger moves to its end.
+pub(super) fn steps(captured: Captured<'_>, plan: &DeployPlan) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for disk in &plan.disks {
+        let source = captured.disks.iter().find(|source| Some(source.number) == disk.source_number);
+        for planned in &disk.volumes {
+            let volume =
+                source.and_then(|source| source.volumes.iter().find(|volume| volume.name == planned.volume));
+            let grew = |volume: &&Volume| planned.place.length() > volume.size_bytes;
+            if volume.is_some_and(|volume| is_part(volume) && volume.role == Role::WholeDisk && grew(&volume))
+            {
+                let (target, volume) = (disk.target.path.clone(), planned.volume.clone());
+                steps.push(Step::DynamicDisk { target, volume });
+            }
+        }
+    }
+    steps
+}
