@@ -1,8 +1,35 @@
-//! No bytes of a hive make its reader or its editor panic, and what was changed is read as it was written.
+//! No bytes of a hive make its reader, its editor or what tells a Windows its name and its drivers panic, and what was changed is
+//! read as it was written.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use remint::registry::{Hive, REG_BINARY};
+use remint::customize::CustomizeError;
+use remint::customize::naming::{self, Files};
+use remint::plan::Settings;
+use remint::registry::{Hive, REG_BINARY, REG_DWORD, REG_SZ};
+
+/// A Windows with this hive, and with every file of a driver.
+struct Windows(Vec<u8>);
+
+impl Files for Windows {
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, CustomizeError> {
+        Ok(path.ends_with("/SYSTEM").then(|| self.0.clone()))
+    }
+
+    fn has(&self, _: &str) -> Result<bool, CustomizeError> {
+        Ok(true)
+    }
+}
+
+/// What a Windows is told becomes a hive that can be read.
+fn tell(bytes: &[u8]) {
+    let boot_drivers = ["usual", "viostor"].map(|driver| driver.parse().unwrap()).to_vec();
+    let settings = Settings { name: Some("PC-07".to_owned()), boot_drivers, ..Settings::default() };
+    let told = naming::windows(&Windows(bytes.to_vec()), &settings).unwrap().unwrap();
+    for file in told.changed {
+        Hive::read(file.bytes).unwrap();
+    }
+}
 
 /// The input itself, or a hive with triples of place (16 bits) and value changed, its checksum right.
 fn bytes_of(input: &[u8]) -> Vec<u8> {
@@ -13,6 +40,20 @@ fn bytes_of(input: &[u8]) -> Vec<u8> {
         hive.set(key, "short", REG_BINARY, &[1]).unwrap();
         hive.set(key, "long", REG_BINARY, &[2; 200]).unwrap();
     }
+    let select = hive.make_key(hive.root(), "Select").unwrap();
+    hive.set(select, "Current", REG_DWORD, &[1, 0, 0, 0]).unwrap();
+    let set = hive.make_key(hive.root(), "ControlSet001").unwrap();
+    let (services, control) =
+        (hive.make_key(set, "Services").unwrap(), hive.make_key(set, "Control").unwrap());
+    for service in ["msahci", "viostor"] {
+        let service = hive.make_key(services, service).unwrap();
+        hive.set(service, "Start", REG_DWORD, &[3, 0, 0, 0]).unwrap();
+        let later = hive.make_key(service, "StartOverride").unwrap();
+        hive.set(later, "0", REG_DWORD, &[3, 0, 0, 0]).unwrap();
+    }
+    let database = hive.make_key(control, "CriticalDeviceDatabase").unwrap();
+    let entry = hive.make_key(database, "pci#ven_1af4&dev_1001").unwrap();
+    hive.set(entry, "Service", REG_SZ, b"o\0d\0d\0\0\0").unwrap();
     let mut bytes = hive.into_bytes();
     for triple in triples.chunks_exact(3) {
         let at = usize::from(u16::from_le_bytes([triple[0], triple[1]]));
@@ -28,7 +69,9 @@ fn bytes_of(input: &[u8]) -> Vec<u8> {
 }
 
 fuzz_target!(|input: &[u8]| {
-    let Ok(mut hive) = Hive::read(bytes_of(input)) else { return };
+    let bytes = bytes_of(input);
+    tell(&bytes);
+    let Ok(mut hive) = Hive::read(bytes) else { return };
     let mut keys = vec![(hive.root(), 0)];
     let mut seen = 0;
     while let Some((key, depth)) = keys.pop() {
