@@ -62,11 +62,18 @@ mod raw {
     nix::ioctl_none_bad!(loop_clr_fd, 0x4C01);
     nix::ioctl_read_bad!(getflags, nix::request_code_read!(b'f', 1, size_of::<libc::c_long>()), libc::c_long);
     nix::ioctl_read_bad!(btrfs_subvol_getflags, nix::request_code_read!(0x94, 25, size_of::<u64>()), u64);
+    nix::ioctl_write_ptr_bad!(nilfs_resize, nix::request_code_write!(b'n', 0x8B, size_of::<u64>()), u64);
     nix::ioctl_write_ptr_bad!(
         setflags,
         nix::request_code_write!(b'f', 2, size_of::<libc::c_long>()),
         libc::c_long
     );
+}
+
+/// Gives the NILFS2 that is mounted with this folder another size, in bytes (`NILFS_IOCTL_RESIZE` of `linux/nilfs2_api.h`).
+pub(super) fn nilfs_resize(folder: impl AsFd, size_bytes: u64) -> nix::Result<()> {
+    // SAFETY: NILFS_IOCTL_RESIZE reads one u64 through the pointer, which is valid for the call.
+    unsafe { raw::nilfs_resize(folder.as_fd().as_raw_fd(), &raw const size_bytes) }.map(drop)
 }
 
 /// True for a subvolume of btrfs that may not be changed (`BTRFS_SUBVOL_RDONLY` of `linux/btrfs.h`).

@@ -12,12 +12,12 @@
 //! | F2FS | `resize.f2fs`, then `fsck.f2fs`, which changes nothing | no: see `docs/filesystems.md` |
 //! | btrfs | mounted, `btrfs filesystem resize` | the same |
 //! | JFS | mounted, then once more with `resize` | no |
-//! | NILFS2 | mounted, `nilfs-resize` | no |
+//! | NILFS2 | mounted, with a request to the kernel | no |
 
 use super::loop_device::{LoopDevice, control_device};
 use super::mounted::{kernel_has, kernel_name, remount, while_mounted};
 use super::program::{self, Outcome};
-use super::{Error, fuse, is_root};
+use super::{Error, fuse, ioctl, is_root};
 use crate::blockio::WriteAt;
 use crate::machine::{DiskKind, MachineDisk};
 use crate::resize::{Change, ResizeError, Resizer};
@@ -173,10 +173,7 @@ fn programs(change: Change, kind: FileSystemKind) -> Option<&'static [Needed]> {
             Needed { name: "fsck.f2fs", package: "f2fs-tools" },
         ]),
         FileSystemKind::Btrfs => Some(&[Needed { name: "btrfs", package: "btrfs-progs" }]),
-        FileSystemKind::Jfs if change == Change::Grow => Some(&[]),
-        FileSystemKind::Nilfs2 if change == Change::Grow => {
-            Some(&[Needed { name: "nilfs-resize", package: "nilfs-tools" }])
-        }
+        FileSystemKind::Jfs | FileSystemKind::Nilfs2 if change == Change::Grow => Some(&[]),
         _ => None,
     }
 }
@@ -319,10 +316,13 @@ impl Step<'_> {
         })
     }
 
-    /// The tool looks for where the device is mounted, and asks before it does anything.
+    /// The program for it, `nilfs-resize`, asks the kernel in the same way, and needs a cleaner's lock in `/dev/shm`.
     fn grow_nilfs2(&self, device: &Path) -> Result<(), ResizeError> {
-        while_mounted(device, self.kind, |_| {
-            self.run("nilfs-resize", &["-y".as_ref(), device.as_os_str()], &[0])
+        while_mounted(device, self.kind, |folder| {
+            let doing = || format!("growing the {} on {}", self.kind, device.display());
+            let opened = File::open(folder).map_err(Error::io(doing()))?;
+            let grown = ioctl::nilfs_resize(&opened, self.place.length());
+            Ok(grown.map_err(|errno| Error::io(doing())(errno))?)
         })
     }
 
