@@ -222,7 +222,7 @@ fn a_zfs_member_is_known_by_any_label_and_whole_ones_win() {
 
 #[test]
 fn formats_without_a_tool_here_are_known_by_their_specified_bytes() {
-    use FileSystemKind::{Apfs, Bcachefs, Iso9660, LogicalDiskManager, Refs, Squashfs, Ufs};
+    use FileSystemKind::{Apfs, Bcachefs, Iso9660, LogicalDiskManager, Refs, Squashfs};
     let magic =
         [0xC6, 0x85, 0x73, 0xF6, 0x4E, 0x1A, 0x45, 0xCA, 0x82, 0x65, 0xF5, 0x7F, 0x48, 0xBA, 0x6D, 0x81];
     let iso = [b"\x01CD001\x01\0".as_slice(), &[b' '; 32], b"A_DISC                          "].concat();
@@ -230,25 +230,6 @@ fn formats_without_a_tool_here_are_known_by_their_specified_bytes() {
     let cases: Vec<(FileSystemKind, Option<&str>, Vec<Patch<'_>>)> = vec![
         (Refs, Some("ReFS"), vec![(3, b"ReFS"), (32, &[0, 2, 0, 0, 128, 0, 0, 0])]),
         (Squashfs, Some("squashfs"), vec![(0, b"hsqs"), (12, &[0, 0, 2, 0]), (28, &[4, 0, 0, 0])]),
-        (
-            Ufs,
-            Some("ufs"),
-            vec![
-                (65536 + 48, &[0, 128, 0, 0]),
-                (65536 + 680, b"vol"),
-                (65536 + 144, &[1, 2, 3, 4, 5, 6, 7, 8]),
-                (65536 + 1372, &[0x19, 0x01, 0x54, 0x19]),
-            ],
-        ),
-        (
-            Ufs,
-            Some("ufs"),
-            vec![
-                (8192 + 48, &[0, 0, 32, 0]),
-                (8192 + 144, &[1, 2, 3, 4, 5, 6, 7, 8]),
-                (8192 + 1372, &[0, 1, 0x19, 0x54]),
-            ],
-        ),
         (Apfs, None, vec![(24, &[1, 0, 0, 0x80]), (32, b"NXSB"), (36, &[0, 16, 0, 0]), (72, &UUID_BYTES)]),
         (
             Bcachefs,

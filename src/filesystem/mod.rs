@@ -32,6 +32,7 @@ mod ntfs;
 mod reiserfs;
 mod signature;
 mod swap;
+mod ufs;
 mod xfs;
 
 pub use error::Error;
@@ -78,6 +79,7 @@ const READERS: &[Reader] = &[
     Reader { probe: reiserfs::probe, read: reiserfs::read },
     Reader { probe: minix::probe, read: minix::read },
     Reader { probe: hfs_plus::probe, read: hfs_plus::read },
+    Reader { probe: ufs::probe, read: ufs::read },
     btrfs::READER,
     ext::READER,
 ];

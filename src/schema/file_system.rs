@@ -24,11 +24,11 @@ pub enum FileSystemKind {
     Reiserfs,
     Minix,
     HfsPlus,
+    Ufs,
     Swap,
     // Recognised by name and captured raw.
     ExtJournal,
     Apfs,
-    Ufs,
     Refs,
     Bcachefs,
     Zfs,
@@ -106,6 +106,7 @@ impl FileSystemKind {
                 | Self::Reiserfs
                 | Self::Minix
                 | Self::HfsPlus
+                | Self::Ufs
                 | Self::MdMember
                 | Self::LogicalDiskManager
         )

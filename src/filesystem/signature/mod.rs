@@ -50,7 +50,6 @@ const OTHERS: &[(Strength, Recogniser)] = &[
     (Strong, unix::squashfs),
     (Strong, other::refs),
     (Strong, other::apfs),
-    (Weak, unix::ufs),
     (Weak, zfs::read_any_label),
     (Weak, encrypted::luks2_backup),
     (Weak, container::logical_disk_manager),

@@ -1,11 +1,11 @@
-//! File systems of Linux and the BSDs.
+//! File systems of Linux.
 
 use super::identity::{text_at, uuid_at};
 use super::{Found, peek};
 use crate::blockio::ReadAt;
 use crate::filesystem::Error;
 use crate::schema::FileSystemKind;
-use crate::units::{read_array, read_u8, read_u16le, read_u32be, read_u32le, read_u64le, u64_from};
+use crate::units::{read_array, read_u8, read_u16le, read_u32le, read_u64le};
 
 /// bcachefs `libbcachefs/bcachefs_format.h`: the superblock at 4 KiB, with its own magic or, in old file
 /// systems, that of bcache, from which the place of its offset tells it.
@@ -34,26 +34,4 @@ pub(super) fn squashfs(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
     let is_squashfs = superblock.starts_with(b"hsqs") && read_u16le(&superblock, 28) == Ok(4);
     let block_bytes = read_u32le(&superblock, 12).unwrap_or(0);
     Ok(is_squashfs.then(|| Found::file_system(FileSystemKind::Squashfs, block_bytes.into())))
-}
-
-/// FreeBSD `sys/ufs/ffs/fs.h`: UFS1 and UFS2 in either byte order, at one of four places.
-pub(super) fn ufs(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
-    const UFS2: u32 = 0x1954_0119;
-    const MAGICS: [u32; 6] = [UFS2, 0x0001_1954, 0x0019_5612, 0x0009_5014, 0x0061_2195, 0x0523_1994];
-    for at in [0u64, 8 << 10, 64 << 10, 256 << 10] {
-        let Some(superblock) = peek(volume, at, 1376)? else { break };
-        for read in [read_u32le, read_u32be] {
-            let field = |at: usize| read(&superblock, at).unwrap_or(0);
-            let block_bytes = u64::from(field(48));
-            let is_sane = block_bytes.is_power_of_two() && (512..=u64_from(1 << 17)).contains(&block_bytes);
-            if !MAGICS.contains(&field(1372)) || !is_sane {
-                continue;
-            }
-            let (high, low) = (field(144), field(148));
-            let uuid = (high != 0 || low != 0).then(|| format!("{high:08x}{low:08x}"));
-            let label = if field(1372) == UFS2 { text_at(&superblock, 680, 32) } else { None };
-            return Ok(Some(Found::file_system(FileSystemKind::Ufs, block_bytes).named(uuid, label)));
-        }
-    }
-    Ok(None)
 }
