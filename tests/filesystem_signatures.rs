@@ -144,6 +144,29 @@ fn a_physical_volume_is_known_before_what_it_holds() {
     assert_eq!(read_file(path_of(&file)), Some(reading));
 }
 
+#[test]
+fn a_physical_volume_of_lvm1_is_refused_by_name() {
+    let uuid = b"abcdefghijklmnopqrstuvwxyzABCDEF";
+    let header: [Patch<'_>; 5] = [(0, b"HM\x02\0"), (8, &[0, 4]), (12, &[0, 16]), (44, uuid), (172, b"old")];
+    let file = crafted(8 * MIB, &header);
+    let reading = check(path_of(&file), FileSystemKind::Lvm1PhysicalVolume, None);
+    let file_system = reading.file_system;
+    assert_eq!((file_system.state, file_system.label.as_deref()), (State::Unsupported, Some("old")));
+    let known = blkid(path_of(&file));
+    assert_eq!((known["TYPE"].as_str(), known.get("UUID")), ("LVM1_member", file_system.uuid.as_ref()));
+    let finding = &file_system.findings[0];
+    assert!(finding.contains("vgconvert") && finding.contains("--when-dirty raw"), "{finding}");
+    // Two letters alone are no header.
+    for at in [2, 12, 44] {
+        file.as_file().write_all_at(&[0xEE, 0, 0], at).unwrap();
+        if at == 12 {
+            file.as_file().write_all_at(&[0; 4], at).unwrap();
+        }
+        assert_eq!(read_file(path_of(&file)), None, "{at}");
+        header.iter().for_each(|(at, bytes)| file.as_file().write_all_at(bytes, *at).unwrap());
+    }
+}
+
 /// One write of bytes at a place.
 type Patch<'a> = (u64, &'a [u8]);
 
@@ -222,7 +245,7 @@ fn a_zfs_member_is_known_by_any_label_and_whole_ones_win() {
 
 #[test]
 fn formats_without_a_tool_here_are_known_by_their_specified_bytes() {
-    use FileSystemKind::{Apfs, Bcachefs, Iso9660, LogicalDiskManager, Refs, Squashfs};
+    use FileSystemKind::{Bcachefs, Iso9660, LogicalDiskManager, Refs, Squashfs};
     let magic =
         [0xC6, 0x85, 0x73, 0xF6, 0x4E, 0x1A, 0x45, 0xCA, 0x82, 0x65, 0xF5, 0x7F, 0x48, 0xBA, 0x6D, 0x81];
     let iso = [b"\x01CD001\x01\0".as_slice(), &[b' '; 32], b"A_DISC                          "].concat();
@@ -230,7 +253,6 @@ fn formats_without_a_tool_here_are_known_by_their_specified_bytes() {
     let cases: Vec<(FileSystemKind, Option<&str>, Vec<Patch<'_>>)> = vec![
         (Refs, Some("ReFS"), vec![(3, b"ReFS"), (32, &[0, 2, 0, 0, 128, 0, 0, 0])]),
         (Squashfs, Some("squashfs"), vec![(0, b"hsqs"), (12, &[0, 0, 2, 0]), (28, &[4, 0, 0, 0])]),
-        (Apfs, None, vec![(24, &[1, 0, 0, 0x80]), (32, b"NXSB"), (36, &[0, 16, 0, 0]), (72, &UUID_BYTES)]),
         (
             Bcachefs,
             None,
@@ -255,7 +277,7 @@ fn formats_without_a_tool_here_are_known_by_their_specified_bytes() {
         let reading = check(path_of(&file), kind, blkid_type);
         let expected = if kind == LogicalDiskManager { State::Unsupported } else { State::Clean };
         assert_eq!(reading.file_system.state, expected);
-        if matches!(kind, Apfs | Bcachefs) {
+        if kind == Bcachefs {
             assert_eq!(reading.file_system.uuid.as_deref(), Some(UUID));
         }
     }

@@ -29,10 +29,15 @@ fn files() -> Vec<(String, Vec<u8>)> {
 }
 
 fn made(size: &str, options: &str, order: &str) -> Image {
+    made_with(&files(), size, options, order)
+}
+
+fn made_with(files: &[(String, Vec<u8>)], size: &str, options: &str, order: &str) -> Image {
     let folder = lab::folder();
     let (tree, path) = (folder.path().join("files"), folder.path().join("volume"));
-    fs::create_dir_all(tree.join("tree/with")).unwrap();
-    for (name, content) in files() {
+    fs::create_dir(&tree).unwrap();
+    for (name, content) in files {
+        fs::create_dir_all(tree.join(name).parent().unwrap()).unwrap();
         fs::write(tree.join(name), content).unwrap();
     }
     let arguments = ["-t", "ffs", "-o", options, "-B", order, "-s", size, text(&path), text(&tree)];
@@ -344,14 +349,20 @@ fn what_lies_behind_the_file_system_and_where_a_mount_looks_is_captured() {
 fn the_older_fields_of_ufs1_count_where_a_system_keeps_no_wider_ones() {
     let disk = groups().memory();
     let field = |at: u64| SUPERBLOCK + at;
-    let before = reading(&disk);
     let (wider, older) = ((field(1016), &[0xFF; 24][..]), (field(192), &[0xFF; 16][..]));
     let is_old = (field(211), &[0][..]);
     assert_eq!(changed(&disk, &[older]).0, State::Clean);
     assert_eq!(changed(&disk, &[wider]).0, State::Damaged);
     assert_eq!(changed(&disk, &[is_old, wider]).0, State::Clean);
     assert_eq!(changed(&disk, &[is_old, older]).0, State::Damaged);
-    // Every group begins a turn of the disk later than the one before, in the days when surfaces were told apart.
+}
+
+#[test]
+fn a_group_may_begin_turns_of_the_disk_later_than_the_one_before() {
+    // In the days when surfaces were told apart. Groups behind the first one have nothing in them.
+    let disk = made_with(&[], "44m", "version=1,bsize=4096,fsize=512", "le").memory();
+    let field = |at: u64| SUPERBLOCK + at;
+    let before = reading(&disk);
     let fields = Fields::of(&disk);
     let (per_group, own, last) =
         (fields.of_superblock(188), fields.of_superblock(8), fields.of_superblock(20));

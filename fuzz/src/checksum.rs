@@ -83,12 +83,33 @@ fn seal_md(buffer: &mut [u8]) {
     buffer[place..place + 4].copy_from_slice(&sum.to_le_bytes());
 }
 
+/// Objects of APFS: Fletcher's sum, first.
+fn seal_apfs(object: &mut [u8]) {
+    let modulus = u64::from(u32::MAX);
+    let words = object[8..].chunks_exact(4).map(|word| u64::from(u32::from_le_bytes([word[0], word[1], word[2], word[3]])));
+    let sums = words.fold((0, 0), |(first, second), word| {
+        let first = (first + word) % modulus;
+        (first, (second + first) % modulus)
+    });
+    let low = modulus - (sums.0 + sums.1) % modulus;
+    let high = modulus - (sums.0 + low) % modulus;
+    object[..8].copy_from_slice(&(high << 32 | low).to_le_bytes());
+}
+
+/// The types of the objects of APFS that are read, with their flags.
+const APFS: [u32; 9] = [
+    0x8000_0001, 0x4000_0002, 0x4000_0003, 0x8000_0005, 0x4000_0006, 0x4000_0007, 0x4000_000B, 0x4000_000C, 0x0000_000D,
+];
+
 /// The structures that say what they are: superblocks of MD, ext, XFS, F2FS, NILFS2 and btrfs, checkpoints of F2FS, the boot region
 /// of exFAT, headers and free-space B-trees of XFS, nodes of btrfs.
 pub fn metadata(at: u64, buffer: &mut [u8]) {
     let length = buffer.len();
     if length >= 4096 {
         seal_btrfs(buffer);
+    }
+    if length >= 4096 && length % 4096 == 0 && APFS.contains(&u32::from_le_bytes([buffer[24], buffer[25], buffer[26], buffer[27]])) {
+        seal_apfs(buffer);
     }
     if length == 4096 && buffer.starts_with(&[0xFC, 0x4E, 0x2B, 0xA9]) {
         seal_md(buffer);

@@ -86,13 +86,15 @@ pub(super) fn paths(disks: &[&MachineDisk], all: &[MachineDisk]) -> Vec<(usize, 
     said.collect()
 }
 
-/// Looks at the members of arrays on inspected disks together; what is to be said of them, with the position of the disk.
+/// Looks at members of arrays, and at journals of others, on inspected disks together; what is to be said of the members, with
+/// the position of the disk.
 pub(super) fn read_arrays(
     disks: &mut [InspectedDisk],
     sources: &[&dyn ReadAt],
     only: &[String],
 ) -> Vec<(usize, String)> {
     let mut inspections: Vec<&mut Inspection> = disks.iter_mut().map(|disk| &mut disk.inspection).collect();
+    inspect::read_journals(sources, &mut inspections, only);
     inspect::read_arrays(sources, &mut inspections, only)
 }
 

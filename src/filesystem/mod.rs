@@ -10,6 +10,7 @@
 //! - Where two file systems claim a volume, neither map is used.
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
+mod apfs;
 mod bitmap;
 mod btrfs;
 mod error;
@@ -17,6 +18,7 @@ mod exfat;
 mod ext;
 mod f2fs;
 mod fat;
+mod hfs;
 mod hfs_plus;
 mod inside;
 mod jfs;
@@ -36,6 +38,7 @@ mod ufs;
 mod xfs;
 
 pub use error::Error;
+pub use ext::{external_journal, read_with_journal};
 pub use fat::{FatFiles, Item};
 pub use nested::nested_table;
 pub use noise::looks_random;
@@ -78,8 +81,10 @@ const READERS: &[Reader] = &[
     Reader { probe: jfs::probe, read: jfs::read },
     Reader { probe: reiserfs::probe, read: reiserfs::read },
     Reader { probe: minix::probe, read: minix::read },
+    Reader { probe: hfs::probe, read: hfs::read },
     Reader { probe: hfs_plus::probe, read: hfs_plus::read },
     Reader { probe: ufs::probe, read: ufs::read },
+    Reader { probe: apfs::probe, read: apfs::read },
     btrfs::READER,
     ext::READER,
 ];

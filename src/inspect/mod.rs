@@ -13,6 +13,7 @@ mod claim;
 mod dynamic;
 mod error;
 mod groups;
+mod journals;
 mod json;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ pub use arrays::read_arrays;
 pub use dynamic::read_dynamic;
 pub use error::Error;
 pub use groups::{GroupInspection, KernelVolumes, NoKernelVolumes, look_at, open_logical, read_groups};
+pub use journals::read_journals;
 pub use json::{DiskView, view_disk};
 pub use text::{groups_text, table_text};
 pub use twins::twins;

@@ -183,7 +183,7 @@ fn raw(reason: &str, file_system: Option<crate::schema::FileSystem>) -> Understo
     Understood { content: Content::Raw { reason: reason.to_owned(), file_system }, used: None, finding: None }
 }
 
-fn content(reading: Reading) -> Understood {
+pub(super) fn content(reading: Reading) -> Understood {
     let Reading { file_system, used } = reading;
     let kind = file_system.kind;
     match used {

@@ -153,7 +153,7 @@ pub fn capture(
     }
     let mut plan = CapturePlan { disks, groups: captured, schema_only, untrusted };
     for volume in plan.volumes_mut() {
-        volume.fixed = options.fixed.contains(&volume.name);
+        volume.fixed |= options.fixed.contains(&volume.name);
     }
     if schema_only {
         read_nothing(&mut plan, &physical);

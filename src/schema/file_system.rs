@@ -23,12 +23,13 @@ pub enum FileSystemKind {
     Jfs,
     Reiserfs,
     Minix,
+    Hfs,
     HfsPlus,
     Ufs,
+    Apfs,
     Swap,
     // Recognised by name and captured raw.
     ExtJournal,
-    Apfs,
     Refs,
     Bcachefs,
     Zfs,
@@ -38,6 +39,7 @@ pub enum FileSystemKind {
     Luks2,
     Bitlocker,
     LvmPhysicalVolume,
+    Lvm1PhysicalVolume,
     MdMember,
     FirmwareRaid,
     LogicalDiskManager,
@@ -62,6 +64,7 @@ impl FileSystemKind {
             Self::Btrfs => "btrfs",
             Self::Exfat => "exFAT",
             Self::F2fs => "F2FS",
+            Self::Hfs => "HFS",
             Self::HfsPlus => "HFS+",
             Self::Apfs => "APFS",
             Self::Reiserfs => "ReiserFS",
@@ -78,6 +81,7 @@ impl FileSystemKind {
             Self::Luks2 => "LUKS2",
             Self::Bitlocker => "BitLocker",
             Self::LvmPhysicalVolume => "LVM physical volume",
+            Self::Lvm1PhysicalVolume => "LVM1 physical volume",
             Self::MdMember => "MD array member",
             Self::FirmwareRaid => "firmware RAID member",
             Self::LogicalDiskManager => "Windows dynamic disk",
@@ -105,8 +109,10 @@ impl FileSystemKind {
                 | Self::Jfs
                 | Self::Reiserfs
                 | Self::Minix
+                | Self::Hfs
                 | Self::HfsPlus
                 | Self::Ufs
+                | Self::Apfs
                 | Self::MdMember
                 | Self::LogicalDiskManager
         )

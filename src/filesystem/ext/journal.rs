@@ -1,4 +1,4 @@
-//! The internal journal: where it stands, and whether it holds something that is to be replayed.
+//! The journal: where it stands, and whether it holds something that is to be replayed.
 //!
 //! The journal is a file. Its first block is the jbd2 superblock, big endian; offsets follow the kernel's
 //! `Documentation/filesystems/ext4/journal.rst`. Its blocks are found through the inode's extents (ext4) or
@@ -70,7 +70,7 @@ fn inode_at(volume: &dyn ReadAt, geometry: &Geometry, number: u32) -> Result<u64
 }
 
 /// (whether transactions wait, the error that was recorded).
-fn read_superblock(volume: &dyn ReadAt, at: u64) -> Result<(bool, u32), Error> {
+pub(super) fn read_superblock(volume: &dyn ReadAt, at: u64) -> Result<(bool, u32), Error> {
     let bytes = read_structure(volume, STRUCTURE, at, JBD2_SUPERBLOCK_BYTES)?;
     let field = |offset: usize| read_u32be(&bytes, offset).map_err(Error::short(STRUCTURE, at));
     let (magic, kind) = (field(0x0)?, field(0x4)?);

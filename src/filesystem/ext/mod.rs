@@ -8,6 +8,7 @@
 //!   mount: the map is true, the state is clean, and a finding says so.
 //! - A mount count or check interval that has run out says nothing about the map.
 
+mod external;
 mod geometry;
 mod group;
 mod inode_blocks;
@@ -17,6 +18,7 @@ mod superblock;
 mod usage;
 
 use super::error::read_structure;
+use super::signature::identity::uuid_text;
 use super::{Error, Reader, Reading};
 use crate::blockio::ReadAt;
 use crate::schema::{FileSystem, FileSystemKind, State};
@@ -35,9 +37,39 @@ fn probe(volume: &dyn ReadAt) -> Result<Option<FileSystemKind>, Error> {
 }
 
 fn read(volume: &dyn ReadAt) -> Result<Reading, Error> {
+    read_with(volume, None)
+}
+
+/// The UUID of the journal that the ext on a volume has on another device; `None` where it has none there.
+///
+/// # Errors
+/// [`Error::Io`] where the volume cannot be read.
+pub fn external_journal(volume: &dyn ReadAt) -> Result<Option<String>, Error> {
+    let superblock = Superblock::read(volume)?.filter(external::is_elsewhere);
+    Ok(superblock.and_then(|superblock| uuid_text(superblock.s_journal_uuid)))
+}
+
+/// Reads an ext together with the device that its journal is on. It is clean only where both are at rest; where they are not,
+/// it stays unsupported, because a replay would write to the other device. Its smallest size is its own.
+///
+/// # Errors
+/// As [`crate::filesystem::read`].
+pub fn read_with_journal(volume: &dyn ReadAt, journal: &dyn ReadAt) -> Result<Reading, Error> {
+    let mut reading = read_with(volume, Some(journal))?;
+    let file_system = &mut reading.file_system;
+    file_system.minimum_bytes = file_system.size_bytes;
+    if file_system.state == State::Dirty {
+        file_system.state = State::Unsupported;
+        file_system.used_bytes = None;
+        reading.used = None;
+    }
+    Ok(reading)
+}
+
+fn read_with(volume: &dyn ReadAt, journal: Option<&dyn ReadAt>) -> Result<Reading, Error> {
     let superblock = Superblock::read(volume)?
         .ok_or_else(|| Error::corrupt("ext superblock", superblock::SUPERBLOCK_AT, "there is none"))?;
-    let verdict = match examine(volume, &superblock) {
+    let verdict = match examine(volume, &superblock, journal) {
         Ok(verdict) => verdict,
         Err(error @ Error::Io { .. }) => return Err(error),
         Err(error @ Error::Unsupported { .. }) => Verdict::without_map(State::Unsupported, &error),
@@ -88,7 +120,11 @@ impl Verdict {
     }
 }
 
-fn examine(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Verdict, Error> {
+fn examine(
+    volume: &dyn ReadAt,
+    superblock: &Superblock,
+    device: Option<&dyn ReadAt>,
+) -> Result<Verdict, Error> {
     let mut verdict = Verdict { state: State::Clean, findings: Vec::new(), map: None };
     superblock.check_checksum()?;
     if superblock.has_incompat(incompat::JOURNAL_DEV) {
@@ -101,7 +137,7 @@ fn examine(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Verdict, Erro
     judge_flags(superblock, &mut verdict);
     let geometry = Geometry::new(superblock, volume.size_bytes())?;
     judge_holder(volume, &geometry, &mut verdict)?;
-    let journal = judge_journal(volume, &geometry, &mut verdict)?;
+    let journal = judge_journal(volume, device, &geometry, &mut verdict)?;
     if verdict.state == State::Damaged {
         return Ok(verdict);
     }
@@ -166,17 +202,28 @@ fn judge_holder(volume: &dyn ReadAt, geometry: &Geometry, verdict: &mut Verdict)
     Ok(())
 }
 
-/// Judges the journal; the bytes that it takes.
-fn judge_journal(volume: &dyn ReadAt, geometry: &Geometry, verdict: &mut Verdict) -> Result<RangeSet, Error> {
+/// Judges the journal; the bytes that it takes. `device` is that of a journal that is elsewhere.
+fn judge_journal(
+    volume: &dyn ReadAt,
+    device: Option<&dyn ReadAt>,
+    geometry: &Geometry,
+    verdict: &mut Verdict,
+) -> Result<RangeSet, Error> {
     let superblock = geometry.superblock;
     if !superblock.has_compat(compat::HAS_JOURNAL) {
         return Ok(RangeSet::new());
     }
-    if superblock.s_journal_dev != 0 || superblock.s_journal_inum == 0 {
-        return Err(Error::unsupported(
-            "the journal is on another device, which has to be captured and restored together with this one; \
-             capture both raw, or make it internal with tune2fs -O ^has_journal and tune2fs -j",
-        ));
+    if external::is_elsewhere(superblock) {
+        let Some(device) = device else {
+            return Err(Error::unsupported(format!(
+                "the journal is on another device, {}, which is captured and restored together with this one: name its disk \
+                 too, capture both with --when-dirty raw, or make it internal with tune2fs -O ^has_journal and tune2fs -j",
+                uuid_text(superblock.s_journal_uuid)
+                    .unwrap_or_else(|| "of which it does not say the UUID".to_owned())
+            )));
+        };
+        external::check(device, superblock)?;
+        return Ok(RangeSet::new());
     }
     let journal = journal::read(volume, geometry)?;
     if journal.is_live && !superblock.has_incompat(incompat::RECOVER) {

@@ -1,11 +1,11 @@
-//! What holds volumes: physical volumes of LVM2, Windows dynamic disks and Storage Spaces.
+//! What holds volumes: physical volumes of LVM2 and LVM1, Windows dynamic disks and Storage Spaces.
 
 use super::identity::text_at;
 use super::{Found, peek};
 use crate::blockio::ReadAt;
 use crate::filesystem::Error;
 use crate::schema::{FileSystemKind, State};
-use crate::units::{read_slice, read_u16be, read_u32le, read_u64le, u64_from, usize_from};
+use crate::units::{read_slice, read_u16be, read_u16le, read_u32le, read_u64le, u64_from, usize_from};
 
 const LABEL_SECTOR_BYTES: usize = 512;
 
@@ -24,6 +24,23 @@ pub(super) fn lvm_physical_volume(volume: &dyn ReadAt) -> Result<Option<Found>, 
         }
     }
     Ok(None)
+}
+
+/// The header of LVM1 (LVM2 2.02 `lib/format1/disk-rep.h`, `struct pv_disk`): a short magic number, so all that is known
+/// of it has to be there.
+pub(super) fn lvm1_physical_volume(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
+    let Some(header) = peek(volume, 0, 480)? else { return Ok(None) };
+    let uuid = text_at(&header, 44, 128).filter(|uuid| uuid.len() == 32);
+    let uuid = uuid.filter(|uuid| uuid.bytes().all(|character| character.is_ascii_alphanumeric()));
+    let is_header = header.starts_with(b"HM")
+        && matches!(read_u16le(&header, 2), Ok(1 | 2))
+        && read_u32le(&header, 4) == Ok(0)
+        && read_u32le(&header, 12).is_ok_and(|group_at| group_at > 0);
+    let Some(uuid) = uuid.filter(|_| is_header) else { return Ok(None) };
+    let finding = "a physical volume of LVM1, which no current Linux reads: convert its group with vgconvert -M2 of an LVM2 \
+                   before 2.02.178, or capture all of its disks in one image, each with --when-dirty raw";
+    let found = Found::container(FileSystemKind::Lvm1PhysicalVolume).state(State::Unsupported, finding);
+    Ok(Some(found.named(Some(hyphenated(&uuid)), text_at(&header, 172, 128))))
 }
 
 /// A UUID as LVM prints it: 32 characters in groups of 6, 4, 4, 4, 4, 4 and 6.

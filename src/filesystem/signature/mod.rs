@@ -31,6 +31,7 @@ const CONTAINERS: &[Recogniser] = &[
     encrypted::luks,
     bitlocker::read,
     container::lvm_physical_volume,
+    container::lvm1_physical_volume,
     container::storage_spaces,
 ];
 
@@ -49,7 +50,6 @@ const OTHERS: &[(Strength, Recogniser)] = &[
     (Strong, unix::bcachefs),
     (Strong, unix::squashfs),
     (Strong, other::refs),
-    (Strong, other::apfs),
     (Weak, zfs::read_any_label),
     (Weak, encrypted::luks2_backup),
     (Weak, container::logical_disk_manager),

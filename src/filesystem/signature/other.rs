@@ -1,11 +1,11 @@
-//! ReFS, APFS, and the file system of optical discs.
+//! ReFS, and the file system of optical discs.
 
-use super::identity::{text_at, uuid_at};
+use super::identity::text_at;
 use super::{Found, peek};
 use crate::blockio::ReadAt;
 use crate::filesystem::Error;
 use crate::schema::FileSystemKind;
-use crate::units::{read_slice, read_u16le, read_u32le};
+use crate::units::{read_slice, read_u32le};
 
 /// The volume header of ReFS, of any version.
 pub(super) fn refs(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
@@ -14,19 +14,6 @@ pub(super) fn refs(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
     let sector_bytes = read_u32le(&header, 32).unwrap_or(0);
     let cluster_bytes = u64::from(sector_bytes).saturating_mul(read_u32le(&header, 36).unwrap_or(0).into());
     Ok(is_refs.then(|| Found::file_system(FileSystemKind::Refs, cluster_bytes.max(512))))
-}
-
-/// Apple, "Apple File System Reference": the container superblock in block 0.
-pub(super) fn apfs(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
-    let Some(superblock) = peek(volume, 0, 512)? else { return Ok(None) };
-    let block_bytes = read_u32le(&superblock, 36).unwrap_or(0);
-    let is_apfs = read_slice(&superblock, 32, 4) == Ok(b"NXSB")
-        // The type of the object: a container superblock.
-        && read_u16le(&superblock, 24) == Ok(1)
-        && block_bytes.is_power_of_two()
-        && (4096..=65536).contains(&block_bytes);
-    let found = || Found::file_system(FileSystemKind::Apfs, block_bytes.into());
-    Ok(is_apfs.then(|| found().named(uuid_at(&superblock, 72), None)))
 }
 
 /// ECMA-119: the primary volume descriptor in sector 16.
