@@ -210,10 +210,50 @@ fn what_is_not_clean_is_named_and_left_and_a_step_that_fails_keeps_the_disk() {
         "scripts": [{"when": "after-imaging", "text": "exit 7"}],
     }});
     let output = disk.customize(&profile, &["--yes"], 3);
-    let words = output.split_whitespace().collect::<Vec<_>>().join(" ");
+    let words = one_line(&output);
     assert!(words.contains("d0-p1: its ext4 is") && words.contains("is not changed"), "{output}");
     assert!(words.contains("ended with exit code 7"), "{output}");
     assert!(of_part(&disk) == before, "a file system that is not clean was changed");
     assert!(disk.read(1, &NTFS, ANSWERS).contains("<ComputerName>pc-07</ComputerName>"));
     run("sgdisk", &["--verify", text(&disk.path("disk.img"))]);
+}
+
+fn one_line(output: &str) -> String {
+    output.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Fills a volume to its last block.
+fn fill(folder: &std::path::Path) {
+    let mut file = fs::File::create(folder.join("filler")).unwrap();
+    for size in [1 << 20, 4096] {
+        while std::io::Write::write_all(&mut file, &vec![5; size]).and_then(|()| file.sync_all()).is_ok() {}
+    }
+}
+
+#[test]
+fn a_file_that_finds_no_room_to_get_longer_stays_as_it_was() {
+    let disk = Disk::new();
+    let (mut hosts, mut answers) =
+        ("127.0.1.1 golden\n".to_owned(), "<unattend><TimeZone>UTC</TimeZone>".to_owned());
+    // Up to the end of their last blocks.
+    hosts.push_str(&format!("#{}\n", "x".repeat(8192 - hosts.len() - 2)));
+    answers.push_str(&format!("<!--{}--></unattend>", "x".repeat(8192 - answers.len() - 18)));
+    assert_eq!((hosts.len(), answers.len()), (8192, 8192));
+    for (position, kind, file, text) in [(0, &EXT4, "etc/hosts", &hosts), (1, &NTFS, ANSWERS, &answers)] {
+        let place = disk.places[position];
+        let mount = Mount::new(&disk.path("disk.img"), place.start, place.length, kind.family, false);
+        fs::write(mount.path().join(file), text).unwrap();
+        fill(mount.path());
+    }
+    let time = json!({"deploy": {"answers": [{"element": "TimeZone", "value": "W. Europe Standard Time"}]}});
+    let output = disk.customize(&time, &["--yes"], 3);
+    assert!(one_line(&output).contains("No space left on device"), "{output}");
+    assert!(disk.read(1, &NTFS, ANSWERS) == answers, "the file of a Windows is torn");
+    let name = json!({"deploy": {"computer_name": "a-longer-name"}});
+    let output = disk.customize(&name, &["--yes"], 3);
+    assert!(one_line(&output).contains("No space left on device"), "{output}");
+    assert!(disk.read(0, &EXT4, "etc/hosts") == hosts, "the file of a Linux is torn");
+    for (position, kind) in [(0, &EXT4), (1, &NTFS)] {
+        kind.check(&disk.path("disk.img"), disk.places[position].start, disk.places[position].length);
+    }
 }

@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use remint::customize::CustomizeError;
 use remint::customize::naming::{self, Files};
 use remint::plan::Settings;
-use remint::registry::{Hive, REG_BINARY, REG_DWORD, REG_SZ};
+use remint::registry::{Hive, Key, REG_BINARY, REG_DWORD, REG_SZ};
 
 /// A Windows with this hive, and with every file of a driver.
 struct Windows(Vec<u8>);
@@ -16,8 +16,8 @@ impl Files for Windows {
         Ok(path.ends_with("/SYSTEM").then(|| self.0.clone()))
     }
 
-    fn has(&self, _: &str) -> Result<bool, CustomizeError> {
-        Ok(true)
+    fn filled(&self, _: &str) -> Result<Option<u64>, CustomizeError> {
+        Ok(Some(7))
     }
 }
 
@@ -28,6 +28,22 @@ fn tell(bytes: &[u8]) {
     let told = naming::windows(&Windows(bytes.to_vec()), &settings).unwrap().unwrap();
     for file in told.changed {
         Hive::read(file.bytes).unwrap();
+    }
+}
+
+/// A key and values are made in a key, and what came of it is looked at again.
+fn change(mut hive: Hive, key: Key) {
+    let made = hive.make_key(key, "made");
+    for key in [Some(key), made.ok()].into_iter().flatten() {
+        let _ = hive.set(key, "Start", REG_DWORD, &[0; 4]);
+        let _ = hive.set(key, "long", REG_BINARY, &[6; 90]);
+    }
+    // Keys may lie over each other, so nothing is promised of their content.
+    let Ok(hive) = Hive::read(hive.into_bytes()) else { return };
+    for (_, key) in hive.keys(key).unwrap_or_default().into_iter().take(50) {
+        for value in hive.values(key).unwrap_or_default() {
+            assert_eq!(hive.data(&value).len(), value.length());
+        }
     }
 }
 
@@ -77,6 +93,9 @@ fuzz_target!(|input: &[u8]| {
     while let Some((key, depth)) = keys.pop() {
         for value in hive.values(key).unwrap_or_default() {
             assert_eq!(hive.data(&value).len(), value.length());
+        }
+        if seen < 50 {
+            change(hive.clone(), key);
         }
         seen += 1;
         if depth < 3 && seen < 2000 {

@@ -6,46 +6,25 @@
 //! 922976 (`Start` of msahci and iaStorV), KB 314082 (the database, with the entries for IDE), "Critical Device Database TIP"
 //! (blog of Microsoft's debugging team, 2010-03-25). Invariants:
 //!
-//! - Only services of storage drivers that are there are changed, and only where their file is there too: a service that
-//!   starts with Windows and has no file keeps it from starting.
-//! - An entry of the database that gives a device to another driver stays.
+//! - Only services of storage drivers that are there are changed, and only where their file is there too, where `ImagePath` says:
+//!   a service that starts with Windows and has no file keeps it from starting.
+//! - What is said to be done is done in the set of controls that Windows starts with; what a usual driver lacks is passed over in
+//!   silence only where the Windows does not have it at all.
 
 use super::CustomizeError;
+use super::boot_devices::{self, Devices, MOST_VALUES, shown, text_of};
 use super::naming::Files;
-use crate::registry::{Error, Hive, Key, REG_DWORD, REG_SZ};
+use crate::registry::{Error, Hive, Key, REG_DWORD};
 use crate::schema::BootDriver;
+use std::collections::BTreeMap;
 
-/// Where the files of drivers are.
+/// Where the files of drivers are, where nothing else is said.
 const FOLDER: &str = "Windows/System32/drivers";
-/// Where the database is, in a set of controls.
-const DATABASE: [&str; 2] = ["Control", "CriticalDeviceDatabase"];
-/// Device classes: controllers of IDE, and of SCSI and all the rest (Microsoft's "System-Defined Device Setup Classes").
-const HDC: &str = "{4D36E96A-E325-11CE-BFC1-08002BE10318}";
-const SCSI_ADAPTER: &str = "{4D36E97B-E325-11CE-BFC1-08002BE10318}";
-/// What each driver drives: identifiers of devices with `#` for `\`. Those of IDE are from KB 314082; classes of PCI are AHCI
-/// (01, 06, 01) and NVMe (01, 08, 02), and the others are virtio's (1AF4, section 4.1.2 of its specification) and VMware's.
-const DEVICES: [(&str, &str, &[&str]); 8] = [
-    ("msahci", HDC, &["pci#cc_010601"]),
-    ("stornvme", SCSI_ADAPTER, &["pci#cc_010802"]),
-    ("pciide", HDC, &["pci#cc_0101"]),
-    (
-        "intelide",
-        HDC,
-        &[
-            "pci#ven_8086&dev_1222",
-            "pci#ven_8086&dev_1230",
-            "pci#ven_8086&dev_2411",
-            "pci#ven_8086&dev_2421",
-            "pci#ven_8086&dev_7010",
-            "pci#ven_8086&dev_7111",
-            "pci#ven_8086&dev_7199",
-        ],
-    ),
-    ("atapi", HDC, &["primary_ide_channel", "secondary_ide_channel", "*pnp0600", "*azt0502"]),
-    ("viostor", SCSI_ADAPTER, &["pci#ven_1af4&dev_1001", "pci#ven_1af4&dev_1042"]),
-    ("vioscsi", SCSI_ADAPTER, &["pci#ven_1af4&dev_1004", "pci#ven_1af4&dev_1048"]),
-    ("pvscsi", SCSI_ADAPTER, &["pci#ven_15ad&dev_07c0"]),
-];
+/// What a driver's file needs beside it: a boot driver that lacks what it imports keeps Windows from starting too.
+const IMPORTS: [(&str, &str); 2] = [("pciide", "pciidex"), ("intelide", "pciidex")];
+/// The names in `Select` of the sets of controls that Windows uses. It starts with the default one, which is the current one where
+/// nothing failed (Microsoft's KB 100010).
+const SELECTED: [&str; 4] = ["Default", "Current", "Failed", "LastKnownGood"];
 
 /// What becomes of a registry.
 #[derive(Debug)]
@@ -54,25 +33,37 @@ pub(super) struct Enabled {
     pub bytes: Vec<u8>,
     /// The drivers that Windows starts with now, and did not.
     pub started: Vec<&'static str>,
+    /// Those that are set to start now, and that an older Windows gives no device to.
+    pub without_devices: Vec<&'static str>,
     /// What a person has to look after.
     pub problems: Vec<String>,
 }
 
-/// The sets of controls that `Select` names: the current one, and those that Windows falls back to.
-pub(super) fn control_sets(hive: &Hive) -> Result<Vec<Key>, Error> {
+/// A set of controls.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ControlSet {
+    /// Its key.
+    pub key: Key,
+    /// True for the one that Windows starts with.
+    is_first: bool,
+}
+
+/// The sets of controls that `Select` names: the one that Windows starts with, and those that it falls back to.
+pub(super) fn control_sets(hive: &Hive) -> Result<Vec<ControlSet>, Error> {
     let root = hive.root();
-    let select = hive.find(root, &["Select"])?;
-    let mut numbers = Vec::new();
-    for value in select.map(|select| hive.values(select)).transpose()?.unwrap_or_default() {
+    let Some(select) = hive.find(root, &["Select"])? else { return Ok(Vec::new()) };
+    let mut numbers = BTreeMap::new();
+    for name in SELECTED {
+        let Some(value) = hive.value_named(select, name)? else { continue };
         if let Ok(number) = <[u8; 4]>::try_from(hive.data(&value)) {
-            numbers.push(u32::from_le_bytes(number));
+            let is_first = matches!(name, "Default" | "Current") && numbers.is_empty();
+            *numbers.entry(u32::from_le_bytes(number)).or_insert(false) |= is_first;
         }
     }
-    numbers.sort_unstable();
-    numbers.dedup();
     let mut sets = Vec::new();
-    for number in numbers {
-        sets.extend(hive.find(root, &[&format!("ControlSet{number:03}")])?);
+    for (number, is_first) in numbers {
+        let key = hive.find(root, &[&format!("ControlSet{number:03}")])?;
+        sets.extend(key.map(|key| ControlSet { key, is_first }));
     }
     Ok(sets)
 }
@@ -86,98 +77,197 @@ pub(super) fn enable(
     bytes: Vec<u8>,
     drivers: &[BootDriver],
 ) -> Result<Enabled, CustomizeError> {
-    let (mut started, mut problems) = (Vec::new(), Vec::new());
-    let not_set = |why: &Error| {
-        format!(
+    let not_set = |bytes: Vec<u8>, why: &Error| {
+        let problem = format!(
             "the drivers that Windows starts with were not set: {why}; start it once at its old controller and shut it down, or \
              set them there"
-        )
+        );
+        Ok(Enabled { bytes, started: Vec::new(), without_devices: Vec::new(), problems: vec![problem] })
     };
     let found = Hive::read(bytes.clone()).and_then(|hive| Ok((control_sets(&hive)?, hive)));
-    let (sets, mut hive) = match found {
-        Ok((sets, hive)) if !sets.is_empty() => (sets, hive),
+    let (sets, hive) = match found {
+        Ok((sets, hive)) if sets.iter().any(|set| set.is_first) => (sets, hive),
         Ok(_) => {
-            problems.push(not_set(&Error::Unsupported("it has no set of controls".to_owned())));
-            return Ok(Enabled { bytes, started, problems });
+            return not_set(bytes, &Error::Unsupported("it has no set of controls to start with".to_owned()));
         }
-        Err(error) => {
-            problems.push(not_set(&error));
-            return Ok(Enabled { bytes, started, problems });
-        }
+        Err(error) => return not_set(bytes, &error),
     };
-    let mut has_usual = false;
+    let mut work =
+        Work { files, hive, sets, started: Vec::new(), without_devices: Vec::new(), problems: Vec::new() };
     for driver in drivers {
+        let mut has_any = false;
         for service in driver.services() {
-            let lacking = if files.has(&format!("{FOLDER}/{service}.sys"))? {
-                // What fails in the middle changes nothing.
-                let mut changed = hive.clone();
-                match start(&mut changed, &sets, service) {
-                    Ok(Some(Started { is_new, kept })) => {
-                        hive = changed;
-                        has_usual |= driver.is_usual();
-                        started.extend(is_new.then_some(service).filter(|_| !started.contains(&service)));
-                        problems.extend(kept);
-                        None
-                    }
-                    Ok(None) => Some(format!("its registry has no service {service}")),
-                    Err(error) => Some(error.to_string()),
+            match work.enable(service) {
+                Ok(()) => has_any = true,
+                Err(Lack::Missing(_)) if driver.is_usual() => {}
+                Err(Lack::Unseen(error)) => return Err(error),
+                Err(Lack::Missing(why) | Lack::Wrong(why)) => {
+                    has_any = true;
+                    work.problem(format!("Windows does not start with the driver {service}: {why}"));
                 }
-            } else {
-                Some(format!("it has no /{FOLDER}/{service}.sys"))
-            };
-            let said = lacking.filter(|_| !driver.is_usual());
-            problems
-                .extend(said.map(|why| format!("Windows does not start with the driver {service}: {why}")));
+            }
         }
-        if driver.is_usual() && !has_usual {
-            problems.push(format!("it has none of the drivers {}", driver.services().join(", ")));
+        if !has_any {
+            work.problem(format!("it has none of the drivers {}", driver.services().join(", ")));
         }
     }
-    Ok(Enabled { bytes: hive.into_bytes(), started, problems })
+    let Work { hive, started, without_devices, problems, .. } = work;
+    Ok(Enabled { bytes: hive.into_bytes(), started, without_devices, problems })
 }
 
-/// What came of one driver.
-struct Started {
-    /// True where anything was changed.
-    is_new: bool,
-    /// Sentences about devices that belong to another driver.
-    kept: Vec<String>,
+/// Why nothing is changed for a service.
+enum Lack {
+    /// The Windows does not have it.
+    Missing(String),
+    /// It has it, and it cannot be started.
+    Wrong(String),
+    /// Its files cannot be looked at.
+    Unseen(CustomizeError),
 }
 
-/// Has Windows start with a service; `None` where no set of controls has it.
-fn start(hive: &mut Hive, sets: &[Key], service: &str) -> Result<Option<Started>, Error> {
-    let (mut is_there, mut is_new, mut kept) = (false, false, Vec::new());
-    for set in sets {
-        let Some(key) = hive.find(*set, &["Services", service])? else { continue };
-        is_there = true;
-        is_new |= zero(hive, key, "Start")?;
-        if let Some(later) = hive.find(key, &["StartOverride"])? {
-            for value in hive.values(later)?.into_iter().filter(|value| value.kind == REG_DWORD) {
+impl From<Error> for Lack {
+    fn from(error: Error) -> Self {
+        Self::Wrong(error.to_string())
+    }
+}
+
+impl From<CustomizeError> for Lack {
+    fn from(error: CustomizeError) -> Self {
+        Self::Unseen(error)
+    }
+}
+
+/// A set of controls with a service whose files are there.
+#[derive(Clone, Copy)]
+struct Place {
+    set: Key,
+    service: Key,
+}
+
+/// A hive while drivers are set.
+struct Work<'a> {
+    files: &'a dyn Files,
+    hive: Hive,
+    sets: Vec<ControlSet>,
+    started: Vec<&'static str>,
+    without_devices: Vec<&'static str>,
+    problems: Vec<String>,
+}
+
+impl Work<'_> {
+    /// Has Windows start with a service, and know its devices. What fails in the middle of either changes nothing of it.
+    fn enable(&mut self, service: &'static str) -> Result<(), Lack> {
+        let places = self.places(service)?;
+        let mut changed = self.hive.clone();
+        let mut is_new = start(&mut changed, &places)?;
+        self.hive = changed;
+        let mut changed = self.hive.clone();
+        let sets = places.iter().map(|place| place.set);
+        let has_devices = match boot_devices::give(&mut changed, sets, service) {
+            Ok(Devices { is_new: are_new, kept, lacking }) => {
+                is_new |= are_new;
+                self.hive = changed;
+                let is_told = !kept.is_empty();
+                kept.into_iter().for_each(|sentence| self.problem(sentence));
+                if lacking && !is_told {
+                    self.problem(boot_devices::lacking(service));
+                }
+                !lacking
+            }
+            Err(error) => {
+                self.problem(format!(
+                    "the service {service} starts with Windows, and its devices did not come into the database of critical \
+                     devices, without which Windows 7 and older do not find their disk: {error}"
+                ));
+                false
+            }
+        };
+        let list = if has_devices { &mut self.started } else { &mut self.without_devices };
+        if is_new && !list.contains(&service) {
+            list.push(service);
+        }
+        Ok(())
+    }
+
+    /// The sets that have a service with all its files. The one that Windows starts with has to be among them.
+    fn places(&self, service: &str) -> Result<Vec<Place>, Lack> {
+        let mut places = Vec::new();
+        for set in &self.sets {
+            let found = match self.hive.find(set.key, &["Services", service])? {
+                Some(key) => self.look_at_files(key, service).map(|()| key),
+                None => {
+                    let fact = format!("the set of controls that it starts with has no service {service}");
+                    Err(Lack::Missing(fact))
+                }
+            };
+            match found {
+                Ok(key) => places.push(Place { set: set.key, service: key }),
+                Err(Lack::Missing(_)) if !set.is_first => {}
+                Err(lack) => return Err(lack),
+            }
+        }
+        Ok(places)
+    }
+
+    fn look_at_files(&self, key: Key, service: &str) -> Result<(), Lack> {
+        let imports = IMPORTS.iter().filter(|(name, _)| *name == service);
+        let beside = imports.map(|(_, file)| format!("{FOLDER}/{file}.sys"));
+        for path in [image_path(&self.hive, key, service)?].into_iter().chain(beside) {
+            match self.files.filled(&path)? {
+                None => return Err(Lack::Missing(format!("it has no /{}", shown(&path)))),
+                Some(0) => {
+                    let fact = format!("/{} is empty, or no plain file that can be read", shown(&path));
+                    return Err(Lack::Wrong(fact));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn problem(&mut self, sentence: String) {
+        if !self.problems.contains(&sentence) {
+            self.problems.push(sentence);
+        }
+    }
+}
+
+/// The file of a driver, from the root of its volume: `ImagePath` counts from Windows' folder, however that is called in it
+/// (Microsoft's "HKLM\SYSTEM\CurrentControlSet\Services registry tree").
+fn image_path(hive: &Hive, service: Key, name: &str) -> Result<String, Lack> {
+    let value = hive.value_named(service, "ImagePath")?;
+    let text = value.map(|value| text_of(hive, &value)).unwrap_or_default();
+    if text.is_empty() {
+        return Ok(format!("{FOLDER}/{name}.sys"));
+    }
+    let is = |part: &str, names: &[&str]| names.iter().any(|name| part.eq_ignore_ascii_case(name));
+    let parts: Vec<&str> = text.split('\\').collect();
+    let inside = match parts.as_slice() {
+        ["", root, inside @ ..] if is(root, &["SystemRoot", "Windows"]) => inside,
+        [root, inside @ ..] if is(root, &["%SystemRoot%", "%windir%"]) => inside,
+        all => all,
+    };
+    let is_name =
+        |part: &&str| !matches!(*part, "" | "." | "..") && !part.contains(['/', ':', '%', '"', '\0']);
+    if inside.is_empty() || !inside.iter().all(is_name) {
+        return Err(Lack::Wrong(format!("its ImagePath \"{}\" is understood by nobody here", shown(&text))));
+    }
+    Ok(format!("Windows/{}", inside.join("/")))
+}
+
+/// Has Windows start with a service in these sets. True where that is new.
+fn start(hive: &mut Hive, places: &[Place]) -> Result<bool, Error> {
+    let mut is_new = false;
+    for place in places {
+        is_new |= zero(hive, place.service, "Start")?;
+        if let Some(later) = hive.find(place.service, &["StartOverride"])? {
+            let values = hive.values_up_to(later, MOST_VALUES)?;
+            for value in values.into_iter().filter(|value| value.kind == REG_DWORD) {
                 is_new |= zero(hive, later, &value.name)?;
             }
         }
-        let Some(database) = hive.find(*set, &DATABASE)? else { continue };
-        for (_, class, devices) in DEVICES.iter().filter(|(name, _, _)| *name == service) {
-            for device in *devices {
-                match belongs(hive, database, device)? {
-                    None => {
-                        let entry = hive.make_key(database, device)?;
-                        hive.set(entry, "ClassGUID", REG_SZ, &wide(class))?;
-                        hive.set(entry, "Service", REG_SZ, &wide(service))?;
-                        is_new = true;
-                    }
-                    Some(other) if other.eq_ignore_ascii_case(service) => {}
-                    Some(other) => {
-                        kept.push(format!(
-                            "the device {device} belongs to the driver {other}, and not to {service}"
-                        ));
-                    }
-                }
-            }
-        }
     }
-    kept.dedup();
-    Ok(is_there.then_some(Started { is_new, kept }))
+    Ok(is_new)
 }
 
 /// Has a number be 0. True where it was not.
@@ -188,19 +278,6 @@ fn zero(hive: &mut Hive, key: Key, name: &str) -> Result<bool, Error> {
     }
     hive.set(key, name, REG_DWORD, &[0; 4])?;
     Ok(true)
-}
-
-/// The driver that an entry of the database gives a device to.
-fn belongs(hive: &Hive, database: Key, device: &str) -> Result<Option<String>, Error> {
-    let Some(entry) = hive.find(database, &[device])? else { return Ok(None) };
-    let Some(value) = hive.value_named(entry, "Service")? else { return Ok(None) };
-    let units: Vec<u16> =
-        hive.data(&value).as_chunks::<2>().0.iter().map(|unit| u16::from_le_bytes(*unit)).collect();
-    Ok(Some(String::from_utf16_lossy(&units).trim_end_matches('\0').to_owned()))
-}
-
-fn wide(text: &str) -> Vec<u8> {
-    text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 mod answers;
 pub mod archive;
 pub mod boot_configuration;
+mod boot_devices;
 mod boot_drivers;
 pub mod boot_sector;
 pub mod dynamic_disk;

@@ -32,11 +32,11 @@ pub trait Files {
     /// Where it cannot be read.
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>, CustomizeError>;
 
-    /// Whether there is anything of this name.
+    /// Bytes of a plain file; 0 where anything else has this name, `None` where nothing has.
     ///
     /// # Errors
     /// Where it cannot be seen.
-    fn has(&self, path: &str) -> Result<bool, CustomizeError>;
+    fn filled(&self, path: &str) -> Result<Option<u64>, CustomizeError>;
 }
 
 /// What becomes of a system.
@@ -178,6 +178,10 @@ pub fn windows(files: &dyn Files, settings: &Settings) -> Result<Option<Renamed>
             let noun = if enabled.started.len() == 1 { "driver" } else { "drivers" };
             said.push(format!("Windows starts with the {noun} {}", enabled.started.join(", ")));
         }
+        if !enabled.without_devices.is_empty() {
+            let services = enabled.without_devices.join(", ");
+            said.push(format!("of {services} only the start is set, not that devices belong to it"));
+        }
     }
     if system != hive {
         let said = format!("{} in /{SYSTEM_HIVE}", said.join(", and "));
@@ -193,7 +197,7 @@ fn in_registry(bytes: Vec<u8>, name: &str) -> Result<Vec<u8>, Error> {
     let mut is_named = false;
     for set in boot_drivers::control_sets(&hive)? {
         for (path, value) in IN_REGISTRY {
-            if let Some(key) = hive.find(set, path)? {
+            if let Some(key) = hive.find(set.key, path)? {
                 set_where_different(&mut hive, key, value, &data)?;
                 is_named = true;
             }
@@ -242,8 +246,8 @@ mod tests {
             Ok(self.0.get(path).cloned())
         }
 
-        fn has(&self, path: &str) -> Result<bool, CustomizeError> {
-            Ok(self.0.contains_key(path))
+        fn filled(&self, path: &str) -> Result<Option<u64>, CustomizeError> {
+            Ok(self.0.get(path).map(|bytes| crate::units::u64_from(bytes.len())))
         }
     }
 

@@ -180,8 +180,8 @@ impl Files for Tree {
         Ok(Self::read(self, path)?)
     }
 
-    fn has(&self, path: &str) -> Result<bool, CustomizeError> {
-        Ok(self.length(path)?.is_some())
+    fn filled(&self, path: &str) -> Result<Option<u64>, CustomizeError> {
+        Ok(Self::filled(self, path)?)
     }
 }
 
@@ -196,7 +196,10 @@ impl Files for WindowsTree<'_> {
         }
     }
 
-    fn has(&self, path: &str) -> Result<bool, CustomizeError> {
-        Ok(self.0.spelled(path)?.is_some())
+    fn filled(&self, path: &str) -> Result<Option<u64>, CustomizeError> {
+        match self.0.spelled(path)? {
+            Some(path) => Ok(self.0.filled(&path)?),
+            None => Ok(None),
+        }
     }
 }

@@ -2,12 +2,12 @@
 
 use super::Error;
 use super::confined::{self, Within};
-use crate::units::u64_from;
+use crate::units::{u64_from, usize_from};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -46,6 +46,15 @@ impl Tree {
         let mut bytes = Vec::new();
         file.take(MOST_BYTES).read_to_end(&mut bytes).map_err(Error::io(doing()))?;
         Ok(Some(bytes))
+    }
+
+    /// Bytes of a plain file; 0 where anything else has this name, `None` where nothing has.
+    pub(super) fn filled(&self, path: &str) -> Result<Option<u64>, Error> {
+        match self.resolve(path, OFlag::O_PATH | OFlag::O_NOFOLLOW, Mode::empty()) {
+            Ok(_) => Ok(Some(self.length(path)?.unwrap_or_default())),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+            Err(error) => Err(Error::io(format!("looking at /{path} of {}", self.name))(error)),
+        }
     }
 
     /// The size of a plain file in bytes; `None` where there is none.
@@ -105,29 +114,50 @@ impl Tree {
         Ok(())
     }
 
-    /// Writes a file. One that is there keeps its owner, its mode and its attributes. It is written in place: nothing
-    /// starts from this disk before the deploy is done.
+    /// Writes a file, in its place where it is there: it keeps its owner, its mode and its attributes.
     pub(super) fn write(&self, path: &str, bytes: &[u8]) -> Result<(), Error> {
-        let doing = || format!("writing /{path} of {}", self.name);
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NONBLOCK;
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_NONBLOCK;
         let mode = Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IRGRP | Mode::S_IROTH;
-        let mut file = self.resolve(path, flags, mode).map_err(Error::io(doing()))?;
-        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::io(doing()))
+        let file = self.resolve(path, flags, mode).map_err(Error::io(self.writing(path)))?;
+        self.fill(&file, path, bytes)
     }
 
     /// Writes other bytes over a file that is there, in its place.
     pub(super) fn overwrite(&self, path: &str, bytes: &[u8]) -> Result<(), Error> {
-        let doing = || format!("writing /{path} of {}", self.name);
         let file = match self.resolve(path, OFlag::O_WRONLY | OFlag::O_NONBLOCK, Mode::empty()) {
             Ok(file) => file,
             Err(Errno::EROFS) => {
                 let fact = format!("{} can only be read: it was not shut down cleanly", self.name);
                 return Err(Error::refused(fact));
             }
-            Err(error) => return Err(Error::io(doing())(error)),
+            Err(error) => return Err(Error::io(self.writing(path))(error)),
         };
-        let written = file.write_all_at(bytes, 0).and_then(|()| file.set_len(u64_from(bytes.len())));
+        self.fill(&file, path, bytes)
+    }
+
+    /// Gives a file this content. What makes it longer is written first, so that a volume without room for that keeps the file
+    /// as it was: a deployed disk may hold the only copy.
+    fn fill(&self, file: &File, path: &str, bytes: &[u8]) -> Result<(), Error> {
+        let doing = || self.writing(path);
+        let old = file.metadata().map_err(Error::io(doing()))?.len();
+        let (inside, behind) = bytes.split_at_checked(usize_from(old)).unwrap_or((bytes, &[]));
+        if !behind.is_empty()
+            && let Err(error) = file.write_all_at(behind, old).and_then(|()| file.sync_all())
+        {
+            return Err(match file.set_len(old).and_then(|()| file.sync_all()) {
+                Ok(()) => Error::io(doing())(error),
+                Err(also) => Error::refused(format!(
+                    "{}: {error}; it does not get its old length of {old} bytes back either: {also}",
+                    doing()
+                )),
+            });
+        }
+        let written = file.write_all_at(inside, 0).and_then(|()| file.set_len(u64_from(bytes.len())));
         written.and_then(|()| file.sync_all()).map_err(Error::io(doing()))
+    }
+
+    fn writing(&self, path: &str) -> String {
+        format!("writing /{path} of {}", self.name)
     }
 
     /// The path of a file as it is written there, where small letters and capitals do not count.
@@ -164,7 +194,7 @@ fn magic_path(folder: &File) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     #[test]
     fn links_do_not_lead_out_of_the_tree() {
@@ -189,5 +219,27 @@ mod tests {
         let names = tree.list("").unwrap();
         assert!(names.contains(&("boot".to_owned(), true)), "{names:?}");
         assert!(tree.read("etc").is_err());
+        for (path, bytes) in
+            [("etc/real", Some(4)), ("etc/inside", Some(0)), ("boot", Some(0)), ("etc/none", None)]
+        {
+            assert_eq!(tree.filled(path).unwrap(), bytes, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_file_gets_longer_and_shorter_and_keeps_its_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "golden").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let tree = Tree::open(folder.path(), "a test").unwrap();
+        for content in ["much longer than before", "short", "", "again"] {
+            tree.overwrite("file", content.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&file).unwrap(), content);
+            tree.write("file", &content.as_bytes().repeat(3)).unwrap();
+            assert_eq!(fs::read_to_string(&file).unwrap(), content.repeat(3));
+        }
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(tree.overwrite("new", b"x").is_err());
     }
 }

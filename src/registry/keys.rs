@@ -8,6 +8,8 @@ use std::ops::Range;
 /// Bytes of a key in front of its name, and of a value.
 const KEY_BYTES: usize = 76;
 const VALUE_BYTES: usize = 20;
+/// No cell is smaller.
+const LEAST_CELL_BYTES: usize = 8;
 /// Where the fields of a key stand.
 pub(super) const SUBKEYS: usize = 20;
 pub(super) const SUBKEY_LIST: usize = 28;
@@ -72,10 +74,14 @@ impl Hive {
         if self.number(&node, SUBKEYS)? == 0 {
             return Ok(Vec::new());
         }
-        let mut keys = Vec::new();
+        let (mut keys, mut room) = (Vec::new(), self.bytes.len());
         for offset in self.subkeys(self.number(&node, SUBKEY_LIST)?, true)? {
-            let key = Key(offset);
-            keys.push((self.name(key)?, key));
+            let inner = Key(offset);
+            // No two keys share a cell.
+            room = room.checked_sub(self.node(inner)?.len()).ok_or_else(|| {
+                Error::corrupt("list of subkeys", node.start, "it holds more than the hive")
+            })?;
+            keys.push((self.name(inner)?, inner));
         }
         Ok(keys)
     }
@@ -85,18 +91,41 @@ impl Hive {
     /// # Errors
     /// Where the hive contradicts itself.
     pub fn values(&self, key: Key) -> Result<Vec<Value>, Error> {
+        self.values_up_to(key, usize::MAX)
+    }
+
+    /// The values of a key that has few of them.
+    ///
+    /// # Errors
+    /// Where the hive contradicts itself, or the key has more than `most`.
+    pub fn values_up_to(&self, key: Key, most: usize) -> Result<Vec<Value>, Error> {
         let node = self.node(key)?;
         let count = usize_from(self.number(&node, VALUES)?.into());
         if count == 0 {
             return Ok(Vec::new());
+        }
+        if count > most {
+            let fact = format!("a key has {count} values, and {most} are the most that are looked at");
+            return Err(Error::Unsupported(fact));
         }
         let list = self.cell(self.number(&node, VALUE_LIST)?)?;
         if list.len() / 4 < count {
             let fact = format!("{count} values in a cell of {} bytes", list.len());
             return Err(Error::corrupt("list of values", list.start, fact));
         }
-        let offsets = self.at(list).as_chunks::<4>().0.iter().take(count);
-        offsets.map(|offset| self.value(u32::from_le_bytes(*offset))).collect()
+        let at = list.start;
+        let (mut values, mut room) = (Vec::new(), self.bytes.len());
+        for offset in self.at(list).as_chunks::<4>().0.iter().take(count) {
+            let value = self.value(u32::from_le_bytes(*offset))?;
+            let pieces = value.pieces.len().saturating_mul(LEAST_CELL_BYTES);
+            let taken = self.cell(value.cell)?.len().saturating_add(pieces);
+            // No two values share a cell, and no two of their data.
+            room = room
+                .checked_sub(taken)
+                .ok_or_else(|| Error::corrupt("list of values", at, "it holds more than the hive"))?;
+            values.push(value);
+        }
+        Ok(values)
     }
 
     /// The value of a key with this name.

@@ -155,6 +155,36 @@ fn damage_is_an_error_or_a_hive_and_never_a_panic() {
     assert!(errors > 1000, "{errors}");
 }
 
+/// A list may name one cell as often as it is long: each time it would be read anew.
+#[test]
+fn a_list_that_holds_more_than_the_hive_is_damage() {
+    let name = "n".repeat(400);
+    let mut hive = Hive::empty("ROOT").unwrap();
+    let root = hive.root();
+    hive.set(root, &name, REG_BINARY, &vec![1; 4000]).unwrap();
+    let cell = hive.values(root).unwrap()[0].cell;
+    let list = hive.allocate(4000).unwrap();
+    let content = hive.cell(list).unwrap();
+    (0..1000).for_each(|index| hive.put(content.start + index * 4, &cell.to_le_bytes()));
+    let node = hive.node(root).unwrap();
+    hive.put(node.start + keys::VALUES, &1000u32.to_le_bytes());
+    hive.put(node.start + keys::VALUE_LIST, &list.to_le_bytes());
+    let error = hive.values(root).unwrap_err().to_string();
+    assert!(error.contains("it holds more than the hive"), "{error}");
+    assert!(hive.values_up_to(root, 999).unwrap_err().to_string().contains("1000 values"));
+
+    let mut hive = Hive::empty("ROOT").unwrap();
+    let inner = hive.make_key(root, &"k".repeat(250)).unwrap();
+    let list = hive.allocate(404).unwrap();
+    let content = hive.cell(list).unwrap();
+    hive.put(content.start, &[b'l', b'i', 100, 0]);
+    (0..100).for_each(|index| hive.put(content.start + 4 + index * 4, &inner.0.to_le_bytes()));
+    let node = hive.node(root).unwrap();
+    hive.put(node.start + keys::SUBKEY_LIST, &list.to_le_bytes());
+    let error = hive.keys(root).unwrap_err().to_string();
+    assert!(error.contains("it holds more than the hive"), "{error}");
+}
+
 const KEYS: [&str; 5] = ["Services", "select", "b b", "Ä", "pci#ven_8086&dev_7111"];
 const VALUES: [&str; 4] = ["Start", "0", "", "größer"];
 

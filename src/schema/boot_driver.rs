@@ -10,7 +10,8 @@ const USUAL: &str = "usual";
 /// AHCI of Windows 8 and newer and of Windows Vista and 7, NVMe, IDE.
 const USUAL_DRIVERS: [&str; 6] = ["storahci", "msahci", "stornvme", "pciide", "intelide", "atapi"];
 /// Further ones: Intel's RAID, others' controllers, and those of virtual machines.
-const OTHERS: [&str; 24] = [
+const OTHERS: [&str; 25] = [
+    "iaStor",
     "iaStorV",
     "iaStorA",
     "iaStorAC",
