@@ -43,7 +43,7 @@ fuzz_target!(|input: &[u8]| {
     let efi_systems = [EfiSystem { partition: is, files: vec![FILE.to_owned()] }];
     let first = bytes.get(1).is_some_and(|byte| byte % 2 == 1);
     let situation = |now: &Variables| {
-        changes(Situation { now, deployed: &deployed, efi_systems: &efi_systems, elsewhere: &[], first })
+        changes(Situation { now, deployed: &deployed, efi_systems: &efi_systems, elsewhere: &[], first, makes: true })
     };
     for change in situation(&now) {
         let _ = change.to_string();

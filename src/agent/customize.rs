@@ -5,7 +5,8 @@
 //!
 //! - A dry run opens the disks for reading only. Its steps are taken on an overlay in memory, so that it says what they would
 //!   change because they did it there.
-//! - The boot entries of the firmware follow as behind a deploy, by the same code; in a dry run those that it would have.
+//! - The boot entries of the firmware follow as behind a deploy, by the same code; in a dry run those that it would have. None is
+//!   made: the machine may be a workbench that is to start something else. They follow only where the fallback path is in order.
 //! - A file system that is not clean is not changed, and named. So is a volume group with anything that stands in more than
 //!   one place, or that only the kernel can write.
 //! - A step that fails does not keep the others from being taken, but for a script that must not fail.
@@ -223,11 +224,17 @@ impl PreparedCustomize {
                     let (to, amount) = (&copy.copy.to, copy.amount.sentence());
                     text.push_str(&format!("Copy {} to {to} of {}: {amount}\n", copy.name, on.volume));
                 }
+                Step::FallbackLoader { target, .. } => {
+                    text.push_str(&format!(
+                        "Have {step} start what is on {target}, where nothing is there\n"
+                    ));
+                }
                 _ => {}
             }
         }
         for entries in &self.plan.boot_entries {
-            text.push_str(&format!("Have the boot entries of the firmware follow to {}\n", entries.target));
+            let to = &entries.target;
+            text.push_str(&format!("Have the boot entries follow that the firmware has for {to}\n"));
         }
         for fact in &self.passed_over {
             text.push_str(&format!("! {fact}\n"));
@@ -313,7 +320,7 @@ impl PreparedCustomize {
         let mut problems = self.passed_over.clone();
         let deployed = Deployed { plan: &self.plan, targets, is_rehearsal };
         monitor.event(Event::PhaseStarted { phase: Phase::Customize, total_bytes: None });
-        let mut stopped = None;
+        let (mut stopped, mut without_fallback) = (None, false);
         for step in &self.plan.steps {
             if monitor.cancelled() {
                 problems.push(format!("{step}: not begun, because somebody asked to stop"));
@@ -328,15 +335,21 @@ impl PreparedCustomize {
                     stopped = Some(error.with_causes());
                     break;
                 }
-                Err(error) => problems.push(format!("{step}: {}", error.with_causes())),
+                Err(error) => {
+                    without_fallback |= matches!(step, Step::FallbackLoader { .. });
+                    problems.push(format!("{step}: {}", error.with_causes()));
+                }
             }
         }
-        if stopped.is_none() && monitor.cancelled() && !self.plan.boot_entries.is_empty() {
-            problems.push(
-                "the boot entries of the firmware: not looked at, because somebody asked to stop".into(),
-            );
+        let kept_by = match (monitor.cancelled(), without_fallback) {
+            (true, _) => Some("not looked at, because somebody asked to stop"),
+            (_, true) => Some("not changed, because what stands at the fallback path may be half written"),
+            _ => None,
+        };
+        if let Some(why) = kept_by.filter(|_| stopped.is_none() && !self.plan.boot_entries.is_empty()) {
+            problems.push(format!("the boot entries of the firmware: {why}"));
         } else if stopped.is_none() {
-            problems.extend(restore::follow_boot_entries(&self.plan, targets, firmware, &noting));
+            problems.extend(restore::follow_boot_entries(&self.plan, targets, firmware, false, &noting));
         }
         monitor.event(Event::PhaseFinished { phase: Phase::Customize });
         let changes = noting.changes.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -367,3 +380,7 @@ impl Monitor for Noting<'_> {
         self.monitor.cancelled()
     }
 }
+
+#[cfg(test)]
+#[path = "customize_tests.rs"]
+mod tests;

@@ -59,7 +59,8 @@ pub enum Command {
     ///
     /// Example: remint deploy lab-2026 --from http://server:8460/store --disk /dev/sda
     Deploy(Deploy),
-    /// Change a deployed disk as a profile says: the name of the computer, answers, files, scripts (docs/customize.md)
+    /// Change a deployed disk as a profile says: the name of the computer, answers, boot drivers, files, scripts, boot entries
+    /// (docs/customize.md)
     ///
     /// Example: remint customize /dev/sda --profile lab.json --dry-run
     Customize(super::customize::Customize),

@@ -23,7 +23,8 @@ pub struct Customize {
     /// The disks: all of those that belong together, as /dev/sda, serial:NUMBER or wwn:NAME
     #[arg(value_name = "DISK", required = true)]
     pub disks: Vec<Destination>,
-    /// The profile (docs/profile.md): the name of the computer, the answers of Windows, copies and scripts count
+    /// The profile (docs/profile.md): the name of the computer, the answers and boot drivers of Windows, copies and scripts count;
+    /// boot entries of the firmware that name the disk follow, unless keep_boot_entries is true
     #[arg(long, value_name = "FILE")]
     pub profile: PathBuf,
     /// A file or folder that the profile copies, which knows it by its SHA-256; may be given several times

@@ -11,11 +11,12 @@ use crate::uefi::{self, Change, EfiSystem, Followed, Situation, Variables};
 
 /// Lets the entries follow to what stands on `targets`, one disk for each of the plan's, in its order. Returns a sentence for
 /// each thing that was not done. Tells of every variable that it writes as [`Event::Changed`]; where nothing differs, nothing is
-/// written.
+/// written. With `makes` an entry is made where none starts them.
 pub fn follow(
     plan: &DeployPlan,
     targets: &[&dyn WriteAt],
     firmware: &dyn Firmware,
+    makes: bool,
     monitor: &dyn Monitor,
 ) -> Vec<String> {
     let entries = &plan.boot_entries;
@@ -34,7 +35,7 @@ pub fn follow(
         }
     }
     if problems.is_empty()
-        && let Err(error) = write(plan, &efi_systems, firmware, monitor)
+        && let Err(error) = write(plan, &efi_systems, firmware, makes, monitor)
     {
         let way_out = "the disk starts by the fallback path, or choose it in the firmware's setup";
         let (target, why) = (&first.target, error.with_causes());
@@ -64,6 +65,7 @@ fn write(
     plan: &DeployPlan,
     efi_systems: &[EfiSystem],
     firmware: &dyn Firmware,
+    makes: bool,
     monitor: &dyn Monitor,
 ) -> Result<(), CustomizeError> {
     let targets: Vec<&str> = plan.disks.iter().map(|disk| disk.target.path.as_str()).collect();
@@ -72,7 +74,8 @@ fn write(
         plan.boot_entries.iter().flat_map(|entries| entries.followed.iter().copied()).collect();
     let now = firmware.read()?;
     let first = plan.boot_entries.iter().any(|entries| entries.first);
-    let situation = Situation { now: &now, deployed: &deployed, efi_systems, elsewhere: &elsewhere, first };
+    let elsewhere = &elsewhere;
+    let situation = Situation { now: &now, deployed: &deployed, efi_systems, elsewhere, first, makes };
     let changes = uefi::changes(situation);
     if changes.is_empty() {
         return Ok(());

@@ -168,7 +168,7 @@ fn carry_out(
         let pieces = commit::with_code(prepared.table_of(disk), mine.map(|code| code.code.as_slice()));
         commit::write_table(disk, &pieces, *target)?;
     }
-    let not_followed = boot_entries::follow(prepared.plan, targets, around.firmware, around.monitor);
+    let not_followed = boot_entries::follow(prepared.plan, targets, around.firmware, true, around.monitor);
     finish(Phase::Commit, around.monitor);
     Ok(taken.into_iter().flat_map(|taken| taken.problems).chain(not_followed).collect())
 }

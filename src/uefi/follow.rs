@@ -64,6 +64,8 @@ pub struct Situation<'a> {
     pub elsewhere: &'a [PartitionId],
     /// True: what was deployed is to be started first, before the network too.
     pub first: bool,
+    /// True: an entry is made where none starts what was deployed. False: what there is follows, and that is all.
+    pub makes: bool,
 }
 
 /// One variable to be written.
@@ -108,7 +110,7 @@ pub fn changes(situation: Situation<'_>) -> Vec<Change> {
         .map(|(number, _)| *number)
         .collect();
     let mut first = Vec::new();
-    if starting.is_empty() {
+    if starting.is_empty() && situation.makes {
         for option in made(situation.efi_systems) {
             let Some(number) = free_number(&entries, now) else { break };
             entries.insert(number, option.clone());

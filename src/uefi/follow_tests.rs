@@ -55,6 +55,7 @@ fn decided_for(
         efi_systems: &[EfiSystem { partition: is, files }],
         elsewhere: &elsewhere,
         first,
+        makes: true,
     };
     let decided = changes(situation);
     // Done, it is done: nothing is written a second time.
@@ -104,6 +105,7 @@ fn an_entry_of_a_partition_that_moved_within_the_disk_follows() {
         efi_systems: &[],
         elsewhere: &[],
         first: false,
+        makes: true,
     };
     let is = LoadOption { path: windows.path.moved_to(drive(NEW, 0x900)), ..windows.clone() };
     assert_eq!(is.optional_data, b"WINDOWS\0");
@@ -200,6 +202,7 @@ fn a_partition_of_an_mbr_follows_by_signature_and_number() {
         efi_systems: &[],
         elsewhere: &[],
         first: false,
+        makes: true,
     };
     let said: Vec<String> = changes(situation).iter().map(ToString::to_string).collect();
     assert_eq!(

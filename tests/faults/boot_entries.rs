@@ -14,7 +14,7 @@ use remint::plan::{self, DeployOptions, DeployPlan, Step, check};
 use remint::progress::{Event, Monitor};
 use remint::restore::{self, Failure, Surroundings};
 use remint::schema::{self, Keep, Layout, Table};
-use remint::uefi::{Change, HardDrive, LoadOption, PartitionId, Variables, hard_drives};
+use remint::uefi::{Change, DevicePath, HardDrive, LoadOption, Node, PartitionId, Variables, hard_drives};
 use remint::units::{ByteRange, Guid, SectorSize};
 use std::io::{self, Cursor};
 use std::sync::{Mutex, OnceLock};
@@ -139,6 +139,14 @@ fn firmware(mood: Mood) -> Memory {
     let variables =
         Variables { entries: [(4, entry)].into_iter().collect(), order: vec![4], ..Variables::default() };
     Memory { variables: Mutex::new(variables), elsewhere: Vec::new(), mood }
+}
+
+/// An entry that starts from the network.
+fn network() -> LoadOption {
+    let node = |subtype, data: &[u8]| Node { kind: 3, subtype, data: data.to_vec() };
+    let path =
+        DevicePath { nodes: vec![node(11, &[0; 33]), node(12, &[0; 15])], tail: vec![0x7F, 0xFF, 4, 0] };
+    LoadOption { path, ..LoadOption::of_file("UEFI PXEv4", efi_system(&image().manifest.disks[0].table), "") }
 }
 
 #[derive(Default)]
@@ -266,18 +274,19 @@ fn an_entry_follows_on_a_disk_that_is_deployed_and_a_rehearsal_says_the_same() {
         variables.entries.insert(4, LoadOption::of_file("debian", moved, SHIM));
         let stranger = HardDrive { id: PartitionId::Gpt { guid: Guid::from_u128(7) }, ..now };
         variables.entries.insert(2, LoadOption::of_file("other", stranger, SHIM));
-        variables.order = vec![2];
+        variables.entries.insert(3, network());
+        variables.order = vec![3, 2];
     }
     let before = firmware.read().unwrap();
     let follow = |firmware: &dyn Firmware| {
         let told = Told::default();
         let targets: [&dyn WriteAt; 1] = [&disk];
-        assert_eq!(restore::follow_boot_entries(&same, &targets, firmware, &told), [""; 0]);
+        assert_eq!(restore::follow_boot_entries(&same, &targets, firmware, false, &told), [""; 0]);
         told.0.into_inner().unwrap()
     };
     let expected = [
         format!("firmware: Boot0004 \"debian\" follows to {now}{SHIM}"),
-        "firmware: BootOrder is 0004,0002 instead of 0002".to_owned(),
+        "firmware: BootOrder is 0003,0004,0002 instead of 0003,0002".to_owned(),
     ];
     assert_eq!(follow(&RehearsedFirmware::new(&firmware)), expected);
     assert!(firmware.read().unwrap() == before, "a rehearsal wrote something");
@@ -286,6 +295,11 @@ fn an_entry_follows_on_a_disk_that_is_deployed_and_a_rehearsal_says_the_same() {
     assert_eq!(after.entries[&4], LoadOption::of_file("debian", now, SHIM));
     assert_eq!(after.entries[&2], before.entries[&2]);
     assert_eq!(follow(&firmware), [""; 0]);
+    // A workbench knows nothing of the disk: it goes on to start what it started.
+    firmware.variables.lock().unwrap().entries.remove(&4);
+    let before = firmware.read().unwrap();
+    assert_eq!(follow(&firmware), [""; 0]);
+    assert!(firmware.read().unwrap() == before, "an entry was made");
 }
 
 #[test]
