@@ -94,7 +94,10 @@ fn draw_body(state: &State, frame: &mut Frame<'_>, area: Rect) {
             let dots = ".".repeat(usize::try_from(state.now.as_secs() % 4).unwrap_or_default());
             frame.render_widget(text(vec![Line::raw(""), Line::raw(format!("{what} {dots}"))]), area);
         }
-        Screen::Name { wish, typed, .. } => frame.render_widget(text(name_lines(wish, typed)), area),
+        Screen::Name { wish, given, typed, touched } => {
+            let is_open = given.is_err() && !touched;
+            frame.render_widget(text(name_lines(wish, typed, is_open)), area);
+        }
         Screen::Plan { wish, lines, scroll } => {
             scrolled(frame, area, &plan_title(wish), lines, *scroll);
         }
@@ -265,14 +268,15 @@ fn form_lines(form: &Form) -> Vec<Line<'static>> {
     lines
 }
 
-fn name_lines(wish: &Wish, typed: &str) -> Vec<Line<'static>> {
+fn name_lines(wish: &Wish, typed: &str, is_open: bool) -> Vec<Line<'static>> {
+    let nothing = if is_open { "After Backspace" } else { "With nothing here" };
     [
         format!("Which name does this computer get with {}?", wish.image),
         String::new(),
         format!("> {typed}_"),
         String::new(),
         "Letters, digits and hyphens.".to_owned(),
-        "With nothing here it keeps the name that is in the image.".to_owned(),
+        format!("{nothing} it keeps the name that is in the image."),
     ]
     .map(Line::raw)
     .to_vec()

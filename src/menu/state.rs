@@ -143,11 +143,13 @@ pub enum Screen {
     Name {
         /// What was wished.
         wish: Wish,
-        /// What means that the name is as the profile has it: the name that it makes, or nothing; `None` where it makes none
-        /// of this machine.
-        given: Option<String>,
+        /// What means that the name is as the profile has it: the name that it makes, or nothing; or why it makes none of
+        /// this machine.
+        given: Result<String, String>,
         /// What was typed.
         typed: String,
+        /// True where something was typed or erased: only then nothing is a wish for the name of the image.
+        touched: bool,
     },
     /// Something is waited for.
     Waiting {
