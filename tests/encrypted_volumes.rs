@@ -163,6 +163,10 @@ fn each_copy_of_the_metadata_is_enough_and_none_is_too() {
         disk.write_at(place, &[0; 512]).unwrap();
     }
     assert!(bitlocker(&disk).contains("none of the three copies"));
+    // One that only begins like one hides no other.
+    let disk = memory(&volume(&WHOLE, 4, 0x8004, &[0]));
+    disk.write_at(PLACES[0] + 64, &[0; 48]).unwrap();
+    assert!(bitlocker(&disk).contains("whoever has its image can read it"));
 }
 
 #[test]

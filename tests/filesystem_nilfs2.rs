@@ -222,6 +222,28 @@ fn a_volume_that_is_larger_than_the_file_system_keeps_its_backup_where_it_is() {
     assert!(confused.state == State::Unsupported && confused.findings[0].contains("nilfs-resize"));
 }
 
+/// Linux would look for the newer superblock near the end of the larger disk, and go back to the older one, or to what another
+/// file system left there.
+#[test]
+fn on_a_larger_disk_the_newer_superblock_is_where_linux_sees_it() {
+    let image = Image::aged("nilfs2");
+    let old = image.memory();
+    let [first, backup] = [1024, superblocks(&old)[1]].map(|at| read_vec(&old, at, 1024).unwrap());
+    assert_ne!(first, backup);
+    let folder = lab::folder();
+    let [store, target] = ["store", "target"].map(|name| folder.path().join(name));
+    lab::noisy_disk(&target, 60 * MIB);
+    lab::overwrite(&target, 60 * MIB - 4096, &backup);
+    let [disk, store, to] = [&image.path, &store, &target].map(|path| lab::text(path));
+    lab::remint_ends(0, &["capture", "it", "--to", store, "--disk", disk]);
+    lab::remint_ends(0, &["deploy", "it", "--from", store, "--disk", to, "--no-expand", "--yes"]);
+    let after = MemoryDisk::from_bytes(&std::fs::read(&target).unwrap());
+    assert_eq!(read_vec(&after, 1024, 1024).unwrap(), backup);
+    let found = reading(&after).file_system;
+    assert_eq!((found.state, found.findings.len()), (State::Clean, 1), "{:?}", found.findings);
+    assert!(found.findings[0].contains("backup") && found.findings[0].contains("no harm"));
+}
+
 /// No bit of what the reader looks at, but for the superblocks' own, can be flipped so that a segment is left out.
 #[test]
 fn damage_is_survived_and_never_takes_a_segment_out_of_the_map() {

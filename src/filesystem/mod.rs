@@ -159,6 +159,18 @@ pub fn dynamic_disk(disk: &dyn ReadAt) -> Result<Option<Reading>, Error> {
     signature::read_dynamic_disk(disk)
 }
 
+/// What has to be written to a NILFS2 that was made for so many bytes where its device is larger: where, in bytes, and what.
+/// Linux looks for the second superblock near the end of the device, and that one may be the newer.
+///
+/// # Errors
+/// [`Error::Io`] where the volume cannot be read.
+pub fn nilfs2_on_a_larger_device(
+    volume: &dyn ReadAt,
+    made_for_bytes: u64,
+) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+    nilfs2::for_a_larger_device(volume, made_for_bytes)
+}
+
 /// A partition of this size whose type says that it is part of a storage pool of Windows, whatever seems to begin in it.
 #[must_use]
 pub fn of_a_storage_pool(size_bytes: u64) -> Reading {

@@ -23,7 +23,8 @@ const LIMIT: Duration = Duration::from_secs(60 * 60);
 /// True where a replay is known for this file system.
 #[must_use]
 pub fn can_replay(kind: FileSystemKind) -> bool {
-    matches!(kind, FileSystemKind::Ext3 | FileSystemKind::Ext4) || kernel_name(kind).is_some()
+    use FileSystemKind::{Btrfs, Ext3, Ext4, Xfs};
+    matches!(kind, Btrfs | Ext3 | Ext4 | Xfs)
 }
 
 /// Replays the journal of the file system on `volume`.
@@ -75,5 +76,18 @@ fn run_e2fsck(device: &Path) -> Result<(), Error> {
         // 1 says that the file system was changed, as was asked.
         Some(0 | 1) => Ok(()),
         _ => Err(Error::refused(format!("e2fsck -E journal_only {}: {}", outcome.ending, outcome.output))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_mounted_to_be_grown_is_not_mounted_to_be_replayed() {
+        for kind in [FileSystemKind::Jfs, FileSystemKind::Nilfs2, FileSystemKind::Ntfs, FileSystemKind::F2fs]
+        {
+            assert!(!can_replay(kind) && missing(kind).is_some(), "{kind}");
+        }
     }
 }

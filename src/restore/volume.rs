@@ -3,7 +3,8 @@
 use super::clear::zero_in_steps;
 use super::preflight::{Prepared, VolumeData};
 use super::{Error, Surroundings, Totals};
-use crate::blockio::{WriteAt, read_vec};
+use crate::blockio::{Window, WriteAt, read_vec};
+use crate::filesystem;
 use crate::image::{ChunkId, Decoder, FetchError, fetch_chunk};
 use crate::parallel::{for_each, lock};
 use crate::plan::{Clearing, DiskPlan, Stays, VolumePlan, describe};
@@ -110,8 +111,12 @@ pub(super) fn write(
     })?;
     shared.zero_tail()?;
     shared.write_head()?;
-    if captured.content.file_system().is_some_and(|found| found.kind == FileSystemKind::Ntfs) {
-        shared.copy_boot_sector(captured.size_bytes, site.sector)?;
+    if gap.is_none() && planned.place.length() > captured.size_bytes {
+        match captured.content.file_system().map(|found| found.kind) {
+            Some(FileSystemKind::Ntfs) => shared.copy_boot_sector(site.sector)?,
+            Some(FileSystemKind::Nilfs2) => shared.settle_superblocks(captured.size_bytes)?,
+            _ => {}
+        }
     }
     around.monitor.event(Event::VolumeFinished { phase: Phase::Write, volume: planned.volume.clone() });
     Ok(())
@@ -213,14 +218,22 @@ impl Shared<'_> {
     /// NTFS keeps a copy of its boot sector in the last sector of its partition as well as behind its last
     /// cluster. Where the partition became larger, the first of the two is missing; `ntfsresize` and Windows'
     /// `chkdsk` look for it there.
-    fn copy_boot_sector(&self, captured_bytes: u64, sector: SectorSize) -> Result<(), Error> {
-        if self.place.length() <= captured_bytes {
-            return Ok(());
-        }
+    fn copy_boot_sector(&self, sector: SectorSize) -> Result<(), Error> {
         let last = ByteRange::new(self.place.end().saturating_sub(sector.bytes()), self.place.end());
         let boot_sector = read_vec(self.target, self.place.start(), usize_from(sector.bytes()));
         let boot_sector = boot_sector.map_err(|source| self.failed(self.place, source))?;
         self.target.write_at(last.start(), &boot_sector).map_err(|source| self.failed(last, source))
+    }
+
+    fn settle_superblocks(&self, captured_bytes: u64) -> Result<(), Error> {
+        let volume =
+            Window::new(self.target, self.place).map_err(|source| self.failed(self.place, source))?;
+        let writes = filesystem::nilfs2_on_a_larger_device(&volume, captured_bytes)
+            .map_err(|error| Error::Corrupt { what: self.name.to_owned(), fact: error.to_string() })?;
+        for (at, bytes) in writes {
+            volume.write_at(at, &bytes).map_err(|source| self.failed(self.place, source))?;
+        }
+        Ok(())
     }
 
     fn advance(&self, bytes: u64) {

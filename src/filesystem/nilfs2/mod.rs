@@ -22,6 +22,7 @@ mod superblock;
 
 use self::files::Files;
 use self::superblock::Superblock;
+pub(super) use self::superblock::for_a_larger_device;
 use super::judgement::{Judged, Judgement, settle};
 use super::{Error, Reading};
 use crate::blockio::ReadAt;

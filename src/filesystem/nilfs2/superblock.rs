@@ -127,6 +127,38 @@ pub(super) fn read(volume: &dyn ReadAt) -> Result<Found, Error> {
     Ok(found)
 }
 
+/// What makes a file system that was made for so many bytes right on a larger device, where Linux looks for the backup nearer
+/// to the end: a backup that is newer goes to the place of the first superblock, and what was left at the new place goes.
+pub(in crate::filesystem) fn for_a_larger_device(
+    volume: &dyn ReadAt,
+    made_for_bytes: u64,
+) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+    let places = [made_for_bytes, volume.size_bytes()].map(backup_at);
+    let [Some(own), Some(other)] = places else { return Ok(Vec::new()) };
+    if own == other {
+        return Ok(Vec::new());
+    }
+    let nothing = vec![0; usize_from(BACKUP_BYTES)];
+    let mut writes = vec![(other, nothing)];
+    let (primary, backup) = (read_at(volume, PRIMARY_AT), read_at(volume, own));
+    let is_newer = match (&primary, &backup) {
+        (Ok(primary), Ok(backup)) => {
+            primary.geometry() == backup.geometry() && backup.last_cno > primary.last_cno
+        }
+        (Err(_), Ok(_)) => true,
+        _ => false,
+    };
+    for read in [primary, backup] {
+        if let Err(error @ Error::Io { .. }) = read {
+            return Err(error);
+        }
+    }
+    if is_newer {
+        writes.push((PRIMARY_AT, read_structure(volume, STRUCTURE, own, LENGTH)?));
+    }
+    Ok(writes)
+}
+
 fn hint(which: &str, error: &Error) -> String {
     format!("the {which} of two superblocks is damaged, which does no harm while the other is there: {error}")
 }

@@ -54,7 +54,7 @@ pub(super) fn read(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
     if &name != SIGNATURE && &name != TO_GO && !hides_behind(&sector) {
         return Ok(None);
     }
-    let metadata = metadata(volume, &sector)?;
+    let metadata = metadata(volume, &sector);
     // A FAT32 that Windows made has this name too, so there the identifier or the metadata tell.
     if &name != SIGNATURE && metadata.is_none() && !hides_behind(&sector) {
         return Ok(None);
@@ -84,8 +84,8 @@ pub(super) fn read(volume: &dyn ReadAt) -> Result<Option<Found>, Error> {
     Ok(Some(found))
 }
 
-/// The first copy of the metadata that is one.
-fn metadata(volume: &dyn ReadAt, sector: &[u8]) -> Result<Option<Metadata>, Error> {
+/// The first copy of the metadata that is whole, or else the first that begins like one.
+fn metadata(volume: &dyn ReadAt, sector: &[u8]) -> Option<Metadata> {
     let sector_bytes = u64::from(read_u16le(sector, 11).unwrap_or(512));
     let cluster_bytes = sector_bytes.saturating_mul(sector.get(13).copied().unwrap_or(0).into());
     let field = |at| read_u64le(sector, at).unwrap_or(0);
@@ -95,35 +95,41 @@ fn metadata(volume: &dyn ReadAt, sector: &[u8]) -> Result<Option<Metadata>, Erro
     } else {
         [field(440), field(448), field(456), 0]
     };
+    let mut found: Option<Metadata> = None;
     for at in places.into_iter().filter(|at| *at != 0) {
-        let Some(header) = peek(volume, at, BLOCK_HEADER_BYTES)? else { continue };
+        // A copy that cannot be read is one that is not there.
+        let Some(header) = peek(volume, at, BLOCK_HEADER_BYTES).ok().flatten() else { continue };
         if header.starts_with(SIGNATURE) && matches!(read_u16le(&header, 10), Ok(1 | 2)) {
-            return metadata_behind(volume, at, &header).map(Some);
+            let copy = metadata_behind(volume, at, &header);
+            if copy.volume.is_some() {
+                return Some(copy);
+            }
+            found = found.or(Some(copy));
         }
     }
-    Ok(None)
+    found
 }
 
-fn metadata_behind(volume: &dyn ReadAt, at: u64, header: &[u8]) -> Result<Metadata, Error> {
+fn metadata_behind(volume: &dyn ReadAt, at: u64, header: &[u8]) -> Metadata {
     let state = |at| read_u16le(header, at).ok();
     let is_settled = read_u16le(header, 10) == Ok(1) || state(12) == Some(STATE_SETTLED);
     let nothing = Metadata { is_settled, ..Metadata::default() };
     let at = at.saturating_add(u64_from(BLOCK_HEADER_BYTES));
-    let Some(fields) = peek(volume, at, METADATA_HEADER_BYTES)? else { return Ok(nothing) };
+    let Some(fields) = peek(volume, at, METADATA_HEADER_BYTES).ok().flatten() else { return nothing };
     let bytes = usize_from(read_u32le(&fields, 0).unwrap_or(0).into());
     let is_known = read_u32le(&fields, 4) == Ok(1)
         && read_u32le(&fields, 8) == Ok(48)
         && (METADATA_HEADER_BYTES..=METADATA_BYTES).contains(&bytes);
     if !is_known {
-        return Ok(nothing);
+        return nothing;
     }
-    let entries = peek(volume, at, bytes)?.unwrap_or_default();
-    Ok(Metadata {
+    let entries = peek(volume, at, bytes).ok().flatten().unwrap_or_default();
+    Metadata {
         volume: read_array(&fields, 16).ok().map(Guid::from_disk_bytes),
         method: read_u16le(&fields, 36).unwrap_or(0),
         protectors: protectors(entries.get(METADATA_HEADER_BYTES..).unwrap_or_default()),
         ..nothing
-    })
+    }
 }
 
 /// What each copy of the volume's key is protected with.
