@@ -225,13 +225,7 @@ fn one_disk_of_a_mirror_is_captured_alone_and_says_so() {
 /// Places count from the start of the disk, whatever a person asks for.
 #[test]
 fn a_dynamic_disk_with_a_gpt_stays_where_it_was() {
-    let mut group = Group::new(&["gpt"], 24 * MIB);
-    let content = group.folder.path().join("content");
-    lab::noisy_disk(&content, 8 * MIB);
-    lab::run(NTFS.make[0], &[&NTFS.make[1..], &[text(&content)]].concat());
-    group.volume("Only", "simple", &[&[("Disk1", 4096, 16384)]], Some(&content));
-    group.make();
-    let lab = Lab::new(group);
+    let lab = one_simple("gpt");
     // Something beside the group whose size could change.
     let disk = lab.group.disk(1);
     let place = lab::partitions(&disk, 512)[1];
@@ -259,4 +253,94 @@ fn a_dynamic_disk_with_a_gpt_stays_where_it_was() {
     let (old, new) = (Shown::new(&[&lab.group.disk(1)]), Shown::new(&[&target]));
     assert_eq!(new.all(), old.all());
     assert!(new.private("Disk1") == old.private("Disk1"));
+}
+
+/// Where the database of the first disk stands, in bytes.
+fn database_at(targets: &[&Path]) -> u64 {
+    Shown::new(targets).disk("Disk1")["metadata-start"].as_u64().unwrap() * 512
+}
+
+/// A group of one disk with one volume.
+fn one_simple(table: &str) -> Lab {
+    let mut group = Group::new(&[table], 24 * MIB);
+    let content = group.folder.path().join("content");
+    lab::noisy_disk(&content, 8 * MIB);
+    lab::run(NTFS.make[0], &[&NTFS.make[1..], &[text(&content)]].concat());
+    group.volume("Only", "simple", &[&[("Disk1", 4096, 16384)]], Some(&content));
+    group.make();
+    Lab::new(group)
+}
+
+/// Whatever layout is asked for: the database of an MBR disk stands at the end, or nothing is written.
+#[test]
+fn a_dynamic_disk_with_an_mbr_has_all_of_its_target() {
+    let lab = one_simple("mbr");
+    let disk = lab.group.disk(1);
+    let old = Shown::new(&[&disk]).all();
+    let size = 32 * MIB;
+    for (of_capture, of_deploy) in [
+        (&[][..], &["--layout", "original"][..]),
+        (&["--fixed", "d0-disk"], &[]),
+        (&["--fixed", "d0-disk"], &["--layout", "original"]),
+    ] {
+        lab.capture(0, &[&disk], of_capture);
+        let target = lab.target("there", size);
+        let said = lab.deploy(0, &[&target], of_deploy);
+        assert_eq!(database_at(&[&target]), size - MIB, "{of_capture:?} {of_deploy:?}: {said}");
+        assert_eq!(Shown::new(&[&target]).all(), old);
+    }
+    lab.capture(0, &[&disk], &[]);
+    let target = lab.target("there", size);
+    let before = lab::hash_of(&target);
+    for wish in ["30MiB", "24MiB", "100%"] {
+        let wish = format!("d0-disk={wish}");
+        let said = lab.deploy(1, &[&target], &["--layout", "custom", "--partition", &wish]);
+        assert!(said.contains("it is a Windows dynamic disk, which has all of its target"), "{wish}: {said}");
+    }
+    assert_eq!(lab::hash_of(&target), before);
+}
+
+#[test]
+fn a_group_that_was_captured_raw_keeps_its_rules() {
+    let mut group = Group::new(&["mbr", "mbr", "gpt"], 24 * MIB);
+    let extents: [made::Extent<'_>; 3] = [("Disk1", 0, 8192), ("Disk2", 0, 8192), ("Disk3", 0, 8192)];
+    group.volume("Raid", "raid5", &[&extents], None);
+    group.make();
+    let lab = Lab::new(group);
+    let disks = [lab.group.disk(1), lab.group.disk(2), lab.group.disk(3)];
+    let disks = [disks[0].as_path(), &disks[1], &disks[2]];
+    lab.capture(0, &disks, &["--when-dirty", "raw"]);
+    let size = 24 * MIB;
+    let targets = [lab.target("a", size + 4 * MIB), lab.target("b", size), lab.target("c", size + MIB)];
+    let targets = [targets[0].as_path(), &targets[1], &targets[2]];
+    lab.deploy(0, &targets, &[]);
+    assert_eq!(database_at(&targets), size + 3 * MIB);
+    assert_eq!(Shown::new(&targets).all(), Shown::new(&disks).all());
+    let named = [format!("d0={}", text(targets[0])), format!("d1={}", text(targets[1]))];
+    let said = lab.plan(&[&named[0], &named[1]], &["--without", "d2"]);
+    assert!(
+        said.contains("Disk 2 of the image is of the same group of Windows dynamic disks as disk 0"),
+        "{said}"
+    );
+    // No part of it goes elsewhere.
+    lab.capture(0, &[disks[2]], &["--when-dirty", "raw"]);
+    let there = lab.path("there");
+    lab::partitioned_disk(&there, 100 * MIB, 512, "label: gpt\nsize=20MiB\nsize=30MiB\n");
+    let said = lab.deploy(1, &[&there], &["--keep-table", "--only", "d0-p3=2"]);
+    assert!(said.contains("it is part of a Windows dynamic disk"), "{said}");
+    // Where nothing is known of its header, the database has to stay.
+    lab::overwrite(disks[0], size - MIB + 1856 * 512, &[0; 512]);
+    lab.capture(0, &[disks[0]], &["--when-dirty", "raw"]);
+    let larger = lab.target("larger", size + MIB);
+    let before = lab::hash_of(&larger);
+    let said = lab.deploy(1, &[&larger], &[]);
+    assert!(
+        said.contains("private header that could not be read")
+            && said.contains("use a disk of 25165824 bytes"),
+        "{said}"
+    );
+    assert_eq!(lab::hash_of(&larger), before);
+    let same = lab.target("same", size);
+    lab.deploy(0, &[&same], &[]);
+    assert_eq!(lab::hash_of(&same), lab::hash_of(disks[0]));
 }

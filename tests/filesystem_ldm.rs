@@ -248,6 +248,37 @@ fn forms_and_states_that_are_not_known_are_refused_by_name() {
     assert!(found.unused.as_ref().unwrap().within(ByteRange::at(start, 8 * MIB).unwrap()).next().is_none());
 }
 
+/// As many columns as Windows makes, and stripes of a page: an image of a database cannot make more of a map than that.
+#[test]
+fn stripes_that_windows_does_not_make_are_refused_by_name() {
+    for (columns, stripe, refused) in [
+        (32, 128, None),
+        (32, 8, None),
+        (33, 128, Some("is striped over 33 columns, where Windows has at most 32")),
+        (2, 1, Some("has stripes of 512 bytes, and powers of two from 4096 on")),
+        (2, 4, Some("has stripes of 2048 bytes")),
+        (2, 24, Some("has stripes of 12288 bytes")),
+    ] {
+        let mut group = Group::new(&["mbr"], 24 * MIB);
+        let extents: Vec<Extent<'_>> =
+            (0..columns).map(|column| ("Disk1", 100 + column * 1000, 768)).collect();
+        let bytes = columns * 768 * 512;
+        let content = refused.is_none().then(|| empty(group.folder.path(), "content", bytes));
+        group.volume("Striped", "striped", &[&extents], content.as_deref());
+        group.json["volumes"][0]["stripe"] = stripe.into();
+        group.make();
+        let found = &found(&group, &[1])[0];
+        let said = found.findings.concat();
+        match refused {
+            None => assert_eq!(found.state, State::Clean, "{columns} {stripe}: {said}"),
+            Some(words) => {
+                assert_eq!(found.state, State::Unsupported, "{columns} {stripe}: {said}");
+                assert!(said.contains(words) && said.contains("--when-dirty raw"), "{said}");
+            }
+        }
+    }
+}
+
 #[test]
 fn of_databases_that_differ_the_newest_counts_and_strangers_are_named() {
     let (_contents, mut group) = usual();

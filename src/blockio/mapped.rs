@@ -1,7 +1,8 @@
 //! Stretches of one or several disks, seen as one disk.
 
 use super::{ReadAt, WriteAt, past_the_end};
-use crate::units::{ByteRange, u64_from, usize_from};
+use crate::units::{ByteRange, RangeSet, u64_from, usize_from};
+use std::collections::BTreeMap;
 use std::io;
 
 /// Bytes of the whole that follow those of the stretch before.
@@ -56,30 +57,44 @@ impl<D: ReadAt> Mapped<D> {
         Ok(Self { disks, stretches: placed })
     }
 
-    /// Where the bytes of a range lie: for each stretch and each of its columns, the position of the disk and the bytes on it,
-    /// which are one piece however many stripes they are.
+    /// Where the bytes of some ranges lie: the position of the disk and the bytes on it. What follows on each other in a column of a
+    /// stretch is one piece, however many stripes and ranges it is.
     ///
     /// # Errors
-    /// `UnexpectedEof` where the range is not wholly there.
-    pub fn places(&self, range: ByteRange) -> io::Result<Vec<(usize, ByteRange)>> {
-        if range.end() > self.size_bytes() {
+    /// `UnexpectedEof` where a range is not wholly there.
+    pub fn places(&self, ranges: &RangeSet) -> io::Result<Vec<(usize, ByteRange)>> {
+        if ranges.end() > self.size_bytes() {
             return Err(past_the_end());
         }
-        let first = self.stretches.partition_point(|(stretch, _)| stretch.end() <= range.start());
-        let mut places = Vec::new();
-        for (whole, stretch) in self.stretches.get(first..).unwrap_or_default() {
-            let part = whole.intersection(range);
-            if part.is_empty() {
-                break;
-            }
-            let within = |at: u64| at.checked_sub(whole.start());
-            for (number, column) in (0u64..).zip(&stretch.columns) {
-                let bytes_before = |at: u64| stretch.bytes_before(number, within(at)?);
-                let start = bytes_before(part.start()).and_then(|at| column.start_bytes.checked_add(at));
-                let end = bytes_before(part.end()).and_then(|at| column.start_bytes.checked_add(at));
-                let (start, end) = start.zip(end).ok_or_else(past_the_end)?;
-                if start < end {
-                    places.push((column.disk, ByteRange::new(start, end)));
+        let mut places: Vec<(usize, ByteRange)> = Vec::new();
+        // For each stretch and column, its last piece.
+        let mut last: BTreeMap<(u64, u64), usize> = BTreeMap::new();
+        for range in ranges.iter() {
+            let first = self.stretches.partition_point(|(stretch, _)| stretch.end() <= range.start());
+            for (whole, stretch) in self.stretches.get(first..).unwrap_or_default() {
+                let part = whole.intersection(range);
+                if part.is_empty() {
+                    break;
+                }
+                for (number, column) in (0u64..).zip(&stretch.columns) {
+                    let bytes_before = |at: u64| {
+                        let before = stretch.bytes_before(number, at.checked_sub(whole.start())?)?;
+                        column.start_bytes.checked_add(before)
+                    };
+                    let ends = bytes_before(part.start()).zip(bytes_before(part.end()));
+                    let (start, end) = ends.ok_or_else(past_the_end)?;
+                    if start >= end {
+                        continue;
+                    }
+                    let key = (whole.start(), number);
+                    let before = last.get(&key).and_then(|position| places.get_mut(*position));
+                    match before.filter(|(_, before)| before.end() == start) {
+                        Some((_, before)) => *before = ByteRange::new(before.start(), end),
+                        None => {
+                            last.insert(key, places.len());
+                            places.push((column.disk, ByteRange::new(start, end)));
+                        }
+                    }
                 }
             }
         }
@@ -257,6 +272,18 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_in_a_column_is_one_piece() {
+        let disk = MemoryDisk::new(100);
+        let stretches = vec![stretch(8, 0, &[(0, 90)]), stretch(40, 4, &[(0, 10), (0, 50)])];
+        let mapped = Mapped::new(vec![&disk], stretches).unwrap();
+        // The last two bytes of the first stretch, and four stripes of the first column.
+        let used = [(6, 12), (16, 20), (24, 28), (40, 44)].map(|(start, end)| ByteRange::new(start, end));
+        let places = mapped.places(&used.into_iter().collect()).unwrap();
+        let expected = [(96, 98), (10, 22), (26, 30)].map(|(start, end)| (0, ByteRange::new(start, end)));
+        assert_eq!(places, expected);
+    }
+
+    #[test]
     fn what_does_not_lie_on_its_disks_is_refused() {
         let disk = MemoryDisk::new(100);
         for wrong in [
@@ -280,7 +307,7 @@ mod tests {
             let stretches = vec![stretch(20, 0, &[(0, 40)]), stretch(40, 4, &[(0, 10), (1, 30)])];
             let mapped = Mapped::new(vec![&one, &other], stretches).unwrap();
             let range = ByteRange::new(start, (start + length).min(60));
-            for (disk, place) in mapped.places(range).unwrap() {
+            for (disk, place) in mapped.places(&RangeSet::of(range)).unwrap() {
                 [&one, &other][disk].write_zeros(place).unwrap();
             }
             let read = read_vec(&mapped, 0, 60).unwrap();

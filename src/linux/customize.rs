@@ -138,9 +138,8 @@ fn move_database(
     deployed: Deployed<'_>,
     monitor: &dyn Monitor,
 ) -> Result<Taken, CustomizeError> {
-    let (target, place) = written_place(path, volume, deployed)?;
-    let window = Window::new(target, place).map_err(Error::io(format!("looking at {volume}")))?;
-    if dynamic_disk::follow(&window)? {
+    let (target, _) = written_place(path, volume, deployed)?;
+    if dynamic_disk::follow(target)? {
         let message = "the database of its group of dynamic disks stands at the end of the disk".to_owned();
         monitor.event(Event::Changed { volume: volume.to_owned(), message });
     }

@@ -5,15 +5,38 @@ use super::captured::Captured;
 use super::deploy::DeployPlan;
 use super::refusal::Refusal;
 use super::step::Step;
-use crate::schema::{Content, Disk, FileSystemKind, Role, Volume};
+use crate::machine::MachineDisk;
+use crate::schema::{Disk, FileSystemKind, Role, Volume};
+use crate::units::SectorSize;
 
 /// What ties partitions to their places: a clause.
 pub(super) const COUNTS: &str =
     "it is part of a Windows dynamic disk, whose database counts from the start of the disk";
 
-/// True for a volume that was captured as a part of a dynamic disk, by what is used of it.
+/// True for a volume that is a part of a dynamic disk, captured by what is used of it or raw.
 pub(super) fn is_part(volume: &Volume) -> bool {
-    matches!(&volume.content, Content::FileSystem(found) if found.kind == FileSystemKind::LogicalDiskManager)
+    volume.content.file_system().is_some_and(|found| found.kind == FileSystemKind::LogicalDiskManager)
+}
+
+/// True for an MBR disk that is dynamic: all of it is one volume.
+pub(super) fn is_whole(volume: &Volume) -> bool {
+    volume.role == Role::WholeDisk && is_part(volume)
+}
+
+/// Refuses a target on which the database of an MBR disk could not move to the end: nothing was known of its header, which names the
+/// place, when the disk was captured raw.
+pub(super) fn check_target(disk: &Disk, volume: &Volume, target: &MachineDisk) -> Result<(), Refusal> {
+    let has_header = volume.content.file_system().is_some_and(|found| found.uuid.is_some());
+    let is_readable = has_header && disk.logical_sector_bytes == SectorSize::B512;
+    if is_readable || target.size_bytes <= volume.size_bytes {
+        return Ok(());
+    }
+    Err(Refusal::DynamicDiskUnread {
+        disk: disk.number,
+        disk_bytes: volume.size_bytes,
+        target: target.path.clone(),
+        target_bytes: target.size_bytes,
+    })
 }
 
 /// Refuses another place than that on its own disk.
@@ -61,9 +84,7 @@ pub(super) fn steps(captured: Captured<'_>, plan: &DeployPlan) -> Vec<Step> {
         for planned in &disk.volumes {
             let volume =
                 source.and_then(|source| source.volumes.iter().find(|volume| volume.name == planned.volume));
-            let grew = |volume: &&Volume| planned.place.length() > volume.size_bytes;
-            if volume.is_some_and(|volume| is_part(volume) && volume.role == Role::WholeDisk && grew(&volume))
-            {
+            if volume.is_some_and(|volume| is_whole(volume) && disk.target.size_bytes > volume.size_bytes) {
                 let (target, volume) = (disk.target.path.clone(), planned.volume.clone());
                 steps.push(Step::DynamicDisk { target, volume });
             }

@@ -109,6 +109,9 @@ fn reason(piece: &Piece<'_>, place: ByteRange, layout: Layout, resize: Option<Re
     };
     let (old, new) = (format_size(piece.old.length()), format_size(place.length()));
     let size = match piece.sizing {
+        _ if place.length() > piece.old.length() && piece.volume.is_some_and(dynamic_disk::is_whole) => {
+            format!("{name} has {new} instead of {old}, for it is a Windows dynamic disk")
+        }
         _ if layout == Layout::Original => format!("{name} stays at its place with {new}"),
         Sizing::Fixed(why) if place.length() == piece.old.length() => {
             format!("{name} keeps its {new}, because {why}")
@@ -157,8 +160,8 @@ pub(super) fn file_system_clause(resize: Option<Resize>, piece: &Piece<'_>, plac
         (Some(Resize::Shrink { kind, .. }), _) => {
             format!("; its {kind} file system is shrunk on the way")
         }
-        (None, Some(Content::FileSystem(_)))
-            if place.length() > piece.old.length() && piece.volume.is_some_and(dynamic_disk::is_part) =>
+        (None, _)
+            if place.length() > piece.old.length() && piece.volume.is_some_and(dynamic_disk::is_whole) =>
         {
             "; its database moves to the end of the disk, and its volumes stay as they are".to_owned()
         }

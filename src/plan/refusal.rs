@@ -110,6 +110,21 @@ pub enum Refusal {
         /// Path of the target.
         target: String,
     },
+    /// The database of a dynamic disk that was captured raw cannot move to the end of a larger target.
+    #[error(
+        "disk {disk} of the image is a Windows dynamic disk with a private header that could not be read, so its database cannot \
+         move to the end of {target}, which has {target_bytes} bytes: use a disk of {disk_bytes} bytes"
+    )]
+    DynamicDiskUnread {
+        /// Number of the disk within the image.
+        disk: u32,
+        /// Its size.
+        disk_bytes: u64,
+        /// Path of the target.
+        target: String,
+        /// Its size.
+        target_bytes: u64,
+    },
     /// An MBR cannot describe sectors from 2^32 on.
     #[error(
         "{part} of disk {disk} would end at byte {end_bytes}, but an MBR reaches only to byte {limit_bytes} on \

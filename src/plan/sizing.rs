@@ -3,7 +3,7 @@
 use super::dynamic_disk;
 use super::refusal::Refusal;
 use super::special::Special;
-use crate::schema::{Content, FileSystem, FileSystemKind, Role, State, Volume, WantedSize};
+use crate::schema::{Content, FileSystem, FileSystemKind, State, Volume, WantedSize};
 use crate::units::{GIB, MIB};
 use std::fmt;
 
@@ -151,7 +151,7 @@ pub(super) fn of_content(volume: Option<&Volume>) -> Sizing {
         Content::Raw { file_system, .. } => Sizing::Fixed(Why::Raw(file_system.as_ref().map(|fs| fs.kind))),
         Content::PhysicalVolume(fs) => Sizing::Shared { minimum_bytes: fs.minimum_bytes },
         // Its database moves to the end of a larger disk.
-        Content::FileSystem(_) if dynamic_disk::is_part(volume) && volume.role == Role::WholeDisk => {
+        Content::FileSystem(_) if dynamic_disk::is_whole(volume) => {
             Sizing::Shared { minimum_bytes: minimum_bytes(volume) }
         }
         Content::FileSystem(fs) if !grows(fs.kind) => Sizing::Fixed(Why::NoTool(fs.kind)),
@@ -215,6 +215,7 @@ pub(super) fn largest_bytes(file_system: &FileSystem) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::Role;
 
     fn file_system(kind: FileSystemKind, state: State) -> FileSystem {
         FileSystem {

@@ -126,12 +126,11 @@ impl<'a> Group<'a> {
                     fate.used.push(place);
                 }
             }
-            for range in judged.map.iter().flat_map(RangeSet::iter) {
-                // The map is that of what was read.
-                for (member, place) in mapped.places(range).unwrap_or_default() {
-                    if let Some(fate) = fates.get_mut(member) {
-                        fate.used.push(place);
-                    }
+            // The map is that of what was read.
+            let used = judged.map.iter().flat_map(|map| mapped.places(map).unwrap_or_default());
+            for (member, place) in used {
+                if let Some(fate) = fates.get_mut(member) {
+                    fate.used.push(place);
                 }
             }
             let looked = (what, judged.state, judged.findings, judged.map);

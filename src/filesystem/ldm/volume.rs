@@ -7,6 +7,11 @@ use crate::units::{ByteRange, u64_from};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+/// Windows has no striped volume on more disks (Microsoft, "Reviewing Storage Limits").
+const MAX_COLUMNS: usize = 32;
+/// Windows has stripes of 64 KiB. Smaller ones than a page would make more of a map than there are blocks in it.
+const MIN_STRIPE_BYTES: u64 = 4096;
+
 /// A volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Volume {
@@ -147,10 +152,14 @@ fn make(record: &record::Volume, found: Vec<(&Component, Records<'_>)>) -> Resul
                 }
                 None
             }
-            (1, Some((sectors, columns))) if columns == component.partitions => Some(
-                stripe_bytes(&extents, sectors, size_bytes)
-                    .ok_or_else(|| wrong("its columns do not fit".to_owned()))?,
-            ),
+            (1, Some((sectors, columns))) if columns == component.partitions => {
+                let stripe = stripe_bytes(&extents, sectors, size_bytes)
+                    .ok_or_else(|| wrong("its columns do not fit".to_owned()))?;
+                if let Some(fact) = unknown_stripes(extents.len(), stripe) {
+                    obstacle.get_or_insert(fact);
+                }
+                Some(stripe)
+            }
             _ => {
                 obstacle
                     .get_or_insert_with(|| "is of a form that only Windows reads: save it there".to_owned());
@@ -168,6 +177,21 @@ fn is_gapless(extents: &[(&Partition, Extent)], sectors: u64) -> bool {
         end.checked_add(partition.sectors).filter(|_| partition.volume_offset == end)
     });
     end.is_some_and(|end| end >= sectors)
+}
+
+/// Why stripes are none that Windows makes: a clause that follows the name of the volume.
+fn unknown_stripes(columns: usize, stripe_bytes: u64) -> Option<String> {
+    if columns > MAX_COLUMNS {
+        return Some(format!(
+            "is striped over {columns} columns, where Windows has at most {MAX_COLUMNS}: save it there"
+        ));
+    }
+    let is_known = stripe_bytes >= MIN_STRIPE_BYTES && stripe_bytes.is_power_of_two();
+    (!is_known).then(|| {
+        format!(
+            "has stripes of {stripe_bytes} bytes, and powers of two from {MIN_STRIPE_BYTES} on are read: save it in Windows"
+        )
+    })
 }
 
 /// Bytes of a stripe, where columns are there once each, and large enough.

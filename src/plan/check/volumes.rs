@@ -68,7 +68,7 @@ pub(super) fn check_volume(
     let sector = disk.target.logical_sector_bytes.bytes();
     let whole_sectors = volume.size_bytes.div_ceil(sector).saturating_mul(sector);
     // The database of a dynamic disk moves to the end of a larger one.
-    let is_dynamic_disk = volume.role == Role::WholeDisk && dynamic_disk::is_part(volume);
+    let is_dynamic_disk = dynamic_disk::is_whole(volume);
     if !can_grow(&volume.content) && !is_dynamic_disk && plan.place.length() > whole_sectors {
         faults.push(Fault::SizeChanged { volume: name() });
     }

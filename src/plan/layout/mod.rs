@@ -21,12 +21,13 @@ mod pieces;
 pub(super) use dynamic::divide;
 pub(super) use pieces::{Piece, Tie};
 
+use super::dynamic_disk;
 use super::keep::{self, Kept};
 use super::refusal::{Part, Refusal};
-use super::sizing::{self, Sizing};
+use super::sizing::{self, Sizing, Why};
 use super::special::Special;
 use crate::machine::MachineDisk;
-use crate::schema::{Disk, Layout, PartitionWish, Role, Table};
+use crate::schema::{Disk, Layout, PartitionWish, Role, Table, Volume};
 use crate::units::{ByteRange, MIB, SectorSize};
 use pieces::Container;
 
@@ -257,9 +258,16 @@ impl<'a> Ground<'a> {
         }
     }
 
-    /// True where a partition is part of a dynamic disk of Windows.
+    /// True where a partition is part of a dynamic disk of Windows, or all of it is one.
     fn is_dynamic_disk(&self) -> bool {
-        self.pieces.iter().any(|piece| piece.special == Some(Special::LogicalDiskManager))
+        let is_part = |piece: &Piece<'_>| piece.special == Some(Special::LogicalDiskManager);
+        self.whole_dynamic_disk().is_some() || self.pieces.iter().any(is_part)
+    }
+
+    /// The volume that is an MBR disk of a group, with its sizing.
+    fn whole_dynamic_disk(&self) -> Option<(&'a Volume, Sizing)> {
+        let found = self.pieces.iter().find_map(|piece| Some((piece.volume?, piece.sizing)));
+        found.filter(|(volume, _)| dynamic_disk::is_whole(volume))
     }
 
     /// What a database says where it is has to be there, whatever layout was asked for.
@@ -267,6 +275,9 @@ impl<'a> Ground<'a> {
         let disk = self.source.number;
         if !self.kept.is_empty() {
             return Err(Refusal::DynamicDiskKeeps { disk, target: target.path.clone() });
+        }
+        if let Some((volume, sizing)) = self.whole_dynamic_disk() {
+            return self.lay_whole_dynamic_disk(layout, volume, sizing, target);
         }
         let is_wished =
             |piece: &&Piece<'_>| matches!(piece.sizing, Sizing::Chosen { .. } | Sizing::Part { .. });
@@ -282,6 +293,29 @@ impl<'a> Ground<'a> {
             ));
         }
         Ok(laid)
+    }
+
+    /// An MBR disk of a group has all of its target, for its database stands at the end.
+    fn lay_whole_dynamic_disk(
+        &self,
+        layout: Layout,
+        volume: &Volume,
+        sizing: Sizing,
+        target: &MachineDisk,
+    ) -> Result<Laid, Refusal> {
+        use Sizing::{Chosen, Fixed, Part};
+        if matches!(sizing, Chosen { .. } | Part { .. } | Fixed(Why::Wanted)) {
+            let reason = "it is a Windows dynamic disk, which has all of its target".to_owned();
+            return Err(Refusal::Stays { volume: volume.name.clone(), reason });
+        }
+        let mut all = original::arrange(self)?;
+        if !self.fits(&all) {
+            return Err(self.too_small(&all, target));
+        }
+        dynamic_disk::check_target(self.source, volume, target)?;
+        let minimum = self.minimum_disk_bytes(all.end());
+        all.places = vec![ByteRange::new(0, self.disk_bytes)];
+        Ok(self.finish(layout, all, minimum, Vec::new()))
     }
 
     fn lay_original(&self, target: &MachineDisk) -> Result<Laid, Refusal> {
