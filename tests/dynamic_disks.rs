@@ -344,3 +344,18 @@ fn a_group_that_was_captured_raw_keeps_its_rules() {
     lab.deploy(0, &[&same], &[]);
     assert_eq!(lab::hash_of(&same), lab::hash_of(disks[0]));
 }
+
+#[test]
+fn the_partitions_of_a_dynamic_disk_are_captured_together() {
+    let lab = one_simple("gpt");
+    let disk = lab.group.disk(1);
+    for (named, missing) in [("d0-p3", "d0-p1"), ("d0-p1", "d0-p3")] {
+        for more in [&[][..], &["--when-dirty", "raw"]] {
+            let said = lab.capture(1, &[&disk], &[&["--only", named], more].concat());
+            let words = format!("name {missing} with --only too");
+            assert!(said.contains(named) && said.contains(&words), "{said}");
+        }
+    }
+    lab.capture(0, &[&disk], &["--only", "d0-p1", "--only", "d0-p3"]);
+    lab.capture(0, &[&disk], &["--only", "d0-p2"]);
+}

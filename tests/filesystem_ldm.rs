@@ -279,6 +279,37 @@ fn stripes_that_windows_does_not_make_are_refused_by_name() {
     }
 }
 
+/// Who stops in the middle has left the group that was there, the group at its new place, or no dynamic disk: never a header that
+/// names half a database.
+#[test]
+fn a_database_that_moves_is_never_named_while_it_is_not_whole() {
+    let group = one_simple("mbr");
+    let old = fs::read(group.disk(1)).unwrap();
+    let extents = found(&group, &[1])[0].extents.clone();
+    for more in [512, 4096, MIB / 2, MIB - 512, MIB, MIB + 512, 8 * MIB] {
+        let disk = MemoryDisk::new(old.len() as u64 + more);
+        disk.write_at(0, &old).unwrap();
+        let judged = |at: &str, may_be_none: bool| {
+            let source = Source { name: "d0", disk: &disk, home: Home::Disk, is_chosen: true };
+            let found = &ldm::read(&[source])[0];
+            let said = found.findings.concat();
+            let is_whole = found.state == State::Clean && found.extents == extents;
+            let is_none = said.contains("PRIVHEAD") && said.contains("there is none");
+            assert!(is_whole || (may_be_none && is_none), "{more}, {at}: {} {said}", found.state);
+        };
+        let pieces = ldm::moved_to_the_end(&disk).unwrap();
+        for (number, piece) in pieces.iter().enumerate() {
+            let overlaps = more < MIB;
+            for end in [piece.bytes.len() / 3 / 512 * 512, piece.bytes.len()] {
+                disk.write_at(piece.at, &piece.bytes[..end]).unwrap();
+                judged(&format!("piece {number} to {end}"), overlaps);
+            }
+        }
+        judged("the end", false);
+        assert!(ldm::moved_to_the_end(&disk).unwrap().is_empty(), "{more}");
+    }
+}
+
 #[test]
 fn of_databases_that_differ_the_newest_counts_and_strangers_are_named() {
     let (_contents, mut group) = usual();
@@ -309,6 +340,28 @@ fn of_databases_that_differ_the_newest_counts_and_strangers_are_named() {
         let said = found.findings.concat();
         assert!(said.contains("are at the same change 39 and say different things"), "{said}");
     }
+    // The way out: who is left out decides nothing.
+    let disks = [memory(&split.disk(1)), memory(&other)];
+    let sources = |chosen: usize| -> Vec<Source<'_>> {
+        let names = ["d0", "d1"].into_iter().enumerate();
+        disks
+            .iter()
+            .zip(names)
+            .map(|(disk, (number, name))| Source {
+                name,
+                disk,
+                home: Home::Disk,
+                is_chosen: number == chosen,
+            })
+            .collect()
+    };
+    let states = |chosen| ldm::read(&sources(chosen)).iter().map(|found| found.state).collect::<Vec<_>>();
+    assert_eq!(states(0), [State::Clean, State::Unsupported]);
+    assert_eq!(states(1), [State::Unsupported, State::Clean]);
+    // Nor does one that is in the middle of a change.
+    let head = disks[1].size_bytes() - MIB + 17 * 512;
+    disks[1].write_at(head + 0x10, &[0, 2]).unwrap();
+    assert_eq!(states(0), [State::Clean, State::Dirty]);
     // The same disk twice: one that is chosen counts.
     let group = one_simple("mbr");
     let disk = memory(&group.disk(1));

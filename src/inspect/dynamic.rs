@@ -23,7 +23,7 @@ struct Dynamic {
 }
 
 /// Finds out what is used of dynamic disks. Returns what else a person should know: the position of a disk, with a sentence.
-/// `only` names the volumes that are wanted; empty for all.
+/// `only` names the volumes that are wanted; empty for all. Of a disk all have to be.
 pub fn read_dynamic(
     sources: &[&dyn ReadAt],
     inspections: &mut [&mut Inspection],
@@ -42,7 +42,7 @@ pub fn read_dynamic(
                 .and_then(|volumes| volumes.get(*position))
                 .is_some_and(|volume| only.contains(&volume.name))
         };
-        only.is_empty() || dynamic.volumes.iter().any(named)
+        only.is_empty() || dynamic.volumes.iter().all(named)
     };
     let asked: Vec<Source<'_>> = disks
         .iter()

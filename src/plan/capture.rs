@@ -1,5 +1,6 @@
 //! What a capture will read: every volume's policy applied, before anything is stored.
 
+use super::dynamic_disk;
 use crate::schema::{Content, Disk, Role, State, Volume, VolumeGroup, WhenDirty};
 use crate::units::{ByteRange, RangeSet, format_size};
 use std::collections::BTreeMap;
@@ -76,6 +77,18 @@ pub enum CaptureRefusal {
         name: String,
         /// The names that are there.
         available: Vec<String>,
+    },
+    /// Of a dynamic disk of Windows some partitions are wanted, and not those that they are nothing without.
+    #[error(
+        "{name} is part of a Windows dynamic disk, and nothing without the rest of it: name {} with --only too, or leave all of it \
+         out",
+        missing.join(" and ")
+    )]
+    Torn {
+        /// The name of one that is wanted.
+        name: String,
+        /// The names of the others.
+        missing: Vec<String>,
     },
     /// A volume is to keep its size that is no partition, logical volume or whole disk.
     #[error(
@@ -203,7 +216,10 @@ fn check_names(
             return Err(CaptureRefusal::NotSized { name: name.clone() });
         }
     }
-    Ok(())
+    match found.iter().find_map(|(disk, _)| dynamic_disk::torn(disk, &options.only)) {
+        Some((name, missing)) => Err(CaptureRefusal::Torn { name, missing }),
+        None => Ok(()),
+    }
 }
 
 /// What becomes of a physical volume.

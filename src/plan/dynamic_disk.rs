@@ -39,6 +39,13 @@ pub(super) fn check_target(disk: &Disk, volume: &Volume, target: &MachineDisk) -
     })
 }
 
+/// The parts of a disk that `only` leaves out though it names others of them: what one names, and the other lacks, is nothing.
+pub(super) fn torn(disk: &Disk, only: &[String]) -> Option<(String, Vec<String>)> {
+    let parts = disk.volumes.iter().filter(|volume| is_part(volume)).map(|volume| volume.name.clone());
+    let (named, missing): (Vec<String>, Vec<String>) = parts.partition(|name| only.contains(name));
+    Some((named.into_iter().next()?, missing)).filter(|(_, missing)| !missing.is_empty())
+}
+
 /// Refuses another place than that on its own disk.
 pub(super) fn refuse_elsewhere(volume: &Volume) -> Result<(), Refusal> {
     if is_part(volume) {

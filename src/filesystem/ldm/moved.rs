@@ -18,8 +18,9 @@ pub struct Piece {
 }
 
 /// What moves the private region of an MBR disk to the last sectors of the disk, in the order in which it is to be written, each
-/// on stable storage before the next: the region with its headers, the first header, zeros where the region was. Empty where
-/// it is there already.
+/// on stable storage before the next: the region with its headers, the first header, zeros where the region was. So the first
+/// header always names a whole database. Where the old and the new place overlap it cannot: it is taken away before, and who
+/// stops there has left no dynamic disk. Empty where the region is there already.
 ///
 /// # Errors
 /// [`Error::Io`] where the disk cannot be read, [`Error::Corrupt`] and [`Error::Unsupported`] where it has no header to believe.
@@ -54,9 +55,12 @@ pub fn moved_to_the_end(disk: &dyn ReadAt) -> Result<Vec<Piece>, Error> {
     let old = ByteRange::new(private.start(), private.end().min(start));
     let zeros = vec![0; usize_from(old.length()).min(region.len())];
     debug_assert_eq!(u64_from(zeros.len()), old.length());
-    Ok(vec![
+    let nothing = Piece { at: first, bytes: vec![0; moved.len()] };
+    let before = private.overlaps(new).then_some(nothing);
+    let pieces = [
         Piece { at: start, bytes: region },
         Piece { at: first, bytes: moved },
         Piece { at: old.start(), bytes: zeros },
-    ])
+    ];
+    Ok(before.into_iter().chain(pieces).collect())
 }

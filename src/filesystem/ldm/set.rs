@@ -124,9 +124,15 @@ fn judge(members: Vec<Member<'_>>, found: &mut BTreeMap<usize, Found>) {
         );
         refuse(member, State::Unsupported, fact);
     }
+    // What is left out decides nothing about what is wanted.
+    let is_chosen = |member: &&Member<'_>| member.source.is_chosen;
+    let mut deciding: Vec<&Member<'_>> = current.iter().filter(is_chosen).collect();
+    if deciding.is_empty() {
+        deciding = current.iter().collect();
+    }
     let mut kept = Vec::new();
     for member in &current {
-        match member.doubt(&current) {
+        match member.doubt(&deciding, &current) {
             Some((state, fact)) => refuse(member, state, fact),
             None => kept.push(member),
         }
@@ -150,15 +156,18 @@ fn judge(members: Vec<Member<'_>>, found: &mut BTreeMap<usize, Found>) {
 }
 
 impl Member<'_> {
-    /// What keeps a disk from being looked into, of those with the newest database.
-    fn doubt(&self, current: &[Member<'_>]) -> Option<(State, String)> {
-        if current.iter().any(|member| !member.database.at_rest) {
+    /// What keeps a disk from being looked into, of those with the newest database. The databases of `deciding` count.
+    fn doubt(&self, deciding: &[&Member<'_>], current: &[Member<'_>]) -> Option<(State, String)> {
+        let is_at_rest = |member: &Member<'_>| member.database.at_rest;
+        if !is_at_rest(self) || deciding.iter().any(|member| !is_at_rest(member)) {
             let fact = "a change of its database was not finished: let Windows start and finish it, and shut it down";
             return Some((State::Dirty, fact.to_owned()));
         }
         let unsupported = |fact: String| Some((State::Unsupported, fact));
-        if current.iter().any(|member| member.database != self.database) {
-            let names: Vec<&str> = current.iter().map(|member| member.source.name).collect();
+        if deciding.iter().any(|member| member.database != self.database) {
+            let others = deciding.iter().filter(|member| member.position != self.position);
+            let names: Vec<&str> =
+                [self.source.name].into_iter().chain(others.map(|member| member.source.name)).collect();
             return unsupported(format!(
                 "the databases of {} are at the same change {} and say different things: find out which is right and leave \
                  the others out with --only",
