@@ -191,6 +191,8 @@ pub(super) fn deploy_options(choices: &DeployChoices) -> DeployOptions {
         answers: choices.answers.clone(),
         empty_page_files: choices.empty_page_files,
         boot_drivers: choices.boot_drivers.clone(),
+        new_ssh_host_keys: choices.new_ssh_host_keys,
+        boot_loader: choices.boot_loader,
         copies: Vec::new(),
         scripts: Vec::new(),
         started_by: None,

@@ -117,6 +117,8 @@ pub fn prepare_customize(request: &CustomizeRequest, monitor: &dyn Monitor) -> R
         answers: choices.answers.clone(),
         empty_page_files: choices.empty_page_files,
         boot_drivers: choices.boot_drivers.clone(),
+        new_ssh_host_keys: choices.new_ssh_host_keys,
+        boot_loader: choices.boot_loader,
         copies: request.artefacts.measure(&choices.copies, &targets, monitor)?,
         scripts: scripts::before_file_copy(&scripts),
         ..DeployOptions::of(Layout::Original)
@@ -126,10 +128,11 @@ pub fn prepare_customize(request: &CustomizeRequest, monitor: &dyn Monitor) -> R
     plan.steps.retain(is_taken);
     passed_over.extend(leave_what_is_not_clean(&mut plan, &manifest));
     check_for_windows(&plan)?;
-    if plan.steps.is_empty() && plan.boot_entries.is_empty() && scripts.is_empty() {
+    let at_the_end = plan.boot_entries.len().saturating_add(plan.boot_loaders.len());
+    if plan.steps.is_empty() && at_the_end == 0 && scripts.is_empty() {
         bail!(
             "the profile asks for nothing that is done to a deployed disk: no name, no answers, no boot \
-             drivers, no copies, no scripts, and no boot entries"
+             drivers, no SSH host keys, no copies, no scripts, no boot loader, and no boot entries"
         );
     }
     let prepared =
@@ -144,7 +147,11 @@ pub fn prepare_customize(request: &CustomizeRequest, monitor: &dyn Monitor) -> R
 const fn is_taken(step: &Step) -> bool {
     matches!(
         step,
-        Step::Settings { .. } | Step::CopyFiles { .. } | Step::Script { .. } | Step::FallbackLoader { .. }
+        Step::Settings { .. }
+            | Step::SshHostKeys { .. }
+            | Step::CopyFiles { .. }
+            | Step::Script { .. }
+            | Step::FallbackLoader { .. }
     )
 }
 
@@ -193,7 +200,7 @@ fn leave_what_is_not_clean(plan: &mut DeployPlan, manifest: &Manifest) -> Vec<St
         state == State::Clean
     };
     plan.steps.retain_mut(|step| match step {
-        Step::Settings { volumes, .. } => {
+        Step::Settings { volumes, .. } | Step::SshHostKeys { volumes } => {
             volumes.retain(&mut is_clean);
             true
         }
@@ -216,9 +223,10 @@ impl PreparedCustomize {
         let mut text = String::new();
         for step in &self.plan.steps {
             match step {
-                Step::Settings { volumes, .. } => {
+                Step::Settings { volumes, .. } | Step::SshHostKeys { volumes } => {
                     let names: Vec<&str> = volumes.iter().map(|volume| volume.volume.as_str()).collect();
-                    text.push_str(&format!("Set {step}, looking into {}\n", names.join(", ")));
+                    let verb = if matches!(step, Step::Settings { .. }) { "Set" } else { "Make" };
+                    text.push_str(&format!("{verb} {step}, looking into {}\n", names.join(", ")));
                 }
                 Step::CopyFiles { on, copy } => {
                     let (to, amount) = (&copy.copy.to, copy.amount.sentence());
@@ -235,6 +243,9 @@ impl PreparedCustomize {
         for entries in &self.plan.boot_entries {
             let to = &entries.target;
             text.push_str(&format!("Have the boot entries follow that the firmware has for {to}\n"));
+        }
+        for loader in &self.plan.boot_loaders {
+            text.push_str(&format!("{loader}\n"));
         }
         for fact in &self.passed_over {
             text.push_str(&format!("! {fact}\n"));
@@ -274,6 +285,12 @@ impl PreparedCustomize {
         }
         drop(targets);
         drop(writers);
+        if done.stopped.is_none() {
+            let noting = Noting { monitor, changes: Mutex::default() };
+            let loaders = self.plan.boot_loaders.iter();
+            done.problems.extend(loaders.flat_map(|loader| linux::install_boot_loader(loader, &noting)));
+            done.changes.extend(noting.changes.into_inner().unwrap_or_else(PoisonError::into_inner));
+        }
         done.problems = [failed_before, done.problems].concat();
         if done.stopped.is_none() {
             match self.run_scripts(ScriptTime::AfterImaging, monitor) {
@@ -302,6 +319,12 @@ impl PreparedCustomize {
         let targets: Vec<&dyn WriteAt> = overlays.iter().map(|overlay| -> &dyn WriteAt { overlay }).collect();
         let firmware = EfiVariables::default();
         let mut done = self.take(&targets, &RehearsedFirmware::new(&firmware), true, monitor);
+        for loader in &self.plan.boot_loaders {
+            match linux::would_install_boot_loader(loader) {
+                Ok(what) => done.changes.extend(what),
+                Err(problem) => done.problems.push(problem),
+            }
+        }
         if overlays.iter().any(Overlay::overflowed) {
             done.problems
                 .push("not everything could be tried out: it needs more memory than there is for it".into());

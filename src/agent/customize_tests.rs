@@ -110,6 +110,7 @@ fn prepared() -> PreparedCustomize {
         existing_groups: Vec::new(),
         without: Vec::new(),
         steps: vec![Step::FallbackLoader { target: target.clone(), partition, place }],
+        boot_loaders: Vec::new(),
         boot_entries: vec![BootEntries {
             target,
             partition,

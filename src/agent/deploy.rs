@@ -72,6 +72,8 @@ pub fn prepare_deploy(request: &DeployRequest, monitor: &dyn Monitor) -> Result<
     options.answers.clone_from(&request.options.answers);
     options.empty_page_files = request.options.empty_page_files;
     options.boot_drivers.clone_from(&request.options.boot_drivers);
+    options.new_ssh_host_keys = request.options.new_ssh_host_keys;
+    options.boot_loader = request.options.boot_loader;
     options.computer_name = wished.map(|wished| wished.resolve(linux::inventory)).transpose()?;
     options.copies = request.artefacts.measure(&request.copies, &targets, monitor)?;
     options.scripts = scripts::before_file_copy(&request.scripts);
@@ -193,6 +195,9 @@ impl PreparedDeploy {
         // After a failure too: the kernel shall not go on showing partitions that are gone.
         let not_reread = self.tell_the_kernel();
         let problems = [failed_before, result?, not_reread].concat();
+        let loaders = self.plan.boot_loaders.iter();
+        let not_installed = loaders.flat_map(|loader| linux::install_boot_loader(loader, monitor));
+        let problems: Vec<String> = problems.into_iter().chain(not_installed).collect();
         match self.run_scripts(ScriptTime::AfterImaging, monitor) {
             Ok(failed_after) => Ok([problems, failed_after].concat()),
             Err(failure) => {

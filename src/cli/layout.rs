@@ -7,8 +7,9 @@ use clap::{ArgGroup, Args, ValueEnum};
 use remint::agent::{Artefacts, DeployRequest, ImageReference, SchemaFile, StoreSettings};
 use remint::plan::Seed;
 use remint::schema::{
-    Answer, AnswerFault, BootDriver, ChosenVolume, CopyKind, DeployChoices, DeployScript, FileCopy, FileMode,
-    Firmware, FreeSpace, Keep, KeptPartition, Layout, Owner, PartitionWish, SCRIPT_LIMIT_SECONDS, ScriptTime,
+    Answer, AnswerFault, BootDriver, BootLoaderChoice, ChosenVolume, CopyKind, DeployChoices, DeployScript,
+    FileCopy, FileMode, Firmware, FreeSpace, Keep, KeptPartition, Layout, Owner, PartitionWish,
+    SCRIPT_LIMIT_SECONDS, ScriptTime,
 };
 use remint::units::SectorSize;
 use std::path::{Path, PathBuf};
@@ -98,6 +99,12 @@ pub struct LayoutArguments {
     /// (docs/customize.md): usual, storahci, stornvme, iaStorV, viostor, ...
     #[arg(long, value_name = "DRIVER", value_delimiter = ',')]
     pub boot_drivers: Vec<BootDriver>,
+    /// Give each deployed Linux SSH host keys of its own, of the types that it has, made by its own ssh-keygen
+    #[arg(long)]
+    pub new_ssh_host_keys: bool,
+    /// Whether a deployed Linux installs its boot loader on the disk anew, with its own grub-install
+    #[arg(long, value_name = "WHETHER", default_value = "auto")]
+    pub boot_loader: BootLoaderArgument,
     /// A script that /bin/sh runs here before a target is opened for writing; may be given several times
     /// (docs/customize.md names its variables)
     #[arg(long = "script-before", value_name = "FILE")]
@@ -162,6 +169,16 @@ pub enum FirmwareArgument {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BootLoaderArgument {
+    /// Where that of the image would not start from the new layout
+    Auto,
+    /// Never
+    Keep,
+    /// In any case
+    Install,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum FreeSpaceArgument {
     /// Discard it where the device can, otherwise keep it
     Discard,
@@ -173,6 +190,7 @@ pub enum FreeSpaceArgument {
 
 same_variants!(LayoutArgument => Layout { Original, Dynamic, Custom, Script, Standard });
 same_variants!(FirmwareArgument => Firmware { Bios, Uefi });
+same_variants!(BootLoaderArgument => BootLoaderChoice { Auto, Keep, Install });
 same_variants!(FreeSpaceArgument => FreeSpace { Discard, Keep, Zero });
 
 impl LayoutArguments {
@@ -210,6 +228,8 @@ impl LayoutArguments {
             answers: self.answers()?,
             empty_page_files: self.empty_page_files,
             boot_drivers: self.boot_drivers.clone(),
+            new_ssh_host_keys: self.new_ssh_host_keys,
+            boot_loader: self.boot_loader.into(),
             copies: self.copies(artefacts)?,
             scripts: self.deploy_scripts()?,
             boot_first: self.boot_first,

@@ -80,6 +80,33 @@ pub fn follow(text: &str, files: &BootFiles, efi_uuid: Option<&str>) -> Result<F
     Ok(followed)
 }
 
+/// The devices of a table, each with the folder that it is mounted at; comments left out.
+pub fn mounts(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let lines = text.lines().map(str::trim_start).filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| {
+        let mut fields = line.split_whitespace();
+        Some((fields.next()?, fields.next()?))
+    })
+}
+
+/// True where a device of a table is what is `known` in the form `UUID=...`, `LABEL=...`, `PARTUUID=...` or `/dev/...`.
+#[must_use]
+pub fn is_same(device: &str, known: &str) -> bool {
+    let Some((tag, value)) = known.split_once('=') else { return device == known };
+    let value = Some(value.to_owned());
+    match tag {
+        "UUID" => names(device, &Names { uuid: value, ..Names::default() }),
+        "LABEL" => names(device, &Names { label: value, ..Names::default() }),
+        "PARTUUID" => names(device, &Names { partition_uuid: value, ..Names::default() }),
+        _ => false,
+    }
+}
+
+/// True where a device is named that is not on the disk any more.
+pub(super) fn is_gone(device: &str, files: &BootFiles) -> bool {
+    matches!(judge(device, "", files), Verdict::Gone)
+}
+
 enum Verdict {
     Stays,
     /// It is the root, by a name that is not true any more.

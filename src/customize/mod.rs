@@ -19,6 +19,7 @@ pub mod fat;
 mod firmware;
 pub mod fstab;
 pub mod grub;
+pub mod host_keys;
 mod markup;
 pub mod naming;
 pub mod recovery;
@@ -60,7 +61,8 @@ pub trait Customizer: Send + Sync {
     }
 
     /// Takes a step. Everything written before is seen, and everything is flushed to the disks when this returns. Not
-    /// a byte is changed outside the places of the plan's volumes and new partitions, and of the step's loader. Taking the same step again changes nothing.
+    /// a byte is changed outside the places of the plan's volumes and new partitions, and of the step's loader. Taking the same step again changes nothing,
+    /// but for SSH host keys, which are others each time.
     ///
     /// Tells of everything that it changes as [`Event::Changed`](crate::progress::Event::Changed).
     ///

@@ -3,7 +3,7 @@
 use super::loop_device::control_device;
 use super::mounted::{how, kernel_has};
 use super::{
-    Error, boot_files, fuse, is_root, lvm_devices, program, references, settings, windows_files,
+    Error, boot_files, fuse, is_root, lvm_devices, program, references, settings, ssh_keys, windows_files,
     windows_partitions,
 };
 use crate::blockio::{Window, WriteAt};
@@ -38,7 +38,8 @@ impl Customizer for Customizations {
                 let is_fat = how(*file_system).is_some_and(|(name, _)| name == "vfat");
                 references::missing(*file_system).filter(|_| !is_fat)
             }
-            Step::Settings { volumes, .. } => settings::missing_for(volumes),
+            Step::Settings { volumes, .. } => settings::missing_for(volumes, "changing the settings of a system"),
+            Step::SshHostKeys { volumes } => settings::missing_for(volumes, "making SSH host keys"),
             Step::CopyFiles { .. } | Step::Script { .. } => Some(not_here(step)),
             Step::PartitionNames { looked_into: false, .. }
             | Step::WindowsPartitions { .. }
@@ -95,6 +96,10 @@ impl Customizer for Customizations {
             }
             Step::Settings { settings: told, volumes } => {
                 let problems = settings::tell(told, volumes, deployed, monitor)?;
+                Ok(Taken { problems, ..Taken::default() })
+            }
+            Step::SshHostKeys { volumes } => {
+                let problems = ssh_keys::renew(volumes, deployed, monitor)?;
                 Ok(Taken { problems, ..Taken::default() })
             }
             Step::BootSector { target, volume, was, is } => {

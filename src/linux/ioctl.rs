@@ -10,7 +10,10 @@ use nix::libc;
 use nix::request_code_none;
 use std::ffi::CString;
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 /// `LO_FLAGS_READ_ONLY`.
 pub(super) const LOOP_READ_ONLY: u32 = 1;
@@ -271,6 +274,48 @@ pub(super) fn configure_loop(
 pub(super) fn clear_loop(device: impl AsFd) -> nix::Result<()> {
     // SAFETY: LOOP_CLR_FD takes no argument.
     unsafe { raw::loop_clr_fd(device.as_fd().as_raw_fd()) }.map(drop)
+}
+
+/// Gives this thread mounts, a network, a host name and System V objects of its own, and whatever it starts from now on
+/// process numbers of its own (`unshare(2)`). The other threads keep theirs.
+pub(super) fn own_namespaces() -> nix::Result<()> {
+    const OWN: libc::c_int =
+        libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+    // SAFETY: unshare takes no pointers.
+    Errno::result(unsafe { libc::unshare(OWN) }).map(drop)
+}
+
+/// What root keeps in a cage (`linux/capability.h`): CHOWN, DAC_OVERRIDE, FOWNER, FSETID, SETGID, SETUID. Not among them
+/// are those that lead out: making devices, mounting, changing the root, opening files by handle, loading modules.
+const KEPT_CAPABILITIES: [libc::c_ulong; 6] = [0, 1, 3, 4, 6, 7];
+/// Numbers of capabilities are below this one; the kernel refuses those that it does not know.
+const CAPABILITIES: libc::c_ulong = 64;
+
+/// Has a program be the first of the process numbers of its own: with a `/proc` of these alone, which cannot be written, and
+/// without capabilities but the kept ones, for itself and for whatever it starts.
+pub(super) fn shut_in(command: &mut Command) {
+    let shut = || {
+        let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+        let (kind, at, no_data) = (c"proc".as_ptr(), c"/proc".as_ptr(), std::ptr::null());
+        // SAFETY: the three texts end with a zero byte and live for ever; no data is passed.
+        if unsafe { libc::mount(kind, at, kind, flags, no_data) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        for capability in (0..CAPABILITIES).filter(|number| !KEPT_CAPABILITIES.contains(number)) {
+            // SAFETY: these two calls take numbers only.
+            let dropped = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+            if dropped != 0 && Errno::last() != Errno::EINVAL {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        // SAFETY: as above.
+        match unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: between fork and exec this calls nothing but the kernel: it neither takes memory nor a lock.
+    unsafe { command.pre_exec(shut) };
 }
 
 #[cfg(test)]

@@ -11,7 +11,9 @@
 
 mod as_device;
 mod boot_files;
+mod boot_loader;
 mod boot_system;
+mod cage;
 pub mod cards;
 pub mod clock;
 pub mod confined;
@@ -51,6 +53,7 @@ mod resize;
 mod script;
 mod settings;
 mod spill;
+mod ssh_keys;
 mod sysfs;
 pub mod terminal;
 mod tree;
@@ -59,6 +62,7 @@ mod windows_files;
 mod windows_partitions;
 mod writer;
 
+pub use boot_loader::{install_boot_loader, would_install_boot_loader};
 pub use customize::Customizations;
 pub use discover::{disk, disks};
 pub use echo::{WithoutEcho, without_echo};

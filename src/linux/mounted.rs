@@ -29,6 +29,18 @@ pub(super) const fn how(kind: FileSystemKind) -> Option<(&'static str, &'static 
     }
 }
 
+/// Where distributions keep the root of a system within a btrfs: on top, or in the subvolume that Debian, Ubuntu, openSUSE or
+/// Fedora make.
+pub(super) const BTRFS_ROOTS: [&str; 4] = ["", "@rootfs/", "@/", "root/"];
+
+/// Where the root of a system may be within a file system.
+pub(super) const fn roots_of(kind: FileSystemKind) -> &'static [&'static str] {
+    match kind {
+        FileSystemKind::Btrfs => &BTRFS_ROOTS,
+        _ => &[""],
+    }
+}
+
 /// The file systems that the kernel changes or replays by being mounted, by the name that it has for them.
 pub(super) fn kernel_name(kind: FileSystemKind) -> Option<&'static str> {
     use FileSystemKind::{Btrfs, Jfs, Nilfs2, Xfs};
@@ -144,7 +156,17 @@ impl<'a> Mounted<'a> {
         options: &str,
     ) -> Result<Self, Error> {
         let flags = BASIC_FLAGS | more;
-        let try_it = || mount(Some(device), at, Some(file_system), flags, Some(options));
+        // Another process may hold what was mounted from this device a moment ago, with other flags.
+        let try_it = || {
+            let mut wait_ms = 10;
+            loop {
+                match mount(Some(device), at, Some(file_system), flags, Some(options)) {
+                    Err(Errno::EBUSY) if wait_ms < 2000 => sleep(Duration::from_millis(wait_ms)),
+                    ended => return ended,
+                }
+                wait_ms = wait_ms.saturating_mul(2);
+            }
+        };
         let doing = format!("mounting the {file_system} on {}", device.display());
         match try_it() {
             // Of two devices with one UUID the kernel keeps the one that it knows, if only from having looked at it. And it

@@ -92,6 +92,12 @@ pub(super) fn points() -> Vec<String> {
     points_in(&String::from_utf8_lossy(&list)).collect()
 }
 
+/// The same for a thread that has mounts of its own.
+pub(super) fn points_of_this_thread() -> Vec<String> {
+    let list = fs::read("/proc/thread-self/mountinfo").unwrap_or_default();
+    points_in(&String::from_utf8_lossy(&list)).collect()
+}
+
 /// The mount points of a `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
 fn points_in(mountinfo: &str) -> impl Iterator<Item = String> {
     mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape)

@@ -92,19 +92,29 @@ pub(super) fn run_watched<A: AsRef<OsStr>>(
 ) -> Result<Outcome, Error> {
     let path =
         find(name).ok_or_else(|| Error::unsupported(format!("the program {name} is not installed")))?;
+    run_by(&path, arguments, variables, watch, |mut command| command.current_dir(directory).spawn())
+}
+
+/// The same for a program at a path, which `start` starts, perhaps with another root than ours.
+pub(super) fn run_by<A: AsRef<OsStr>>(
+    path: &Path,
+    arguments: &[A],
+    variables: &[(&str, OsString)],
+    watch: &Watch<'_>,
+    start: impl FnOnce(Command) -> io::Result<Child>,
+) -> Result<Outcome, Error> {
     let doing = || format!("running {}", path.display());
     let (reader, writer) = io::pipe().map_err(Error::io(doing()))?;
     let both = writer.try_clone().map_err(Error::io(doing()))?;
-    let mut command = Command::new(&path);
+    let mut command = Command::new(path);
     command.args(arguments).stdin(Stdio::null()).stdout(writer).stderr(both);
     // A setting of the caller's environment must not change what a tool does to a disk.
-    command.env_clear().env("PATH", DIRECTORIES).env("LC_ALL", "C").current_dir(directory);
+    command.env_clear().env("PATH", DIRECTORIES).env("LC_ALL", "C");
     command.envs(variables.iter().map(|(name, value)| (name, value)));
     // Its own group: a Ctrl-C that stops this program must not stop a tool in the middle of its work.
     command.process_group(0);
-    let mut child = command.spawn().map_err(Error::io(doing()))?;
-    // The command holds the writing end of the pipe, which has to be closed for the reader to see its end.
-    drop(command);
+    // The command holds the writing end of the pipe, which has to be closed for the reader to see its end: `start` drops it.
+    let mut child = start(command).map_err(Error::io(doing()))?;
     let mut output = Output::new(reader, watch.each_line);
     let end = wait(&mut child, watch, &mut output).map_err(Error::io(doing()))?;
     let (code, ending) = match end {

@@ -1,7 +1,7 @@
 //! What the systems on deployed volumes are told: their name and answers. Linux through the kernel, Windows through ntfs-3g.
 
 use super::customize::missing_devices;
-use super::mounted::{MountFolder, Mounted, how, kernel_has};
+use super::mounted::{MountFolder, Mounted, how, kernel_has, roots_of};
 use super::ntfs_files::with_ntfs;
 use super::tree::Tree;
 use super::{Error, lvm_devices, windows_files};
@@ -13,9 +13,6 @@ use crate::schema::FileSystemKind;
 use crate::units::format_size;
 use std::collections::BTreeSet;
 use std::path::Path;
-
-/// Where the root of a Linux is on a btrfs: on top, or in the subvolume that Debian, Ubuntu, openSUSE or Fedora make.
-const BTRFS_ROOTS: [&str; 4] = ["", "@rootfs/", "@/", "root/"];
 
 /// The files in which Windows keeps what is not in memory, in the root of any of its volumes.
 const PAGE_FILES: [&str; 3] = ["pagefile.sys", "swapfile.sys", "hiberfil.sys"];
@@ -34,8 +31,7 @@ pub(super) fn missing(kind: FileSystemKind, what: &str) -> Option<String> {
 }
 
 /// What keeps the systems on these volumes from being told anything: a sentence.
-pub(super) fn missing_for(volumes: &[SystemVolume]) -> Option<String> {
-    let what = "changing the settings of a system";
+pub(super) fn missing_for(volumes: &[SystemVolume], what: &str) -> Option<String> {
     volumes.iter().find_map(|volume| missing(volume.file_system, what))
 }
 
@@ -107,11 +103,10 @@ fn in_volume(
         }
         (FileSystemKind::Ntfs, _) => naming::windows(&WindowsTree(tree), settings),
         (_, None) => Ok(None),
-        (FileSystemKind::Btrfs, Some(name)) => {
-            let mut roots = BTRFS_ROOTS.iter();
+        (_, Some(name)) => {
+            let mut roots = roots_of(kind).iter();
             roots.find_map(|root| naming::linux(tree, root, name).transpose()).transpose()
         }
-        (_, Some(name)) => naming::linux(tree, "", name),
     };
     let all = |tree: &Tree| {
         let empties = settings.empty_page_files && kind == FileSystemKind::Ntfs;

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -158,6 +158,17 @@ impl Tree {
 
     fn writing(&self, path: &str) -> String {
         format!("writing /{path} of {}", self.name)
+    }
+
+    /// Removes a file, or a link; what is not there stays so.
+    pub(super) fn remove(&self, path: &str) -> Result<(), Error> {
+        let doing = || format!("removing /{path} of {}", self.name);
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let parent = self.folder(parent).map_err(Error::io(doing()))?;
+        match fs::remove_file(magic_path(&parent).join(name)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(doing())(error)),
+            _ => Ok(()),
+        }
     }
 
     /// The path of a file as it is written there, where small letters and capitals do not count.

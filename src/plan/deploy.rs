@@ -1,6 +1,7 @@
 //! What a deploy will do, as a value, and how it is decided.
 
 use super::boot_entries::BootEntries;
+use super::boot_loader::BootLoader;
 use super::captured::Captured;
 use super::copies::{WishedCopy, WishedScript};
 use super::existing_group::{self, ExistingGroup};
@@ -15,13 +16,13 @@ use super::shrinking::{self, Shrinking};
 use super::standing::Targets;
 use super::step::Step;
 use super::{
-    boot_entries, choice, copies, dynamic_disk, existing, identity, place, scripted, settings, standard,
-    windows,
+    boot_entries, boot_loader, choice, copies, dynamic_disk, existing, identity, place, scripted, settings,
+    standard, windows,
 };
 use crate::machine::MachineDisk;
 use crate::schema::{
-    Answer, BootDriver, Disk, FileSystemKind, Firmware, FreeSpace, Keep, Layout, PartitionWish,
-    StandardChoice, Table, VolumeGroup,
+    Answer, BootDriver, BootLoaderChoice, Disk, FileSystemKind, Firmware, FreeSpace, Keep, Layout,
+    PartitionWish, StandardChoice, Table, VolumeGroup,
 };
 use crate::units::{ByteRange, format_size};
 use serde::Serialize;
@@ -61,6 +62,10 @@ pub struct DeployOptions {
     pub empty_page_files: bool,
     /// Storage drivers that a Windows on the targets starts with.
     pub boot_drivers: Vec<BootDriver>,
+    /// True: the systems on the targets get SSH host keys of their own.
+    pub new_ssh_host_keys: bool,
+    /// Whether the deployed system installs its boot loader anew.
+    pub boot_loader: BootLoaderChoice,
     /// Files that are copied into the volumes.
     pub copies: Vec<WishedCopy>,
     /// Scripts that run before that.
@@ -91,6 +96,8 @@ impl DeployOptions {
             answers: Vec::new(),
             empty_page_files: false,
             boot_drivers: Vec::new(),
+            new_ssh_host_keys: false,
+            boot_loader: BootLoaderChoice::Auto,
             copies: Vec::new(),
             scripts: Vec::new(),
             started_by: None,
@@ -126,6 +133,9 @@ pub struct DeployPlan {
     /// Of which targets the boot entries of the firmware follow, when the tables are written.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub boot_entries: Vec<BootEntries>,
+    /// On which targets the deployed system installs its boot loader, when the tables are written.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub boot_loaders: Vec<BootLoader>,
 }
 
 /// What is done to one target disk.
@@ -329,6 +339,7 @@ fn deploy_captured(
     let groups = group::plan(captured, &plans, options)?;
     let existing_groups = existing_group::plan(captured, targets, &mut plans, options)?;
     let boot_entries = boot_entries::plan(captured, &plans, options);
+    let boot_loaders = boot_loader::plan(captured, &plans, options);
     let (image, version) = (image.to_owned(), version.to_owned());
     let mut plan = DeployPlan {
         image,
@@ -340,6 +351,7 @@ fn deploy_captured(
         without,
         steps: Vec::new(),
         boot_entries,
+        boot_loaders,
     };
     // First of all: what follows in a volume's files follows in those that were copied, too.
     let mut steps = copies::steps(captured, &plan, options)?;

@@ -59,6 +59,10 @@ pub fn explain<'a>(plan: &DeployPlan, captured: impl Into<Captured<'a>>) -> Stri
         text.push('\n');
         explain_existing(existing, captured, &mut text);
     }
+    for loader in &plan.boot_loaders {
+        text.push('\n');
+        wrap(&mut text, "", &loader.to_string());
+    }
     explain_copies(plan, &mut text);
     for step in &plan.steps {
         if let Step::Settings { settings, .. } = step {

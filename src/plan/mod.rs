@@ -5,6 +5,7 @@
 //! more without the code that made it, [`explain`] prints it.
 
 mod boot_entries;
+mod boot_loader;
 mod capture;
 mod captured;
 mod check;
@@ -42,6 +43,7 @@ mod step;
 mod windows;
 
 pub use boot_entries::BootEntries;
+pub use boot_loader::BootLoader;
 pub use capture::{
     CaptureOptions, CapturePlan, CaptureRefusal, DiskCapture, GroupCapture, GroupFound, Untrusted, capture,
     describe,

@@ -78,24 +78,39 @@ pub struct SystemVolume {
     pub file_system: FileSystemKind,
 }
 
-/// The step that tells the systems on the targets what is wished for, where anything is.
-pub(super) fn steps(captured: Captured<'_>, plan: &DeployPlan, options: &DeployOptions) -> Option<Step> {
+/// The steps that tell the systems on the targets what is wished for, and give them keys of their own, where anything is.
+pub(super) fn steps(captured: Captured<'_>, plan: &DeployPlan, options: &DeployOptions) -> Vec<Step> {
     let settings = Settings {
         name: options.computer_name.clone(),
         answers: last_of_each(&options.answers),
         empty_page_files: options.empty_page_files,
         boot_drivers: options.boot_drivers.clone(),
     };
-    if settings == Settings::default() {
-        return None;
+    let mut steps = Vec::new();
+    if settings != Settings::default() {
+        let may_hold_one = |kind: FileSystemKind| {
+            kind == FileSystemKind::Ntfs || (settings.name.is_some() && may_hold_a_linux(kind))
+        };
+        let volumes = volumes_of(captured, plan, may_hold_one);
+        steps.push(Step::Settings { settings, volumes });
     }
-    let may_hold_one = |kind: FileSystemKind| {
-        kind == FileSystemKind::Ntfs || (settings.name.is_some() && may_hold_a_linux(kind))
-    };
+    if options.new_ssh_host_keys {
+        // Behind the name, which stands in the keys' comments.
+        steps.push(Step::SshHostKeys { volumes: volumes_of(captured, plan, may_hold_a_linux) });
+    }
+    steps
+}
+
+/// The volumes that are written and have such a file system.
+fn volumes_of(
+    captured: Captured<'_>,
+    plan: &DeployPlan,
+    is_wanted: impl Fn(FileSystemKind) -> bool,
+) -> Vec<SystemVolume> {
     let looked_into = |target: &str, planned: &VolumePlan| {
         let volume = captured.volumes().find(|volume| volume.name == planned.volume)?;
         let Content::FileSystem(found) = &volume.content else { return None };
-        let is_looked_into = planned.action == VolumeAction::Write && may_hold_one(found.kind);
+        let is_looked_into = planned.action == VolumeAction::Write && is_wanted(found.kind);
         let (target, volume) = (target.to_owned(), planned.volume.clone());
         is_looked_into.then_some(SystemVolume { target, volume, file_system: found.kind })
     };
@@ -105,7 +120,7 @@ pub(super) fn steps(captured: Captured<'_>, plan: &DeployPlan, options: &DeployO
     }
     let logical = plan.logical_volumes();
     volumes.extend(logical.iter().filter_map(|logical| looked_into(logical.target(plan), logical.planned)));
-    Some(Step::Settings { settings, volumes })
+    volumes
 }
 
 /// By priority, and of several for one element the last.

@@ -64,6 +64,11 @@ pub enum Step {
         /// The volumes that may hold one.
         volumes: Vec<SystemVolume>,
     },
+    /// Give the systems on the targets SSH host keys of their own.
+    SshHostKeys {
+        /// The volumes that may hold one.
+        volumes: Vec<SystemVolume>,
+    },
     /// Copy files.
     CopyFiles {
         /// Into which volume.
@@ -228,6 +233,7 @@ impl Step {
             Self::CopyFiles { on, .. } | Self::Script { on: Some(on), .. } => on.volume.as_str().into(),
             Self::Script { name, on: None, .. } => name.as_str().into(),
             Self::Settings { settings, .. } => settings.subject().into(),
+            Self::SshHostKeys { .. } => "SSH host keys".into(),
             Self::PartitionNames { volume, .. }
             | Self::WindowsPartitions { volume, .. }
             | Self::BootSector { volume, .. }
@@ -278,7 +284,7 @@ impl Step {
             }
             Self::CopyFiles { on, .. } => has(&on.target, &on.volume),
             Self::Script { on, .. } => on.iter().all(|on| has(&on.target, &on.volume)),
-            Self::Settings { volumes, .. } => {
+            Self::Settings { volumes, .. } | Self::SshHostKeys { volumes } => {
                 volumes.iter().all(|system| has(&system.target, &system.volume))
             }
         }
@@ -300,6 +306,7 @@ impl fmt::Display for Step {
             Self::CopyFiles { copy, .. } => write!(f, "the copy of {} to {}", copy.name, copy.copy.to),
             Self::Script { name, .. } => write!(f, "the script {name} run"),
             Self::Settings { settings, .. } => f.write_str(&settings.to_string()),
+            Self::SshHostKeys { .. } => f.write_str("new SSH host keys"),
         }
     }
 }

@@ -37,7 +37,8 @@ pub use group::{
 pub use keep::{ChosenPlace, ChosenVolume, Keep, KeptPartition, ParseKeepError};
 pub use multicast::Multicast;
 pub use options::{
-    Compression, Firmware, FreeSpace, Layout, OnReadError, ParseCompressionError, StandardChoice, WhenDirty,
+    BootLoaderChoice, Compression, Firmware, FreeSpace, Layout, OnReadError, ParseCompressionError,
+    StandardChoice, WhenDirty,
 };
 pub use profile::{
     CaptureChoices, Completion, DeployChoices, MachineEnd, NetworkBoot, Profile, TrustedTable,

@@ -136,6 +136,19 @@ impl fmt::Display for Firmware {
     }
 }
 
+/// Whether a deployed Linux installs its boot loader on its disk anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BootLoaderChoice {
+    /// Where that of the image would not start from the new layout. The plan says where.
+    #[default]
+    Auto,
+    /// Never.
+    Keep,
+    /// In any case.
+    Install,
+}
+
 /// What a deploy does with the space that no used block occupies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

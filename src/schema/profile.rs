@@ -4,8 +4,8 @@
 //! is refused, never left out: a wish that is not heard could cost a disk.
 
 use super::{
-    Answer, BootDriver, Compression, DeploySchema, DeployScript, FileCopy, Firmware, FreeSpace, Keep, Layout,
-    Multicast, OnReadError, PartitionWish, WhenDirty,
+    Answer, BootDriver, BootLoaderChoice, Compression, DeploySchema, DeployScript, FileCopy, Firmware,
+    FreeSpace, Keep, Layout, Multicast, OnReadError, PartitionWish, WhenDirty,
 };
 use serde::{Deserialize, Serialize};
 
@@ -139,6 +139,12 @@ pub struct DeployChoices {
     /// Storage drivers that a Windows on the targets starts with, where it has them.
     #[serde(skip_serializing_if = "is_default")]
     pub boot_drivers: Vec<BootDriver>,
+    /// True: the Linux systems on the targets get SSH host keys of their own.
+    #[serde(skip_serializing_if = "is_default")]
+    pub new_ssh_host_keys: bool,
+    /// Whether a deployed Linux installs its boot loader (GRUB) on its disk anew.
+    #[serde(skip_serializing_if = "is_default")]
+    pub boot_loader: BootLoaderChoice,
     /// Files that are copied into the file systems that it writes.
     #[serde(skip_serializing_if = "is_default")]
     pub copies: Vec<FileCopy>,
@@ -176,6 +182,8 @@ impl Default for DeployChoices {
             answers: Vec::new(),
             empty_page_files: false,
             boot_drivers: Vec::new(),
+            new_ssh_host_keys: false,
+            boot_loader: BootLoaderChoice::default(),
             copies: Vec::new(),
             scripts: Vec::new(),
             boot_first: false,

@@ -9,8 +9,8 @@ use super::captured::Captured;
 use super::deploy::DeployOptions;
 use super::shrinking::Shrinking;
 use crate::schema::{
-    DEPLOY_SCHEMA_FORMAT, DeploySchema, Destination, Disk, DiskChoice, Keep, LogicalChoice, ParseWishError,
-    PartitionChoice, PartitionWish, Role, StandardChoice, VolumeGroup,
+    BootLoaderChoice, DEPLOY_SCHEMA_FORMAT, DeploySchema, Destination, Disk, DiskChoice, Keep, LogicalChoice,
+    ParseWishError, PartitionChoice, PartitionWish, Role, StandardChoice, VolumeGroup,
 };
 use crate::units::u64_from;
 use locate::{Step, locate};
@@ -203,6 +203,8 @@ fn choices(schema: DeploySchema) -> Result<Choices, Misplaced> {
         answers: Vec::new(),
         empty_page_files: false,
         boot_drivers: Vec::new(),
+        new_ssh_host_keys: false,
+        boot_loader: BootLoaderChoice::Auto,
         copies: Vec::new(),
         scripts: Vec::new(),
         started_by: None,
