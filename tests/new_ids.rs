@@ -12,9 +12,12 @@ use std::path::{Path, PathBuf};
 const EXT4: Kind = Kind { name: "ext4", family: "ext4", make: &["mkfs.ext4", "-q", "-F", "-b", "4096"] };
 const XFS: Kind = Kind { name: "XFS", family: "xfs", make: &["mkfs.xfs", "-q", "-f"] };
 /// Files of a system that name partitions; `{1}` is the first partition of the disk.
-const SYSTEM: [(&str, &str); 5] = [
+const SYSTEM: [(&str, &str); 8] = [
     ("etc/fstab", "PARTUUID={1} / ext4 ro 0 1\n# PARTUUID={2}\n/dev/disk/by-partuuid/{2}\t/srv xfs ro 0 2\n"),
     ("etc/crypttab", "swap PARTUUID=\"{2}\" /dev/urandom\n"),
+    ("etc/initramfs-tools/conf.d/resume", "RESUME=PARTUUID={2}\n"),
+    ("etc/dracut.conf.d/resume.conf", "add_device+=\" /dev/disk/by-partuuid/{2} \"\n"),
+    ("etc/systemd/system/srv.mount", "[Mount]\nWhat=/dev/disk/by-partuuid/{2}\nWhere=/srv\n"),
     ("etc/settings/grub", "GRUB_CMDLINE_LINUX=\"root=PARTUUID={1^}\"\n"),
     ("boot/grub/grub.cfg", "search --part-uuid --set=root {1}\nlinux /vmlinuz root=PARTUUID={1} ro\n"),
     ("boot/loader/entries/debian.conf", "options root=PARTUUID={1}/PARTNROFF=0\n"),

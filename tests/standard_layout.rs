@@ -101,6 +101,8 @@ fn a_linux_from_a_bios_gets_an_efi_system_partition_with_its_own_loaders() {
     let lab = Lab::linux(&[
         ("usr/lib/shim/shimx64.efi.signed", shim.clone()),
         ("usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed", grub.clone()),
+        ("etc/initramfs-tools/conf.d/resume", b"RESUME=/dev/sda2\n".to_vec()),
+        ("etc/default/grub", b"GRUB_CMDLINE_LINUX=\"quiet resume=/dev/sda2\"\n".to_vec()),
     ]);
     let (target, said) = lab.deploy(0, "uefi", 700 * MIB);
     let places = lab::partitions(&target, 512);
@@ -124,7 +126,10 @@ fn a_linux_from_a_bios_gets_an_efi_system_partition_with_its_own_loaders() {
     assert!(lines[3].ends_with(" /boot/efi vfat umask=0077 0 1"), "{fstab}");
     assert!(mount.path().join("boot/efi").is_dir());
     let menu = fs::read_to_string(mount.path().join("boot/grub/grub.cfg")).unwrap();
-    assert_eq!(menu, MENU.replace("/dev/sda1", ROOT));
+    assert_eq!(menu, MENU.replace("/dev/sda1", ROOT).replace("quiet\n", "quiet noresume\n"));
+    let read = |name: &str| fs::read_to_string(mount.path().join(name)).unwrap();
+    assert_eq!(read("etc/initramfs-tools/conf.d/resume"), "RESUME=none\n");
+    assert_eq!(read("etc/default/grub"), "GRUB_CMDLINE_LINUX=\"quiet noresume\"\n");
     assert!(fs::read(mount.path().join("boot/vmlinuz")).unwrap() == lab::Noise::new(2).bytes(3_000_000));
 }
 

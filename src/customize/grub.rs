@@ -11,7 +11,7 @@
 //! The three numbers are those of GRUB's own manual and headers (`include/grub/i386/pc/boot.h`).
 
 use super::BOOT_CODE_BYTES;
-use super::fstab::is_kernel_name;
+use super::fstab::{is_gone, is_kernel_name};
 use crate::plan::BootFiles;
 use crate::units::{ByteRange, u64_from};
 
@@ -72,12 +72,13 @@ pub fn first_menu(uuid: &str, folder: &str) -> String {
     format!("{}configfile $prefix/grub.cfg\n", find_folder(uuid, folder))
 }
 
-/// Lets `root=` in a menu follow, where it names the partition by what is not true any more. `None` where nothing
-/// changes.
+/// Lets a menu follow as [`follow_words`] does. Where `wakes_up` is false, because what its initramfs wakes
+/// the system up from is gone, every kernel of the menu is told so (`noresume`): otherwise each start waits for half a
+/// minute. `None` where nothing changes.
 ///
 /// # Errors
 /// A sentence where this GRUB cannot read such a menu.
-pub fn follow_root(menu: &str, files: &BootFiles) -> Result<Option<String>, String> {
+pub fn follow_menu(menu: &str, files: &BootFiles, wakes_up: bool) -> Result<Option<String>, String> {
     if menu.split_whitespace().any(|word| word == "blscfg") {
         return Err(
             "its menu is made of boot loader specification entries (blscfg), which only its own distribution's GRUB \
@@ -86,8 +87,43 @@ pub fn follow_root(menu: &str, files: &BootFiles) -> Result<Option<String>, Stri
         );
     }
     let uuid = files.uuid.as_deref().ok_or("its file system has no UUID to be named by")?;
-    let mut followed = String::with_capacity(menu.len());
-    for word in menu.split_inclusive([' ', '\t', '\n', '"', '\'']) {
+    let words = follow_words(menu, files, uuid).unwrap_or_else(|| menu.to_owned());
+    let followed = if wakes_up { words } else { words.split_inclusive('\n').map(without_waking).collect() };
+    Ok((followed != menu).then_some(followed))
+}
+
+/// A line with `noresume`, where it names a kernel and does not say so.
+fn without_waking(line: &str) -> String {
+    let is_kernel = line.split_whitespace().next().is_some_and(|word| word.starts_with("linux"));
+    if !is_kernel || line.split_whitespace().any(|word| word == "noresume") {
+        return line.to_owned();
+    }
+    let text = line.trim_end();
+    format!("{text} noresume{}", line.get(text.len()..).unwrap_or_default())
+}
+
+/// The text of what a Debian's initramfs is made from about waking up, where that names what is gone; `None` where nothing
+/// changes.
+#[must_use]
+pub fn follow_resume(text: &str, files: &BootFiles) -> Option<String> {
+    let line = |line: &str| {
+        let device = line.trim_end().strip_prefix("RESUME=").map(|device| device.trim_matches('"'));
+        if device.is_some_and(|device| is_gone(device, files)) {
+            "RESUME=none\n".to_owned()
+        } else {
+            line.to_owned()
+        }
+    };
+    let followed: String = text.split_inclusive('\n').map(line).collect();
+    (followed != text).then_some(followed)
+}
+
+/// Lets `root=` follow in the command line of a kernel, wherever it stands, where it names the partition by what is not true
+/// any more, and puts `noresume` in the place of a `resume=` of what is gone. `None` where nothing changes.
+#[must_use]
+pub fn follow_words(text: &str, files: &BootFiles, uuid: &str) -> Option<String> {
+    let mut followed = String::with_capacity(text.len());
+    for word in text.split_inclusive([' ', '\t', '\n', '"', '\'']) {
         let (bare, end) = word
             .strip_suffix([' ', '\t', '\n', '"', '\''])
             .map_or((word, ""), |bare| (bare, word.get(bare.len()..).unwrap_or_default()));
@@ -99,11 +135,13 @@ pub fn follow_root(menu: &str, files: &BootFiles) -> Result<Option<String>, Stri
         });
         if stale {
             followed.push_str(&format!("root=UUID={uuid}{end}"));
+        } else if bare.strip_prefix("resume=").is_some_and(|device| is_gone(device, files)) {
+            followed.push_str(&format!("noresume{end}"));
         } else {
             followed.push_str(word);
         }
     }
-    Ok((followed != menu).then_some(followed))
+    (followed != text).then_some(followed)
 }
 
 #[cfg(test)]
@@ -143,7 +181,7 @@ pub(super) mod tests {
 
     #[test]
     fn the_root_is_named_by_its_uuid_where_its_name_is_not_true_any_more() {
-        let follow = |menu: &str| follow_root(menu, &files()).unwrap();
+        let follow = |menu: &str| follow_menu(menu, &files(), true).unwrap();
         let new = Some("linux /vmlinuz root=UUID=root-uuid ro\n".to_owned());
         for name in ["/dev/sda1", "PARTUUID=52454D31-01", "/dev/disk/by-partuuid/52454d31-01"] {
             assert_eq!(follow(&format!("linux /vmlinuz root={name} ro\n")), new, "{name}");
@@ -153,6 +191,26 @@ pub(super) mod tests {
         {
             assert_eq!(follow(same), None, "{same}");
         }
-        assert!(follow_root("insmod blscfg\nblscfg\n", &files()).is_err());
+        assert!(follow_menu("insmod blscfg\nblscfg\n", &files(), true).is_err());
+    }
+
+    #[test]
+    fn nobody_waits_for_what_the_system_would_be_woken_up_from() {
+        let menu = "\tlinux /vmlinuz root=UUID=root-uuid resume=UUID=swap-uuid quiet\n\tinitrd /initrd\n";
+        let new = menu.replace("resume=UUID=swap-uuid", "noresume");
+        assert_eq!(follow_menu(menu, &files(), true).unwrap(), Some(new.clone()));
+        assert_eq!(follow_menu(&new, &files(), false).unwrap(), None);
+        let bare = menu.replace(" resume=UUID=swap-uuid", "");
+        let told = bare.replace("quiet\n", "quiet noresume\n");
+        assert_eq!(follow_menu(&bare, &files(), false).unwrap(), Some(told));
+        let other = menu.replace("swap-uuid", "another-disk");
+        assert_eq!(follow_menu(&other, &files(), true).unwrap(), None);
+        let resume = |text: &str| follow_resume(text, &files());
+        assert_eq!(resume("# x\nRESUME=/dev/sda2\n").as_deref(), Some("# x\nRESUME=none\n"));
+        assert_eq!(resume("RESUME=\"UUID=SWAP-uuid\"").as_deref(), Some("RESUME=none\n"));
+        for same in ["RESUME=none\n", "RESUME=auto", "RESUME=UUID=another-disk\n", "#RESUME=/dev/sda2\n", ""]
+        {
+            assert_eq!(resume(same), None, "{same}");
+        }
     }
 }

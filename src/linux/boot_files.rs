@@ -5,7 +5,7 @@
 //! which fit it, or else from those of the system.
 
 use super::as_device::as_device;
-use super::boot_system::{Changes, System, unsupported};
+use super::boot_system::{Change, System, unsupported};
 use super::loop_device::LoopDevice;
 use super::mounted::{MountFolder, Mounted};
 use super::{Error, program};
@@ -121,19 +121,14 @@ struct Work<'a> {
 impl Work<'_> {
     fn make_bootable(&self) -> Result<Taken, CustomizeError> {
         let system = self.system;
-        let Changes { menu, fstab: (path, before, after) } = system.changes()?;
+        let changes = system.changes()?;
         let taken = match system.files.loader {
             Loader::EfiSystem { place, .. } => self.fill_efi_system(place)?,
             Loader::Core { place } | Loader::SystemPartition { place } => self.embed(place)?,
         };
-        if let Some(menu) = menu {
-            let path = format!("{}{}/grub.cfg", system.root, system.folder);
-            system.tree.write(&path, menu.as_bytes())?;
-            self.changed(format!("/{}/grub.cfg names the root by its UUID", system.folder));
-        }
-        if after.text != before {
-            system.tree.write(&path, after.text.as_bytes())?;
-            after.changes.into_iter().for_each(|change| self.changed(change));
+        for Change { path, text, said } in changes {
+            system.tree.write(&path, text.as_bytes())?;
+            said.into_iter().for_each(|change| self.changed(change));
         }
         Ok(taken)
     }

@@ -1,13 +1,12 @@
 //! A Linux that starts with GRUB, as it lies in a mounted file system: what it has, and whether it can be started.
 
 use super::Error;
+use super::mounted::BTRFS_ROOTS;
 use super::tree::Tree;
 use crate::customize::{CustomizeError, fat, fstab, grub};
 use crate::plan::{BootFiles, Loader};
 use std::path::Path;
 
-/// Where distributions keep the root within their file system: btrfs has it in a subvolume as a rule.
-const ROOTS: [&str; 4] = ["", "@/", "@rootfs/", "root/"];
 /// GRUB's folders.
 const FOLDERS: [&str; 2] = ["boot/grub", "boot/grub2"];
 const SIGNED_SHIM: [&str; 2] = ["usr/lib/shim/shimx64.efi.signed", "usr/lib/shim/shimx64.efi.signed.latest"];
@@ -28,13 +27,20 @@ pub(super) struct System<'a> {
     menu: String,
 }
 
-/// What has to change in a system, so that it starts from its new place. Nothing is changed yet.
-pub(super) struct Changes {
-    /// The new text of GRUB's menu; `None` where it stays.
-    pub(super) menu: Option<String>,
-    /// The path of the file system table, its text, and what it is to be.
-    pub(super) fstab: (String, String, fstab::Followed),
+/// A file that has to change, so that a system starts from its new place.
+pub(super) struct Change {
+    /// Its path.
+    pub(super) path: String,
+    /// Its new text.
+    pub(super) text: String,
+    /// What is changed: sentences.
+    pub(super) said: Vec<String>,
 }
+
+/// What of the command line of a kernel stands outside of GRUB's menu.
+const COMMAND_LINES: [&str; 2] = ["etc/default/grub", "etc/kernel/cmdline"];
+/// What Debian's initramfs wakes the system up from.
+const RESUME: &str = "etc/initramfs-tools/conf.d/resume";
 
 impl<'a> System<'a> {
     /// Finds the system below a folder.
@@ -50,7 +56,7 @@ impl<'a> System<'a> {
             ))
         })?;
         let mut found = None;
-        for root in ROOTS {
+        for root in BTRFS_ROOTS {
             if found.is_none() && tree.read(&format!("{root}etc/fstab"))?.is_some() {
                 found = Some(root);
             }
@@ -75,19 +81,42 @@ impl<'a> System<'a> {
     ///
     /// # Errors
     /// Where it cannot be started from its new place, whatever is changed.
-    pub(super) fn changes(&self) -> Result<Changes, CustomizeError> {
+    pub(super) fn changes(&self) -> Result<Vec<Change>, CustomizeError> {
         let failed = |fact: String| {
             unsupported(format!("the Linux of {} cannot be started: {fact}", self.files.volume))
         };
-        let menu = grub::follow_root(&self.menu, self.files).map_err(failed)?;
-        let path = format!("{}etc/fstab", self.root);
+        let (mut changes, root) = (Vec::new(), self.root);
+        let resume = self.tree.read_text(&format!("{root}{RESUME}"))?.unwrap_or_default();
+        let new_resume = grub::follow_resume(&resume, self.files);
+        // Taken again, the file does not say any more what the initramfs still looks for, and the menu does.
+        let wakes_up = new_resume.is_none();
+        if let Some(text) = grub::follow_menu(&self.menu, self.files, wakes_up).map_err(failed)? {
+            let path = format!("{root}{}/grub.cfg", self.folder);
+            let said = vec![format!("/{}/grub.cfg names the partitions that are there", self.folder)];
+            changes.push(Change { path, text, said });
+        }
+        if let Some(text) = new_resume {
+            let said = vec![format!("/{RESUME}: what the system was woken up from is not there any more")];
+            changes.push(Change { path: format!("{root}{RESUME}"), text, said });
+        }
+        for name in COMMAND_LINES {
+            let before = self.tree.read_text(&format!("{root}{name}"))?.unwrap_or_default();
+            if let Some(text) = grub::follow_words(&before, self.files, self.uuid) {
+                let said = vec![format!("/{name} names the partitions that are there")];
+                changes.push(Change { path: format!("{root}{name}"), text, said });
+            }
+        }
+        let path = format!("{root}etc/fstab");
         let before = self.tree.read_text(&path)?.unwrap_or_default();
         let efi_uuid = match self.files.loader {
             Loader::EfiSystem { serial, .. } => Some(fat::uuid(serial)),
             Loader::Core { .. } | Loader::SystemPartition { .. } => None,
         };
         let after = fstab::follow(&before, self.files, efi_uuid.as_deref()).map_err(failed)?;
-        Ok(Changes { menu, fstab: (path, before, after) })
+        if after.text != before {
+            changes.push(Change { path, text: after.text, said: after.changes });
+        }
+        Ok(changes)
     }
 
     /// Everything that can be refused, before anything is written.
