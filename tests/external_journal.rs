@@ -139,12 +139,42 @@ fn one_without_the_other_is_refused_by_name() {
     let said = lab.capture(1, &["--only", "d0-p1"]);
     assert!(said.contains("the journal is on another device"), "{said}");
     lab.capture(0, &["alone", "--when-dirty", "raw"]);
+    let (store, journal) = (lab.store(), lab.path("journal.img"));
+    let said = remint_ends(1, &["capture", "lab", "--to", &store, "--disk", text(&journal)]);
+    assert!(said.contains("capture both in one image"), "{said}");
     // A journal that is not its own.
     let (_, log) = lab.attach("data.img", "journal.img");
     run("mke2fs", &["-q", "-F", "-b", "4096", "-O", "journal_dev", &log.0]);
     drop(log);
     let said = lab.capture(1, &[]);
     assert!(said.contains("the journal is on another device"), "{said}");
+}
+
+/// The kernel opens the device of the number that the superblock names: here it is the source's journal.
+#[test]
+fn nothing_is_changed_in_a_file_system_whose_journal_is_elsewhere_and_the_source_stays_as_it_is() {
+    let lab = Lab::new(24);
+    lab.capture(0, &[]);
+    for (name, mib) in [("new-data.img", 64), ("new-journal.img", 24)] {
+        lab::noisy_disk(&lab.path(name), mib * MIB);
+    }
+    let disks = ["d0=new-data.img", "d1=new-journal.img"].map(|disk| {
+        let (number, name) = disk.split_once('=').unwrap();
+        format!("{number}={}", text(&lab.path(name)))
+    });
+    std::fs::write(lab.path("hello"), b"hello").unwrap();
+    let copy = format!("{}=d0-p1:/hello", text(&lab.path("hello")));
+    let attached = lab.attach("data.img", "journal.img");
+    let hashes = || ["data.img", "journal.img"].map(|name| lab::hash_of(&lab.path(name)));
+    let before = hashes();
+    let store = lab.store();
+    let arguments = [
+        "deploy", "lab", "--from", &store, "--yes", "--disk", &disks[0], "--disk", &disks[1], "--copy", &copy,
+    ];
+    let said = remint_ends(4, &arguments);
+    assert!(said.contains("is on another disk") && said.contains("do without names, copies"), "{said}");
+    drop(attached);
+    assert_eq!(hashes(), before);
 }
 
 #[test]

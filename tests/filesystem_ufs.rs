@@ -275,6 +275,10 @@ fn states_and_forms_are_told_apart() {
         assert!(finding.contains(word), "{at:#x} {bytes:x?}: {finding}");
         assert!(state == State::Clean || state == State::Damaged || finding.contains("--when-dirty raw"));
     }
+    // FS_DOWAPBL and the version of NetBSD's log: unmounted it lacks the flag. Without the version it is FreeBSD's.
+    let (state, finding) = changed(&disk, &[(field(1313), &[1]), (field(864), &[1])]);
+    assert!(state == State::Dirty && finding.contains("log of NetBSD"), "{finding}");
+    assert_eq!(changed(&disk, &[(field(1313), &[1])]).0, State::Clean);
     // A free fragment among the inodes, and one in the summary, with all counts put right.
     let summary = fields.number(field(1096), 8);
     for (fragment, word) in [(33, "its own places"), (summary, "where it is")] {

@@ -4,9 +4,9 @@ use super::Inspection;
 use super::volume::{Understood, content};
 use crate::blockio::{ReadAt, Window};
 use crate::filesystem;
-use crate::schema::{FileSystem, FileSystemKind, State, Volume};
+use crate::schema::{Content, FileSystem, FileSystemKind, State, Volume};
 use crate::units::ByteRange;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A journal: the disk, and the volume on it.
 struct Found {
@@ -20,6 +20,7 @@ struct Found {
 /// that are wanted; empty for all.
 pub fn read_journals(sources: &[&dyn ReadAt], inspections: &mut [&mut Inspection], only: &[String]) {
     let journals = journals(inspections, only);
+    let mut paired = BTreeSet::new();
     for (source, inspection) in sources.iter().zip(inspections.iter_mut()) {
         for (volume, used) in inspection.disk.volumes.iter_mut().zip(inspection.used.iter_mut()) {
             let Some(place) = place(volume).filter(|_| volume.content.file_system().is_some_and(is_ext))
@@ -50,9 +51,18 @@ pub fn read_journals(sources: &[&dyn ReadAt], inspections: &mut [&mut Inspection
                     .findings
                     .push(format!("its journal is {}: deploy both together", found.name));
                 volume.fixed = true;
+                paired.insert(found.name.clone());
             }
             let Understood { content, used: map, .. } = content(reading);
             (volume.content, *used) = (content, map);
+        }
+    }
+    let volumes = inspections.iter_mut().flat_map(|inspection| inspection.disk.volumes.iter_mut());
+    for volume in volumes.filter(|volume| paired.contains(&volume.name)) {
+        if let Content::Raw { file_system: Some(journal), .. } = &mut volume.content {
+            journal.state = State::Clean;
+            journal.findings =
+                vec!["the journal of another volume's file system: deploy both together".to_owned()];
         }
     }
 }
@@ -86,6 +96,6 @@ fn say(volume: &mut Volume, fact: String) {
     if let Some(mut found) = volume.content.file_system().cloned() {
         found.findings.push(fact);
         let reason = "it is not clear which journal is its own".to_owned();
-        volume.content = crate::schema::Content::Raw { reason, file_system: Some(found) };
+        volume.content = Content::Raw { reason, file_system: Some(found) };
     }
 }

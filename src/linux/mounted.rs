@@ -1,10 +1,14 @@
 //! A file system that is mounted for a moment, so that the kernel does to it what only the kernel can.
 
 use super::{Error, mounts, program};
+use crate::blockio::ReadAt;
+use crate::filesystem;
 use crate::schema::FileSystemKind;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
@@ -117,6 +121,48 @@ fn is_mounted(at: &Path) -> bool {
     mounts::points().iter().any(|point| Path::new(point) == at)
 }
 
+/// An ext whose journal is on another device is not mounted: the kernel opens for that whatever has the number that the superblock
+/// names, and writes to it, which may be the journal of the disk that was captured.
+fn refuse_a_journal_elsewhere(device: &Path, file_system: &str) -> Result<(), Error> {
+    if file_system != "ext4" {
+        return Ok(());
+    }
+    let volume = DeviceFile::open(device).map_err(Error::io(format!("opening {}", device.display())))?;
+    match filesystem::external_journal(&volume) {
+        Ok(Some(uuid)) => Err(Error::refused(format!(
+            "the journal of the ext4 on {} is on another disk (UUID {uuid}), which a mount would write to, and it might be the wrong \
+             one: nothing is changed in such a file system; do without names, copies, scripts and new identifiers for it",
+            device.display()
+        ))),
+        // What cannot be read says so when it is mounted.
+        _ => Ok(()),
+    }
+}
+
+/// A device to look at.
+struct DeviceFile {
+    file: File,
+    size_bytes: u64,
+}
+
+impl DeviceFile {
+    fn open(path: &Path) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let size_bytes = file.seek(SeekFrom::End(0))?;
+        Ok(Self { file, size_bytes })
+    }
+}
+
+impl ReadAt for DeviceFile {
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)
+    }
+}
+
 /// A mounted file system; unmounted when it is dropped.
 pub(super) struct Mounted<'a> {
     at: Option<&'a Path>,
@@ -155,6 +201,7 @@ impl<'a> Mounted<'a> {
         file_system: &str,
         options: &str,
     ) -> Result<Self, Error> {
+        refuse_a_journal_elsewhere(device, file_system)?;
         let flags = BASIC_FLAGS | more;
         // Another process may hold what was mounted from this device a moment ago, with other flags.
         let try_it = || {

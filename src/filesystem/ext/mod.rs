@@ -128,9 +128,8 @@ fn examine(
     let mut verdict = Verdict { state: State::Clean, findings: Vec::new(), map: None };
     superblock.check_checksum()?;
     if superblock.has_incompat(incompat::JOURNAL_DEV) {
-        verdict
-            .findings
-            .push("the journal of another volume's file system; capture both together".to_owned());
+        let fact = "the journal of another volume's file system: capture both in one image, or this one with --when-dirty raw";
+        verdict.worsen(State::Unsupported, fact);
         return Ok(verdict);
     }
     superblock.check_features()?;

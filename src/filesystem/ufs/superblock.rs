@@ -38,6 +38,10 @@ const CLEAN: u8 = 1;
 const NEEDSFSCK: u32 = 0x4;
 const GJOURNAL: u32 = 0x40;
 const METACKHASH: u32 = 0x200;
+/// `FS_DOWAPBL` of NetBSD, with the version of its log in `fs_journal_version`; FreeBSD has the flag for something else. A clean
+/// unmount takes the flag away last, after `fs_clean` (NetBSD `sys/ufs/ffs/ffs_vfsops.c`, `ffs_wapbl.c`).
+const DOWAPBL: u32 = 0x100;
+const WAPBL_VERSION_AT: usize = 864;
 /// `fs_metackhash`
 const CK_SUPERBLOCK: u32 = 0x1;
 const CK_CYLGRP: u32 = 0x2;
@@ -101,6 +105,8 @@ pub(super) struct Superblock {
     pub(super) free: Free,
     clean: u8,
     flags: u32,
+    /// NetBSD's log was in use when the superblock was written.
+    has_log: bool,
     pub(super) uuid: Option<String>,
     pub(super) label: Option<String>,
 }
@@ -196,6 +202,7 @@ impl Superblock {
                 Free { blocks: short(196)?, fragments: short(204)? }
             },
             clean: read_u8(bytes, 209)?,
+            has_log: flags & DOWAPBL != 0 && read_u8(bytes, WAPBL_VERSION_AT)? == 1,
             flags,
             uuid: (id != (0, 0)).then(|| format!("{:08x}{:08x}", id.0, id.1)),
             label: text_at(bytes, 680, 32).filter(|_| UFS2.contains(&magic)),
@@ -265,6 +272,8 @@ impl Superblock {
             Some("was found to be inconsistent and needs a check".to_owned())
         } else if self.clean != CLEAN {
             Some(format!("was not unmounted (fs_clean is {})", self.clean))
+        } else if self.has_log {
+            Some("has a log of NetBSD that a mount would replay".to_owned())
         } else {
             None
         }
