@@ -4,7 +4,7 @@
 
 mod plan_images;
 
-use FileSystemKind::{Ext4, Fat32};
+use FileSystemKind::{Ext4, Fat32, Ntfs};
 use plan_images::*;
 use remint::machine::MachineDisk;
 use remint::plan::{self, BootLoader, DeployOptions, Made, Target};
@@ -129,6 +129,25 @@ fn grub_in_front_of_the_first_partition_stays_where_there_is_room_for_it() {
         mbr.boot_code = Hex(vec![0x77; 440]);
     }
     assert_eq!(script(early), None, "the script has code of its own");
+}
+
+#[test]
+fn beside_the_disk_with_the_system_one_with_data_gets_none() {
+    let data =
+        |number| gpt_disk(number, 20 * GIB, SMALL, &[part(1, MIB, 10 * GIB, LINUX, holds(Ntfs, 10 * GIB))]);
+    let asked = DeployOptions { boot_loader: BootLoaderChoice::Install, ..options(Layout::Original) };
+    let targets = |first, second| {
+        let sdb = target("/dev/sdb", second, SMALL);
+        [Target::new(0, sda(first)), Target::new(1, sdb)]
+    };
+    let loaders = |disks: &[Disk], targets: &[Target]| {
+        let plan = plan::deploy("example", "1", disks, targets, &asked).unwrap();
+        plan.boot_loaders.into_iter().map(|loader| loader.target).collect::<Vec<_>>()
+    };
+    let system = gpt_disk(0, 40 * GIB, SMALL, &[part(1, MIB, 20 * GIB, LINUX, holds(Ext4, 20 * GIB))]);
+    assert_eq!(loaders(&[system, data(1)], &targets(40 * GIB, 20 * GIB)), ["/dev/sda"]);
+    // Where no disk seems to hold a system, the deploy says that there is none.
+    assert_eq!(loaders(&[data(0), data(1)], &targets(20 * GIB, 20 * GIB)).len(), 2);
 }
 
 #[test]

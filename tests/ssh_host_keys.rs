@@ -11,6 +11,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 const EXT4: Kind = Kind { name: "ext4", family: "ext4", make: &["mkfs.ext4", "-q", "-F", "-b", "4096"] };
+const BTRFS: Kind = Kind { name: "btrfs", family: "btrfs", make: &[] };
 const KEYS: [(&str, &[&str]); 3] = [("rsa", &["-b", "2048"]), ("ecdsa", &["-b", "384"]), ("ed25519", &[])];
 
 /// Copies a program of this machine, with the libraries that it names, into a tree.
@@ -104,7 +105,6 @@ impl Disk {
 
 #[test]
 fn keys_are_new_ones_each_time_and_of_the_same_types_and_sizes() {
-    const BTRFS: Kind = Kind { name: "btrfs", family: "btrfs", make: &[] };
     for (kind, root) in [(&EXT4, ""), (&BTRFS, "@rootfs")] {
         let disk = Disk::new(kind, root, |_| {});
         let (old, hash) = (disk.keys(), lab::hash_of(&disk.path("disk.img")));
@@ -145,6 +145,8 @@ fn a_program_that_tries_everything_reaches_nothing_but_its_own_system() {
         tell sh -c 'echo 1 >/sys/kernel/uevent_seqnum'
         tell sh -c 'echo b >/proc/sysrq-trigger'
         tell ls /proc/2/root
+        tell sh -c 'read word </proc/cmdline'
+        tell umount /proc/cmdline
         touch /run/left /tmp/left /etc/changed
         ln -s /etc/passwd /run/remint/ssh_host_rsa_key
         setsid sleep {lingers} &
@@ -169,7 +171,7 @@ fn a_program_that_tries_everything_reaches_nothing_but_its_own_system() {
     let mount = disk.mount();
     let report = fs::read_to_string(mount.path().join("report")).unwrap();
     assert!(!report.contains("did: "), "{report}");
-    assert_eq!(report.matches("could not: ").count(), 8, "{report}");
+    assert_eq!(report.matches("could not: ").count(), 10, "{report}");
     assert!(report.contains("number 1\nnetwork lo \ndevices full null random urandom zero \n"), "{report}");
     // Its own system is its own affair; what it had in memory is gone.
     assert!(mount.path().join("etc/changed").exists());
@@ -209,4 +211,84 @@ fn where_no_key_can_be_made_the_old_one_goes_only_if_the_system_makes_one_when_i
     let mount = disk.mount();
     let left: Vec<_> = fs::read_dir(mount.path().join("etc/ssh")).unwrap().collect();
     assert_eq!(left.len(), 1, "{left:?}");
+}
+
+#[test]
+fn a_key_that_cannot_be_replaced_stays_and_everything_else_goes_on() {
+    let disk = Disk::new(&EXT4, "", |tree| {
+        // Nothing is there, nobody knows it, and another one counts.
+        symlink("/gone/key", tree.join("etc/ssh/ssh_host_dsa_key")).unwrap();
+        fs::write(tree.join("etc/ssh/ssh_host_key"), "SSH PRIVATE KEY FILE FORMAT 1.1").unwrap();
+        fs::write(tree.join("etc/hostname"), b"caf\xe9\n").unwrap();
+        let settings = "HostKey /etc/ssh/ssh_host_rsa_key\nHostKey /srv/key\n";
+        fs::write(tree.join("etc/ssh/sshd_config"), settings).unwrap();
+    });
+    let old = disk.keys();
+    {
+        let mount = Mount::new(&disk.path("disk.img"), disk.place.start, disk.place.length, "ext4", false);
+        run("chattr", &["+i", text(&mount.path().join("etc/ssh/ssh_host_rsa_key"))]);
+    }
+    let said = disk.renew(&["--yes"], 3);
+    for key in ["dsa", "rsa"] {
+        let stays =
+            format!("the SSH host key /etc/ssh/ssh_host_{key}_key is that of the image still, because");
+        assert!(said.contains(&stays), "{said}");
+    }
+    assert!(said.contains("/etc/ssh/ssh_host_key is of a type that is not known here"), "{said}");
+    assert!(said.contains("/etc/ssh/sshd_config names the SSH host key /srv/key,"), "{said}");
+    let new = disk.keys();
+    assert_eq!(new[0], old[0], "the rsa key");
+    for number in [1, 2] {
+        assert_ne!(new[number], old[number]);
+        assert!(new[number].contains("root@localhost"), "{new:?}");
+    }
+    assert!(!disk.mount().path().join("etc/ssh/ssh_host_dsa_key.pub").exists());
+}
+
+#[test]
+fn keys_in_the_default_subvolume_are_found_and_a_disk_without_any_is_said() {
+    let mut disk = Disk::new(&BTRFS, "tree", |_| {});
+    let said = disk.renew(&["--yes"], 3);
+    assert!(said.contains("no SSH host keys are new ones, because none of a known type was found"), "{said}");
+    {
+        let mount = Mount::new(&disk.path("disk.img"), disk.place.start, disk.place.length, "btrfs", false);
+        fs::create_dir(mount.path().join(".snapshots")).unwrap();
+        let snapshot = mount.path().join(".snapshots/1");
+        run("btrfs", &["subvolume", "create", text(&snapshot)]);
+        run("cp", &["-a", &format!("{}/.", mount.path().join("tree").display()), text(&snapshot)]);
+        run("btrfs", &["subvolume", "set-default", text(&snapshot)]);
+    }
+    // It is what is mounted from now on.
+    disk.root = "";
+    let old = disk.keys();
+    disk.renew(&["--yes"], 0);
+    assert!(disk.keys().iter().all(|key| !old.contains(key)), "{old:?}");
+}
+
+#[test]
+fn a_request_to_stop_removes_no_key() {
+    let naps = "6174";
+    let disk = Disk::new(&EXT4, "", |tree| {
+        for program in ["sh", "sleep"] {
+            install(tree, &format!("/bin/{program}"));
+        }
+        fs::write(tree.join("usr/bin/ssh-keygen"), format!("#!/bin/sh\nsleep {naps}\n")).unwrap();
+        let unit = tree.join("usr/lib/systemd/system/sshd-keygen@.service");
+        fs::create_dir_all(unit.parent().unwrap()).unwrap();
+        fs::write(unit, "[Service]\nExecStart=/usr/libexec/openssh/sshd-keygen %i\n").unwrap();
+    });
+    let (old, profile) = (disk.keys(), disk.path("profile.json"));
+    fs::write(&profile, json!({"deploy": {"new_ssh_host_keys": true}}).to_string()).unwrap();
+    let mut remint = std::process::Command::new(env!("CARGO_BIN_EXE_remint"))
+        .args(["customize", text(&disk.path("disk.img")), "--profile", text(&profile), "--yes"])
+        .spawn()
+        .unwrap();
+    let begun = std::time::Instant::now();
+    while !run("ps", &["-eo", "args"]).contains(&format!("sleep {naps}")) {
+        assert!(begun.elapsed().as_secs() < 60, "ssh-keygen was not run");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    run("kill", &["-INT", &remint.id().to_string()]);
+    assert!(!remint.wait().unwrap().success());
+    assert_eq!(disk.keys(), old);
 }

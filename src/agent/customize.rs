@@ -11,6 +11,7 @@
 //!   one place, or that only the kernel can write.
 //! - A step that fails does not keep the others from being taken, but for a script that must not fail.
 
+use super::boot_loaders;
 use super::choices::check_deploy;
 use super::computer_name::{ComputerName, check_for_windows};
 use super::disks::{self, DiskSettings, Inspected};
@@ -287,8 +288,7 @@ impl PreparedCustomize {
         drop(writers);
         if done.stopped.is_none() {
             let noting = Noting { monitor, changes: Mutex::default() };
-            let loaders = self.plan.boot_loaders.iter();
-            done.problems.extend(loaders.flat_map(|loader| linux::install_boot_loader(loader, &noting)));
+            boot_loaders::install(&self.plan, &self.customizer(), false, &mut done.problems, &noting);
             done.changes.extend(noting.changes.into_inner().unwrap_or_else(PoisonError::into_inner));
         }
         done.problems = [failed_before, done.problems].concat();

@@ -1,5 +1,6 @@
 //! `remint plan` and `remint deploy`.
 
+use super::boot_loaders;
 use super::computer_name::{ComputerName, check_for_windows};
 use super::disks::DiskSettings;
 use super::file_copy::{Artefacts, Customizing};
@@ -194,10 +195,8 @@ impl PreparedDeploy {
         drop(writers);
         // After a failure too: the kernel shall not go on showing partitions that are gone.
         let not_reread = self.tell_the_kernel();
-        let problems = [failed_before, result?, not_reread].concat();
-        let loaders = self.plan.boot_loaders.iter();
-        let not_installed = loaders.flat_map(|loader| linux::install_boot_loader(loader, monitor));
-        let problems: Vec<String> = problems.into_iter().chain(not_installed).collect();
+        let mut problems = [failed_before, result?, not_reread].concat();
+        boot_loaders::install(&self.plan, &customizer, true, &mut problems, monitor);
         match self.run_scripts(ScriptTime::AfterImaging, monitor) {
             Ok(failed_after) => Ok([problems, failed_after].concat()),
             Err(failure) => {

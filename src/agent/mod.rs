@@ -3,6 +3,7 @@
 //! Each function here is one of the program's verbs: it opens what the job names, has the lower rings
 //! decide and work, and returns what a person or a script wants to know. Nothing here prints or asks.
 
+mod boot_loaders;
 mod capture;
 mod choices;
 mod computer_name;

@@ -30,6 +30,28 @@ pub const MAKERS: [(&str, &str); 6] = [
     ("etc/init.d/ssh", "ssh-keygen -A"),
 ];
 
+/// The name in front of the domain in a `/etc/hostname` (hostname(5)), for a comment; `None` where there is none.
+#[must_use]
+pub fn host_name(text: &[u8]) -> Option<&str> {
+    let lines = str::from_utf8(text).ok()?.lines().map(str::trim);
+    let name = lines.filter(|line| !line.starts_with('#')).find(|line| !line.is_empty())?;
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    (name.len() <= 253 && name.chars().all(fits)).then_some(name)
+}
+
+/// The keys in a `sshd_config` (sshd_config(5)) that are none of those that [`HostKey::of`] knows.
+pub fn named_elsewhere(config: &str) -> impl Iterator<Item = &str> {
+    config.lines().filter_map(|line| {
+        let line = line.trim();
+        let (keyword, rest) = line.split_once(|c: char| c.is_whitespace() || c == '=')?;
+        let path = rest.trim_start_matches(|c: char| c.is_whitespace() || c == '=').trim_end();
+        let path = path.trim_matches('"');
+        let name = path.strip_prefix('/').and_then(|path| path.strip_prefix(FOLDER)?.strip_prefix('/'));
+        let is_known = name.is_some_and(|name| HostKey::of(name, None).is_some());
+        (keyword.eq_ignore_ascii_case("HostKey") && !path.is_empty() && !is_known).then_some(path)
+    })
+}
+
 /// True where a file of [`MAKERS`] makes keys at every start, and not at the very first one alone.
 #[must_use]
 pub fn makes_keys(text: &str, says: &str) -> bool {
@@ -133,6 +155,18 @@ mod tests {
         assert!(key.check(b"-----BEGIN OPENSSH PRIVATE KEY-----", b"ssh-rsa AAAA").is_ok());
         assert!(key.check(b"-----BEGIN OPENSSH PRIVATE KEY-----", b"ssh-ed25519 AAAA").is_err());
         assert!(key.check(b"", b"ssh-rsa AAAA").is_err());
+    }
+
+    #[test]
+    fn keys_in_other_places_and_names_for_a_comment_are_read() {
+        let config = "# HostKey /a\nHostKey /etc/ssh/ssh_host_rsa_key\nhostkey=\"/srv/keys/one\"\n  HOSTKEY\t/etc/ssh/ssh_host_x_key # y\n\
+                      HostKeyAlgorithms x\nHostKey\nHostKeyAgent /b\nHostKey \"/etc/ssh/ssh_host_ed25519_key\"\n";
+        let named: Vec<&str> = named_elsewhere(config).collect();
+        assert_eq!(named, ["/srv/keys/one", "/etc/ssh/ssh_host_x_key # y"]);
+        assert_eq!(host_name(b"# made by x\n\n pc-07.example \n"), Some("pc-07.example"));
+        for text in [b"".as_slice(), b"\n", b"\xff\xfe", b"a b", b"a\0b"] {
+            assert_eq!(host_name(text), None, "{text:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! which fit it, or else from those of the system.
 
 use super::as_device::as_device;
-use super::boot_system::{Change, System, unsupported};
+use super::boot_system::{Change, Changes, System, unsupported};
 use super::loop_device::LoopDevice;
 use super::mounted::{MountFolder, Mounted};
 use super::{Error, program};
@@ -121,15 +121,16 @@ struct Work<'a> {
 impl Work<'_> {
     fn make_bootable(&self) -> Result<Taken, CustomizeError> {
         let system = self.system;
-        let changes = system.changes()?;
-        let taken = match system.files.loader {
+        let Changes { files, problems } = system.changes()?;
+        let mut taken = match system.files.loader {
             Loader::EfiSystem { place, .. } => self.fill_efi_system(place)?,
             Loader::Core { place } | Loader::SystemPartition { place } => self.embed(place)?,
         };
-        for Change { path, text, said } in changes {
+        for Change { path, text, said } in files {
             system.tree.write(&path, text.as_bytes())?;
             said.into_iter().for_each(|change| self.changed(change));
         }
+        taken.problems.extend(problems);
         Ok(taken)
     }
 

@@ -29,6 +29,8 @@ const PROGRAMS: [&str; 4] =
 /// Where GRUB looks for itself, and UEFI for it.
 const FOLDERS: [&str; 4] = ["/boot", "/boot/efi", "/efi", "/boot/grub"];
 const EFI_FOLDERS: [&str; 2] = ["/boot/efi", "/efi"];
+/// Where systems keep GRUB's modules: most of them, and openSUSE.
+const MODULES: [&str; 3] = ["usr/lib/grub", "usr/share/grub2", "usr/lib/grub2"];
 
 /// Has the system on a target install its boot loader. Returns sentences about what a person has to look after.
 pub fn install_boot_loader(loader: &BootLoader, monitor: &dyn Monitor) -> Vec<String> {
@@ -293,16 +295,30 @@ fn look_below(root: &Path, volume: &str) -> Result<Option<Looked>, String> {
     let tree = Tree::open(root, volume).map_err(said)?;
     let Some(fstab) = tree.read_text("etc/fstab").map_err(said)? else { return Ok(None) };
     let program = cage::find(&tree, &PROGRAMS)?;
-    let folders = tree.list("usr/lib/grub").map_err(said)?;
-    let has = folders.into_iter().filter(|(_, is_folder)| *is_folder).map(|(name, _)| name);
-    Ok(Some((program, fstab, has.collect())))
+    let mut has = Vec::new();
+    for folder in MODULES {
+        let folders = tree.list(folder).map_err(said)?.into_iter().filter(|(_, is_folder)| *is_folder);
+        has.extend(folders.map(|(name, _)| name));
+    }
+    Ok(Some((program, fstab, has)))
 }
 
 /// What has to be mounted below the root, by the lines of `/etc/fstab`.
 fn inner(text: &str, parts: &[Part]) -> Result<Vec<Inner>, String> {
     let mut inner = Vec::new();
-    for (name, folder) in fstab::mounts(text).filter(|(_, folder)| FOLDERS.contains(folder)) {
+    let of_grub = |folder: &str| FOLDERS.contains(&folder) || folder.starts_with("/boot/");
+    for (name, folder) in fstab::mounts(text).filter(|(_, folder)| of_grub(folder)) {
         let found = parts.iter().find(|part| part.names.iter().any(|known| fstab::is_same(name, known)));
+        // GRUB would look for itself in the path that it has here, which is another one in the whole of a btrfs.
+        if found.is_some_and(|part| part.kind == Some(FileSystemKind::Btrfs)) {
+            return Err(format!(
+                "its {folder} ({name} in /etc/fstab) is a btrfs, whose subvolumes GRUB would be installed for in the wrong way from \
+                 here; run grub-install when the system runs"
+            ));
+        }
+        if !FOLDERS.contains(&folder) {
+            continue;
+        }
         let Some(part) = found else {
             // Without its EFI system partition a system can still be started by a BIOS.
             if EFI_FOLDERS.contains(&folder) {
@@ -312,6 +328,9 @@ fn inner(text: &str, parts: &[Part]) -> Result<Vec<Inner>, String> {
         };
         let how = part.kind.and_then(how);
         let how = how.ok_or_else(|| format!("its {folder} ({name}) holds nothing that is mounted here"))?;
+        if !part.is_clean {
+            return Err(format!("the file system of its {folder} ({name}) is not clean"));
+        }
         inner.push(Inner { device: part.device.name.clone(), at: folder.to_owned(), how });
     }
     inner.sort_by_key(|inner| inner.at.len());
@@ -396,5 +415,39 @@ mod tests {
         let said = inner("UUID=elsewhere /boot ext4 x 0 2", &parts).unwrap_err();
         assert!(said.contains("its /boot (UUID=elsewhere in /etc/fstab) is on no partition"), "{said}");
         assert_eq!(inner("UUID=elsewhere /boot/efi vfat x 0 2", &parts).unwrap(), []);
+    }
+
+    #[test]
+    fn what_is_unclean_and_what_is_in_a_subvolume_is_not_mounted_for_it() {
+        let mut parts = [
+            part(1, FileSystemKind::Fat32, &["UUID=52AB-0001"]),
+            part(2, FileSystemKind::Btrfs, &["UUID=pool"]),
+        ];
+        for folder in ["/boot", "/boot/grub", "/boot/grub2/i386-pc"] {
+            let text = format!("UUID=pool / btrfs subvol=@ 0 0\nUUID=pool {folder} btrfs subvol=@x 0 0\n");
+            let said = inner(&text, &parts).unwrap_err();
+            assert!(said.contains(&format!("its {folder} (UUID=pool in /etc/fstab) is a btrfs")), "{said}");
+        }
+        let text = "UUID=pool / btrfs subvol=@ 0 0\nUUID=pool /home btrfs subvol=@home 0 0\n\
+                    UUID=other /boot/x ext4 x 0 0\nUUID=52AB-0001 /efi vfat x 0 0\n";
+        assert_eq!(inner(text, &parts).unwrap().len(), 1);
+        parts[0].is_clean = false;
+        let said = inner(text, &parts).unwrap_err();
+        assert!(said.contains("its /efi (UUID=52AB-0001) is not clean"), "{said}");
+    }
+
+    #[test]
+    fn modules_are_found_where_each_distribution_keeps_them() {
+        for folder in MODULES {
+            let root = tempfile::tempdir().unwrap();
+            for path in ["etc", "usr/sbin", &format!("{folder}/i386-pc")] {
+                fs::create_dir_all(root.path().join(path)).unwrap();
+            }
+            fs::write(root.path().join("etc/fstab"), "").unwrap();
+            fs::write(root.path().join("usr/sbin/grub2-install"), "#!/bin/sh").unwrap();
+            let looked = look_below(root.path(), "a test").unwrap();
+            let expected = ("usr/sbin/grub2-install", String::new(), vec!["i386-pc".to_owned()]);
+            assert_eq!(looked, Some(expected), "{folder}");
+        }
     }
 }

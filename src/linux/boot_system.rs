@@ -37,6 +37,14 @@ pub(super) struct Change {
     pub(super) said: Vec<String>,
 }
 
+/// What has to change in a system, and what nobody here can change.
+pub(super) struct Changes {
+    /// The files.
+    pub(super) files: Vec<Change>,
+    /// Sentences about what a person has to look after.
+    pub(super) problems: Vec<String>,
+}
+
 /// What of the command line of a kernel stands outside of GRUB's menu.
 const COMMAND_LINES: [&str; 2] = ["etc/default/grub", "etc/kernel/cmdline"];
 /// What Debian's initramfs wakes the system up from.
@@ -81,12 +89,12 @@ impl<'a> System<'a> {
     ///
     /// # Errors
     /// Where it cannot be started from its new place, whatever is changed.
-    pub(super) fn changes(&self) -> Result<Vec<Change>, CustomizeError> {
+    pub(super) fn changes(&self) -> Result<Changes, CustomizeError> {
         let failed = |fact: String| {
             unsupported(format!("the Linux of {} cannot be started: {fact}", self.files.volume))
         };
-        let (mut changes, root) = (Vec::new(), self.root);
-        let resume = self.tree.read_text(&format!("{root}{RESUME}"))?.unwrap_or_default();
+        let (mut changes, mut problems, root) = (Vec::new(), Vec::new(), self.root);
+        let resume = self.read_if_text(RESUME, &mut problems)?;
         let new_resume = grub::follow_resume(&resume, self.files);
         // Taken again, the file does not say any more what the initramfs still looks for, and the menu does.
         let wakes_up = new_resume.is_none();
@@ -100,7 +108,7 @@ impl<'a> System<'a> {
             changes.push(Change { path: format!("{root}{RESUME}"), text, said });
         }
         for name in COMMAND_LINES {
-            let before = self.tree.read_text(&format!("{root}{name}"))?.unwrap_or_default();
+            let before = self.read_if_text(name, &mut problems)?;
             if let Some(text) = grub::follow_words(&before, self.files, self.uuid) {
                 let said = vec![format!("/{name} names the partitions that are there")];
                 changes.push(Change { path: format!("{root}{name}"), text, said });
@@ -116,7 +124,19 @@ impl<'a> System<'a> {
         if after.text != before {
             changes.push(Change { path, text: after.text, said: after.changes });
         }
-        Ok(changes)
+        Ok(Changes { files: changes, problems })
+    }
+
+    /// A text that the system starts without; empty where there is none, with a problem where it is something else.
+    fn read_if_text(&self, name: &str, problems: &mut Vec<String>) -> Result<String, Error> {
+        match self.tree.read_text(&format!("{}{name}", self.root)) {
+            Err(Error::Refused { fact }) => {
+                problems
+                    .push(format!("{fact} and stays as it is; see that it names no partition that is gone"));
+                Ok(String::new())
+            }
+            read => Ok(read?.unwrap_or_default()),
+        }
     }
 
     /// Everything that can be refused, before anything is written.
@@ -217,4 +237,46 @@ impl Loaders {
 
 pub(super) fn unsupported(fact: String) -> CustomizeError {
     CustomizeError::Unsupported { fact }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan;
+    use crate::schema::{FileSystemKind, Firmware};
+    use crate::units::ByteRange;
+    use std::fs;
+
+    #[test]
+    fn a_setting_that_is_no_text_stays_and_is_said() {
+        let files = BootFiles {
+            target: "/dev/sda".to_owned(),
+            volume: "d0-p1".to_owned(),
+            system: plan::System::Linux,
+            firmware: Firmware::Bios,
+            file_system: FileSystemKind::Ext4,
+            uuid: Some("root-uuid".to_owned()),
+            loader: Loader::Core { place: ByteRange::new(512, 1 << 20) },
+            partition_was: None,
+            gone: Vec::new(),
+            configuration: None,
+        };
+        let root = tempfile::tempdir().unwrap();
+        let put = |path: &str, bytes: &[u8]| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        };
+        put("etc/fstab", b"/dev/sda1 / ext4 defaults 0 1\n");
+        put("boot/grub/grub.cfg", b"linux /vmlinuz root=UUID=root-uuid\n");
+        let odd = ["etc/default/grub", "etc/kernel/cmdline", "etc/initramfs-tools/conf.d/resume"];
+        odd.iter().for_each(|path| put(path, b"# caf\xe9 root=/dev/sda1\n"));
+        let changes = System::open(&files, root.path()).unwrap().changes().unwrap();
+        let changed: Vec<&str> = changes.files.iter().map(|change| change.path.as_str()).collect();
+        assert_eq!(changed, ["etc/fstab"]);
+        for path in odd {
+            let said = format!("/{path} of d0-p1 is no text in UTF-8 and stays as it is");
+            assert!(changes.problems.iter().any(|problem| problem.contains(&said)), "{:?}", changes.problems);
+        }
+    }
 }

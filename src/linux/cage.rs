@@ -5,7 +5,7 @@
 //! - It sees the file systems of its system and nothing else: its root is changed, and of what could lead out of it every
 //!   capability is gone before its first instruction.
 //! - `/dev` has the devices that it is given, `/proc` its own processes, and neither `/proc` nor `/sys` can be written.
-//!   There is no network. `/run` and `/tmp` are its own, and gone afterwards.
+//!   What the kernel was started with, which may hold secrets, is hidden. There is no network. `/run` and `/tmp` are its own, and gone afterwards.
 //! - What it mounts and what it starts is gone when it ends, at its time limit, and when somebody asks to stop.
 //!
 //! How much memory it takes is not bounded, and it is trusted with everything in its own system.

@@ -292,7 +292,8 @@ const KEPT_CAPABILITIES: [libc::c_ulong; 6] = [0, 1, 3, 4, 6, 7];
 const CAPABILITIES: libc::c_ulong = 64;
 
 /// Has a program be the first of the process numbers of its own: with a `/proc` of these alone, which cannot be written, and
-/// without capabilities but the kept ones, for itself and for whatever it starts.
+/// without capabilities but the kept ones, for itself and for whatever it starts. What the kernel was started with is not shown
+/// there: it may hold secrets, and what hides them outside does not cover a `/proc` that is mounted anew.
 pub(super) fn shut_in(command: &mut Command) {
     let shut = || {
         let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
@@ -300,6 +301,14 @@ pub(super) fn shut_in(command: &mut Command) {
         // SAFETY: the three texts end with a zero byte and live for ever; no data is passed.
         if unsafe { libc::mount(kind, at, kind, flags, no_data) } != 0 {
             return Err(io::Error::last_os_error());
+        }
+        for (file, may_be_missing) in [(c"/proc/cmdline", false), (c"/proc/bootconfig", true)] {
+            let (empty, no_kind) = (c"/dev/null".as_ptr(), std::ptr::null());
+            // SAFETY: as above.
+            let covered = unsafe { libc::mount(empty, file.as_ptr(), no_kind, libc::MS_BIND, no_data) };
+            if covered != 0 && !(may_be_missing && Errno::last() == Errno::ENOENT) {
+                return Err(io::Error::last_os_error());
+            }
         }
         for capability in (0..CAPABILITIES).filter(|number| !KEPT_CAPABILITIES.contains(number)) {
             // SAFETY: these two calls take numbers only.

@@ -33,8 +33,8 @@ pub(super) const fn how(kind: FileSystemKind) -> Option<(&'static str, &'static 
     }
 }
 
-/// Where distributions keep the root of a system within a btrfs: on top, or in the subvolume that Debian, Ubuntu, openSUSE or
-/// Fedora make.
+/// Where distributions keep the root of a system within a btrfs: on top, or in the subvolume that Debian, Ubuntu or Fedora make.
+/// openSUSE's is a snapshot, which is the default subvolume ([`default_subvolume`]).
 pub(super) const BTRFS_ROOTS: [&str; 4] = ["", "@rootfs/", "@/", "root/"];
 
 /// Where the root of a system may be within a file system.
@@ -43,6 +43,21 @@ pub(super) const fn roots_of(kind: FileSystemKind) -> &'static [&'static str] {
         FileSystemKind::Btrfs => &BTRFS_ROOTS,
         _ => &[""],
     }
+}
+
+/// The subvolume of a btrfs that is mounted where nobody names one, as a path with a slash behind it; `None` where that is the
+/// whole, and where the device cannot be mounted.
+///
+/// # Errors
+/// Where it stays mounted.
+pub(super) fn default_subvolume(device: &Path, folder: &Path) -> Result<Option<String>, Error> {
+    let Ok(mounted) = Mounted::read_only(device, folder, "btrfs", "skip_balance,nodiscard") else {
+        return Ok(None);
+    };
+    let root = mounts::root_of(folder);
+    mounted.unmount()?;
+    let path = root.as_deref().map(|root| root.trim_matches('/')).filter(|path| !path.is_empty());
+    Ok(path.map(|path| format!("{path}/")))
 }
 
 /// The file systems that the kernel changes or replays by being mounted, by the name that it has for them.

@@ -98,6 +98,16 @@ pub(super) fn points_of_this_thread() -> Vec<String> {
     points_in(&String::from_utf8_lossy(&list)).collect()
 }
 
+/// What of a file system is mounted at a folder, as a path in it; `None` where nothing is.
+pub(super) fn root_of(point: &Path) -> Option<String> {
+    let list = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let list = String::from_utf8_lossy(&list).into_owned();
+    let last = list
+        .lines()
+        .rfind(|line| line.split(' ').nth(4).is_some_and(|at| Path::new(&unescape(at)) == point))?;
+    last.split(' ').nth(3).map(unescape)
+}
+
 /// The mount points of a `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
 fn points_in(mountinfo: &str) -> impl Iterator<Item = String> {
     mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape)

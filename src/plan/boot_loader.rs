@@ -6,9 +6,10 @@
 
 use super::boot_entries::efi_system_partitions;
 use super::captured::Captured;
-use super::deploy::{DeployOptions, DiskPlan, VolumeAction};
+use super::deploy::{DeployOptions, DiskPlan, VolumeAction, VolumePlan};
 use super::identity;
 use super::keep::{self, Stays};
+use super::settings::may_hold_a_linux;
 use super::special::Special;
 use crate::schema::{BootLoaderChoice, Disk, Firmware, Layout, Role, Table};
 use crate::units::{ByteRange, Lba, MIB, SectorSize};
@@ -67,7 +68,27 @@ pub(super) fn plan(captured: Captured<'_>, plans: &[DiskPlan], options: &DeployO
             written: written.collect(),
         })
     };
-    plans.iter().filter_map(of_disk).collect()
+    let may_hold_one = |loader: &BootLoader| {
+        let mut planned = plans.iter().filter(|plan| plan.target.path == loader.target);
+        planned.any(|plan| plan.volumes.iter().any(|volume| may_be_a_system(captured, volume)))
+    };
+    let mut loaders: Vec<BootLoader> = plans.iter().filter_map(of_disk).collect();
+    // Beside the disk with the system, one with data needs none. Where no disk seems to have a system, the deploy says why not.
+    if loaders.iter().any(may_hold_one) {
+        loaders.retain(|loader| loader.why.is_some() || may_hold_one(loader));
+    }
+    loaders
+}
+
+/// Whether a volume may hold a Linux, or a part of a volume group that does.
+fn may_be_a_system(captured: Captured<'_>, planned: &VolumePlan) -> bool {
+    let volume = captured.volumes().find(|volume| volume.name == planned.volume);
+    let kind = volume.and_then(|volume| volume.content.file_system()).map(|found| found.kind);
+    match planned.action {
+        VolumeAction::Write => kind.is_some_and(may_hold_a_linux),
+        VolumeAction::MakePhysicalVolume => true,
+        _ => false,
+    }
 }
 
 /// Whether GRUB for a BIOS has a place on the target: the gap behind an MBR, or a BIOS boot partition.

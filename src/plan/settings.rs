@@ -139,7 +139,7 @@ fn elements<S: Serializer>(answers: &[Answer], serializer: S) -> Result<S::Ok, S
     serializer.collect_seq(answers.iter().map(|answer| &answer.element))
 }
 
-const fn may_hold_a_linux(kind: FileSystemKind) -> bool {
+pub(super) const fn may_hold_a_linux(kind: FileSystemKind) -> bool {
     use FileSystemKind::{Btrfs, Ext2, Ext3, Ext4, Xfs};
     matches!(kind, Ext2 | Ext3 | Ext4 | Xfs | Btrfs)
 }
