@@ -211,7 +211,8 @@ pub fn survives_damage(disk: &MemoryDisk, seal: impl Fn(&MemoryDisk), is_right: 
         disk.write_at(at, &old).unwrap();
         seal(disk);
     }
-    assert!(seen.get("damaged").is_some_and(|count| *count > 250), "{seen:?}");
+    // The more formats are looked for, the more of the changes are where only those look.
+    assert!(seen.get("damaged").is_some_and(|count| *count > 100), "{seen:?}");
     assert_eq!(reading(disk).file_system.state, State::Clean);
 }
 
