@@ -304,8 +304,8 @@ fn a_tool_that_takes_too_long_is_stopped_and_nothing_stays_behind() {
 fn what_cannot_be_grown_is_said_before_anything_is_done() {
     let bench = Bench::new(&[], 20 * MIB);
     let target = disk(bench.path(), None).unwrap();
-    let sentence = Tools::default().missing(Change::Grow, FileSystemKind::Jfs, &target).unwrap();
-    assert!(sentence.contains("no tool grows JFS") && sentence.contains("--no-expand"), "{sentence}");
+    let sentence = Tools::default().missing(Change::Grow, FileSystemKind::Exfat, &target).unwrap();
+    assert!(sentence.contains("no tool grows exFAT") && sentence.contains("--no-expand"), "{sentence}");
     let beyond = ByteRange::new(MIB, target.size_bytes + 512);
     let error = Tools::default().grow(&target, beyond, FileSystemKind::Ext4).unwrap_err();
     assert!(matches!(error, ResizeError::Refused { .. }), "{error}");
