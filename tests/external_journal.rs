@@ -1,4 +1,4 @@
-//! An ext and its journal on another disk are captured and deployed together, and neither without the other.
+//! An ext and its journal on another disk are captured together and neither alone; nothing is changed in one on the way.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::expect_used, clippy::indexing_slicing)]
 
 mod lab;
