@@ -16,10 +16,10 @@
 
 use super::bitmap::insert_set_bits;
 use super::error::read_structure;
-use super::judgement::{Judged, Judgement, settle};
+use super::judgement::{Identity, Judgement, settle};
 use super::{Error, Reading};
 use crate::blockio::ReadAt;
-use crate::schema::{FileSystem, FileSystemKind};
+use crate::schema::FileSystemKind;
 use crate::units::{
     ByteRange, KIB, OutOfBounds, RangeSet, read_slice, read_u8, read_u16be, read_u32be, usize_from,
 };
@@ -74,20 +74,15 @@ pub(super) fn read(volume: &dyn ReadAt) -> Result<Reading, Error> {
     let Some(found) = find(volume)? else {
         return Err(Error::corrupt(STRUCTURE, AT, "it is not there"));
     };
-    let Judged { state, findings, map: used } = settle(judge(volume, &found))?;
+    let judged = settle(judge(volume, &found))?;
     let size_bytes = volume.size_bytes();
-    let file_system = FileSystem {
+    Ok(judged.of(Identity {
         kind: FileSystemKind::Hfs,
         uuid: None,
         label: found.label,
         block_size_bytes: found.block_bytes,
         size_bytes,
-        used_bytes: used.as_ref().map(RangeSet::total_bytes),
-        minimum_bytes: size_bytes,
-        state,
-        findings,
-    };
-    Ok(Reading { file_system, used })
+    }))
 }
 
 fn judge(volume: &dyn ReadAt, found: &Volume) -> Result<Judgement, Error> {

@@ -21,17 +21,16 @@ mod object;
 mod space_manager;
 
 use self::container::Container;
-use super::judgement::{Judged, Judgement, settle};
+use super::judgement::{Identity, Judgement, settle};
 use super::signature::identity::uuid_at;
 use super::{Error, Reading};
 use crate::blockio::ReadAt;
 use crate::filesystem::error::read_structure;
-use crate::schema::{FileSystem, FileSystemKind};
-use crate::units::RangeSet;
+use crate::schema::FileSystemKind;
 
 /// What is known of a container besides its map.
 #[derive(Default)]
-struct Identity {
+struct Known {
     uuid: Option<String>,
     label: Option<String>,
     size_bytes: Option<u64>,
@@ -49,30 +48,25 @@ pub(super) fn read(volume: &dyn ReadAt) -> Result<Reading, Error> {
         return Err(Error::corrupt("APFS container superblock", 0, "it is not there"));
     };
     let first = read_structure(volume, "APFS container superblock", 0, 96)?;
-    let mut identity = Identity { uuid: uuid_at(&first, 0x48), ..Identity::default() };
-    let judgement = judge(volume, block_bytes, &mut identity);
-    let Judged { state, findings, map: used } = settle(judgement)?;
-    let size_bytes = identity.size_bytes.unwrap_or_else(|| volume.size_bytes());
-    let file_system = FileSystem {
+    let mut known = Known { uuid: uuid_at(&first, 0x48), ..Known::default() };
+    let judgement = judge(volume, block_bytes, &mut known);
+    let judged = settle(judgement)?;
+    let size_bytes = known.size_bytes.unwrap_or_else(|| volume.size_bytes());
+    Ok(judged.of(Identity {
         kind: FileSystemKind::Apfs,
         block_size_bytes: block_bytes,
         size_bytes,
-        used_bytes: used.as_ref().map(RangeSet::total_bytes),
-        minimum_bytes: size_bytes,
-        uuid: identity.uuid,
-        label: identity.label,
-        state,
-        findings,
-    };
-    Ok(Reading { file_system, used })
+        uuid: known.uuid,
+        label: known.label,
+    }))
 }
 
-fn judge(volume: &dyn ReadAt, block_bytes: u64, identity: &mut Identity) -> Result<Judgement, Error> {
+fn judge(volume: &dyn ReadAt, block_bytes: u64, known: &mut Known) -> Result<Judgement, Error> {
     let container = Container::read(volume, block_bytes)?;
-    identity.uuid = container.uuid();
-    identity.size_bytes = Some(container.size_bytes());
+    known.uuid = container.uuid();
+    known.size_bytes = Some(container.size_bytes());
     let mut used = space_manager::read(volume, &container)?;
-    identity.label = names::read(volume, &container, &used)?;
+    known.label = names::read(volume, &container, &used)?;
     for range in container.named()? {
         used.insert(range);
     }

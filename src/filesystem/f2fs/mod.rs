@@ -21,10 +21,10 @@ mod superblock;
 use self::checkpoint::{Checkpoint, Newest};
 use self::superblock::{Superblock, bytes_of};
 use super::error::read_structure;
-use super::judgement::{Judged, Judgement, settle};
+use super::judgement::{Identity, Judgement, settle};
 use super::{Error, Reading};
 use crate::blockio::ReadAt;
-use crate::schema::{FileSystem, FileSystemKind};
+use crate::schema::FileSystemKind;
 use crate::units::{ByteRange, RangeSet, read_u64le};
 
 /// `F2FS_BLKSIZE`, the only one that is supported.
@@ -44,21 +44,16 @@ pub(super) fn probe(volume: &dyn ReadAt) -> Result<Option<FileSystemKind>, Error
 /// forms are states of a reading that still tells the UUID, the label and the size.
 pub(super) fn read(volume: &dyn ReadAt) -> Result<Reading, Error> {
     let superblock::Found { superblock, hint } = superblock::read(volume)?;
-    let Judged { state, findings, map: used } = settle(judge(volume, &superblock, hint))?;
+    let judged = settle(judge(volume, &superblock, hint))?;
     // One that is spread over several devices is larger than each.
     let size_bytes = superblock.size_bytes().min(volume.size_bytes());
-    let file_system = FileSystem {
+    Ok(judged.of(Identity {
         kind: FileSystemKind::F2fs,
         uuid: superblock.uuid,
         label: superblock.label,
         block_size_bytes: BLOCK_BYTES,
         size_bytes,
-        used_bytes: used.as_ref().map(RangeSet::total_bytes),
-        minimum_bytes: size_bytes,
-        state,
-        findings,
-    };
-    Ok(Reading { file_system, used })
+    }))
 }
 
 fn judge(volume: &dyn ReadAt, superblock: &Superblock, hint: Option<String>) -> Result<Judgement, Error> {

@@ -18,7 +18,7 @@ mod journal;
 mod tree;
 
 use self::header::Header;
-use super::judgement::{Judged, Judgement, settle};
+use super::judgement::{Identity, Judgement, settle};
 use super::{Error, Reading};
 use crate::blockio::{ReadAt, Window};
 use crate::schema::{FileSystem, FileSystemKind};
@@ -62,20 +62,15 @@ fn read_volume(volume: &dyn ReadAt) -> Result<Reading, Error> {
         Err(error @ Error::Io { .. }) => return Err(error),
         label => label.ok().flatten(),
     };
-    let Judged { state, findings, map: used } = settle(judge(volume, &header))?;
+    let judged = settle(judge(volume, &header))?;
     let size_bytes = volume.size_bytes();
-    let file_system = FileSystem {
+    Ok(judged.of(Identity {
         kind: FileSystemKind::HfsPlus,
         uuid: None,
         label,
         block_size_bytes: header.block_bytes,
         size_bytes,
-        used_bytes: used.as_ref().map(RangeSet::total_bytes),
-        minimum_bytes: size_bytes,
-        state,
-        findings,
-    };
-    Ok(Reading { file_system, used })
+    }))
 }
 
 fn judge(volume: &dyn ReadAt, header: &Header) -> Result<Judgement, Error> {

@@ -18,10 +18,10 @@ mod superblock;
 use self::superblock::Superblock;
 use super::bitmap::insert_set_bits;
 use super::error::read_structure;
-use super::judgement::{Judged, Judgement, settle};
+use super::judgement::{Identity, Judgement, settle};
 use super::{Error, Reading};
 use crate::blockio::ReadAt;
-use crate::schema::{FileSystem, FileSystemKind};
+use crate::schema::FileSystemKind;
 use crate::units::{ByteRange, RangeSet, usize_from};
 
 const BITMAP: &str = "Minix bitmap of zones";
@@ -36,20 +36,15 @@ pub(super) fn read(volume: &dyn ReadAt) -> Result<Reading, Error> {
     let Some(superblock) = superblock::find(volume)? else {
         return Err(Error::corrupt(superblock::STRUCTURE, superblock::AT, "it is not there"));
     };
-    let Judged { state, findings, map: used } = settle(judge(volume, &superblock))?;
+    let judged = settle(judge(volume, &superblock))?;
     let size_bytes = superblock.size_bytes().min(volume.size_bytes());
-    let file_system = FileSystem {
+    Ok(judged.of(Identity {
         kind: FileSystemKind::Minix,
         uuid: None,
         label: None,
         block_size_bytes: superblock.block_bytes,
         size_bytes,
-        used_bytes: used.as_ref().map(RangeSet::total_bytes),
-        minimum_bytes: size_bytes,
-        state,
-        findings,
-    };
-    Ok(Reading { file_system, used })
+    }))
 }
 
 fn judge(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Judgement, Error> {

@@ -23,11 +23,11 @@ mod superblock;
 use self::files::Files;
 use self::superblock::Superblock;
 pub(super) use self::superblock::for_a_larger_device;
-use super::judgement::{Judged, Judgement, settle};
+use super::judgement::{Identity, Judgement, settle};
 use super::{Error, Reading};
 use crate::blockio::ReadAt;
-use crate::schema::{FileSystem, FileSystemKind};
-use crate::units::{ByteRange, RangeSet};
+use crate::schema::FileSystemKind;
+use crate::units::ByteRange;
 
 /// Sees the superblock behind the boot area.
 pub(super) fn probe(volume: &dyn ReadAt) -> Result<Option<FileSystemKind>, Error> {
@@ -39,19 +39,14 @@ pub(super) fn probe(volume: &dyn ReadAt) -> Result<Option<FileSystemKind>, Error
 pub(super) fn read(volume: &dyn ReadAt) -> Result<Reading, Error> {
     let superblock::Found { superblock, hint } = superblock::read(volume)?;
     let size_bytes = volume.size_bytes();
-    let Judged { state, findings, map: used } = settle(judge(volume, &superblock, hint))?;
-    let file_system = FileSystem {
+    let judged = settle(judge(volume, &superblock, hint))?;
+    Ok(judged.of(Identity {
         kind: FileSystemKind::Nilfs2,
         block_size_bytes: superblock.block_bytes,
         size_bytes,
-        used_bytes: used.as_ref().map(RangeSet::total_bytes),
-        minimum_bytes: size_bytes,
         uuid: superblock.uuid,
         label: superblock.label,
-        state,
-        findings,
-    };
-    Ok(Reading { file_system, used })
+    }))
 }
 
 fn judge(volume: &dyn ReadAt, superblock: &Superblock, hint: Option<String>) -> Result<Judgement, Error> {

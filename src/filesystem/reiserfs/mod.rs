@@ -19,10 +19,10 @@ mod superblock;
 use self::superblock::Superblock;
 use super::bitmap::insert_set_bits;
 use super::error::read_structure;
-use super::judgement::{Judged, Judgement, settle};
+use super::judgement::{Identity, Judgement, settle};
 use super::{Error, Reading};
 use crate::blockio::ReadAt;
-use crate::schema::{FileSystem, FileSystemKind};
+use crate::schema::FileSystemKind;
 use crate::units::{RangeSet, usize_from};
 
 const BITMAP: &str = "ReiserFS bitmap";
@@ -36,20 +36,15 @@ pub(super) fn probe(volume: &dyn ReadAt) -> Result<Option<FileSystemKind>, Error
 /// still tells the UUID, the label and the size.
 pub(super) fn read(volume: &dyn ReadAt) -> Result<Reading, Error> {
     let superblock = Superblock::read(volume)?;
-    let Judged { state, findings, map: used } = settle(judge(volume, &superblock))?;
+    let judged = settle(judge(volume, &superblock))?;
     let size_bytes = superblock.size_bytes().min(volume.size_bytes());
-    let file_system = FileSystem {
+    Ok(judged.of(Identity {
         kind: FileSystemKind::Reiserfs,
         block_size_bytes: superblock.block_bytes,
         size_bytes,
-        used_bytes: used.as_ref().map(RangeSet::total_bytes),
-        minimum_bytes: size_bytes,
         uuid: superblock.uuid,
         label: superblock.label,
-        state,
-        findings,
-    };
-    Ok(Reading { file_system, used })
+    }))
 }
 
 fn judge(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Judgement, Error> {

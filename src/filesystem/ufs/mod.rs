@@ -22,10 +22,10 @@ mod group;
 mod superblock;
 
 use self::superblock::Superblock;
-use super::judgement::{Judged, Judgement, settle};
+use super::judgement::{Identity, Judgement, settle};
 use super::{Error, Reading};
 use crate::blockio::ReadAt;
-use crate::schema::{FileSystem, FileSystemKind};
+use crate::schema::FileSystemKind;
 use crate::units::{ByteRange, RangeSet};
 
 /// Sees the magic number of a superblock at one of its places.
@@ -37,20 +37,15 @@ pub(super) fn probe(volume: &dyn ReadAt) -> Result<Option<FileSystemKind>, Error
 /// still tells the UUID and the label.
 pub(super) fn read(volume: &dyn ReadAt) -> Result<Reading, Error> {
     let superblock = Superblock::read(volume)?;
-    let Judged { state, findings, map: used } = settle(judge(volume, &superblock))?;
+    let judged = settle(judge(volume, &superblock))?;
     let size_bytes = volume.size_bytes();
-    let file_system = FileSystem {
+    Ok(judged.of(Identity {
         kind: FileSystemKind::Ufs,
         block_size_bytes: superblock.bsize,
         size_bytes,
-        used_bytes: used.as_ref().map(RangeSet::total_bytes),
-        minimum_bytes: size_bytes,
         uuid: superblock.uuid,
         label: superblock.label,
-        state,
-        findings,
-    };
-    Ok(Reading { file_system, used })
+    }))
 }
 
 fn judge(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Judgement, Error> {

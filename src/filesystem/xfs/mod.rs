@@ -16,10 +16,10 @@ mod log;
 mod superblock;
 
 use super::error::read_structure;
-use super::judgement::{Judged, Judgement, settle};
+use super::judgement::{Identity, Judgement, settle};
 use super::{Error, Reading};
 use crate::blockio::ReadAt;
-use crate::schema::{FileSystem, FileSystemKind};
+use crate::schema::FileSystemKind;
 use crate::units::{ByteRange, RangeSet, u64_from};
 use superblock::Superblock;
 
@@ -37,20 +37,14 @@ pub(super) fn probe(volume: &dyn ReadAt) -> Result<Option<FileSystemKind>, Error
 /// forms are states of a reading that still tells the UUID, the label and the size.
 pub(super) fn read(volume: &dyn ReadAt) -> Result<Reading, Error> {
     let superblock = Superblock::read(volume)?;
-    let Judged { state, findings, map: used } = settle(judge(volume, &superblock))?;
-    let file_system = FileSystem {
+    let judged = settle(judge(volume, &superblock))?;
+    Ok(judged.of(Identity {
         kind: FileSystemKind::Xfs,
         uuid: Some(superblock::format_uuid(superblock.uuid)),
         label: superblock.label(),
         block_size_bytes: u64::from(superblock.blocksize),
         size_bytes: superblock.size_bytes(),
-        used_bytes: used.as_ref().map(RangeSet::total_bytes),
-        // No tool shrinks XFS; kernels can at most give back a free tail of the last group.
-        minimum_bytes: superblock.size_bytes(),
-        state,
-        findings,
-    };
-    Ok(Reading { file_system, used })
+    }))
 }
 
 fn judge(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Judgement, Error> {
