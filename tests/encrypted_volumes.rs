@@ -9,6 +9,9 @@
     missing_docs
 )]
 
+mod lab;
+
+use lab::{MIB, Noise, run, text};
 use remint::blockio::{MemoryDisk, ReadAt, WriteAt};
 use remint::filesystem;
 use remint::inspect::{DiskFacts, Inspection, read_disk};
@@ -17,10 +20,8 @@ use remint::progress::Silent;
 use remint::schema::{Content, FileSystem, FileSystemKind, State};
 use remint::units::SectorSize;
 use std::os::unix::fs::FileExt;
-use std::process::Command;
 use tempfile::NamedTempFile;
 
-const MIB: u64 = 1 << 20;
 const WHOLE: [u8; 16] =
     [0x3B, 0xD6, 0x67, 0x49, 0x29, 0x2E, 0xD8, 0x4A, 0x83, 0x99, 0xF6, 0xA3, 0x39, 0xE3, 0xD0, 0x01];
 const USED_SPACE_ONLY: [u8; 16] =
@@ -28,12 +29,6 @@ const USED_SPACE_ONLY: [u8; 16] =
 const VOLUME: &str = "12345678-9ABC-DEF0-1122-334455667788";
 const VOLUME_BYTES: [u8; 16] =
     [0x78, 0x56, 0x34, 0x12, 0xBC, 0x9A, 0xF0, 0xDE, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88];
-
-fn output(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).env("LC_ALL", "C").output().unwrap();
-    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
 
 fn entry(kind: u16, value: u16, body: &[u8]) -> Vec<u8> {
     let size = (8 + body.len()) as u16;
@@ -87,8 +82,7 @@ const PLACES: [u64; 3] = [MIB, 2 * MIB, 3 * MIB];
 
 /// A volume of Windows 7 and later.
 fn volume(identifier: &[u8; 16], state: u16, method: u16, protectors: &[u16]) -> NamedTempFile {
-    let file = tempfile::Builder::new().tempfile_in("/dev/shm").unwrap();
-    file.as_file().set_len(8 * MIB).unwrap();
+    let file = lab::file(8 * MIB);
     let first = sector(b"\xEB\x58\x90", b"-FVE-FS-", 160, identifier, PLACES);
     file.as_file().write_all_at(&first, 0).unwrap();
     for place in PLACES {
@@ -139,13 +133,13 @@ fn a_bitlocker_says_how_it_is_encrypted_and_what_opens_it() {
         let only_here =
             !protectors.contains(&0x2000) && !protectors.contains(&0x0200) && !protectors.contains(&0);
         assert_eq!(said.contains("on another machine"), only_here, "{said}");
-        let path = file.path().to_str().unwrap();
+        let path = text(file.path());
         let found = read(&memory(&file));
         assert_eq!(found.uuid.as_deref().map(str::to_uppercase), Some(VOLUME.to_owned()));
-        let witness = output("cryptsetup", &["bitlkDump", path]);
+        let witness = run("cryptsetup", &["bitlkDump", path]);
         assert!(witness.to_uppercase().contains(VOLUME), "{witness}");
         assert_eq!(witness.matches("Protection:").count(), protectors.len(), "{witness}");
-        assert!(output("blkid", &["-p", path]).contains("TYPE=\"BitLocker\""));
+        assert!(run("blkid", &["-p", path]).contains("TYPE=\"BitLocker\""));
     }
 }
 
@@ -182,9 +176,8 @@ fn a_bitlocker_of_vista_and_one_to_go_are_known() {
     assert!(bitlocker(&disk).contains("AES-CBC 128 with diffuser, opened by the TPM"));
 
     // To Go: what is seen without the key is a real FAT32, that Windows made.
-    let file = tempfile::Builder::new().tempfile_in("/dev/shm").unwrap();
-    file.as_file().set_len(40 * MIB).unwrap();
-    output("mkfs.fat", &["-F", "32", "-s", "1", file.path().to_str().unwrap()]);
+    let file = lab::file(40 * MIB);
+    run("mkfs.fat", &["-F", "32", "-s", "1", text(file.path())]);
     file.as_file().write_all_at(b"MSWIN4.1", 3).unwrap();
     assert_eq!(read(&memory(&file)).kind, FileSystemKind::Fat32);
     let places = [30, 31, 32].map(|place| place * MIB);
@@ -192,7 +185,7 @@ fn a_bitlocker_of_vista_and_one_to_go_are_known() {
     assert_eq!(read(&memory(&file)).kind, FileSystemKind::Fat32, "places without metadata mean nothing");
     file.as_file().write_all_at(&metadata(4, 0x8002, &[0x2000], places), places[1]).unwrap();
     assert!(bitlocker(&memory(&file)).contains("BitLocker To Go, AES-CBC 128, opened by a password"));
-    assert!(output("blkid", &["-p", file.path().to_str().unwrap()]).contains("TYPE="));
+    assert!(run("blkid", &["-p", text(file.path())]).contains("TYPE="));
     // The identifier alone is enough, where the metadata are gone.
     file.as_file().write_all_at(&[0; 512], places[1]).unwrap();
     file.as_file().write_all_at(&WHOLE, 424).unwrap();
@@ -229,23 +222,11 @@ fn inspect(file: &NamedTempFile) -> Inspection {
     read_disk(&memory(file), facts(), Trust::Undecided, &Silent).unwrap()
 }
 
-fn noise(bytes: usize) -> Vec<u8> {
-    let mut seed = 0x9E37_79B9_7F4A_7C15u64;
-    let mut next = || {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        (seed >> 24) as u8
-    };
-    (0..bytes).map(|_| next()).collect()
-}
-
 #[test]
 fn a_system_that_veracrypt_encrypted_is_said_and_its_noise_is_named() {
-    let file = tempfile::Builder::new().tempfile_in("/dev/shm").unwrap();
-    file.as_file().set_len(16 * MIB).unwrap();
-    output("sh", &["-c", &format!("echo '2048,,7' | sfdisk -q {}", file.path().display())]);
-    file.as_file().write_all_at(&noise(4 << 20), MIB).unwrap();
+    let file = lab::file(16 * MIB);
+    run("sh", &["-c", &format!("echo '2048,,7' | sfdisk -q {}", file.path().display())]);
+    file.as_file().write_all_at(&Noise::new(1).bytes(4 << 20), MIB).unwrap();
     let said = inspect(&file);
     assert!(!said.findings.iter().any(|finding| finding.contains("boot loader")), "{:?}", said.findings);
     let Content::Raw { reason, file_system: None } = &said.disk.volumes[1].content else {
@@ -259,10 +240,9 @@ fn a_system_that_veracrypt_encrypted_is_said_and_its_noise_is_named() {
 
 #[test]
 fn a_disk_of_a_storage_pool_is_named_by_its_type_and_by_its_header() {
-    let file = tempfile::Builder::new().tempfile_in("/dev/shm").unwrap();
-    file.as_file().set_len(16 * MIB).unwrap();
-    let path = file.path().to_str().unwrap();
-    output(
+    let file = lab::file(16 * MIB);
+    let path = text(file.path());
+    run(
         "sgdisk",
         &[
             "-n",
@@ -277,9 +257,8 @@ fn a_disk_of_a_storage_pool_is_named_by_its_type_and_by_its_header() {
         ],
     );
     // A file system that an earlier use left at the place where the pool's header is gone.
-    let left = tempfile::Builder::new().tempfile_in("/dev/shm").unwrap();
-    left.as_file().set_len(4 * MIB).unwrap();
-    output("mkfs.ext4", &["-q", "-F", left.path().to_str().unwrap()]);
+    let left = lab::file(4 * MIB);
+    run("mkfs.ext4", &["-q", "-F", text(left.path())]);
     file.as_file().write_all_at(&std::fs::read(left.path()).unwrap(), MIB).unwrap();
     file.as_file().write_all_at(b"SPACEDB \x02\0\0\x40", 5 * MIB).unwrap();
     let inspection = inspect(&file);

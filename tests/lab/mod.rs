@@ -26,8 +26,18 @@ pub const GIB: u64 = 1 << 30;
 
 /// A folder for one test, in memory where there is room.
 pub fn folder() -> tempfile::TempDir {
-    let base = if Path::new("/dev/shm").is_dir() { PathBuf::from("/dev/shm") } else { std::env::temp_dir() };
-    tempfile::Builder::new().prefix("remint-test-").tempdir_in(base).unwrap()
+    tempfile::Builder::new().prefix("remint-test-").tempdir_in(base()).unwrap()
+}
+
+/// A file of zeros, in memory where there is a place for that.
+pub fn file(size_bytes: u64) -> tempfile::NamedTempFile {
+    let file = tempfile::Builder::new().prefix("remint-test-").tempfile_in(base()).unwrap();
+    file.as_file().set_len(size_bytes).unwrap();
+    file
+}
+
+fn base() -> PathBuf {
+    if Path::new("/dev/shm").is_dir() { PathBuf::from("/dev/shm") } else { std::env::temp_dir() }
 }
 
 /// Runs a program that has to succeed; returns its standard output.
