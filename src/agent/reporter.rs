@@ -6,9 +6,10 @@
 use super::job_log::JobLog;
 use super::outbox::Outbox;
 use crate::client::{Error, JobLink};
-use crate::http::{Blanker, chain};
+use crate::http::Blanker;
 use crate::parallel::lock;
 use crate::progress::{Event, Monitor, Phase};
+use crate::units::with_causes;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -274,7 +275,7 @@ impl Sender<'_> {
 
     fn is_away(&mut self, error: &Error) {
         if !std::mem::replace(&mut self.away, true) {
-            let message = format!("{}; the work goes on, and what happens is sent later", chain(error));
+            let message = format!("{}; the work goes on, and what happens is sent later", with_causes(error));
             self.reporter.event(Event::Warning { subject: "server".to_owned(), message });
         }
     }

@@ -31,7 +31,7 @@ pub use firmware::{Firmware, RehearsedFirmware};
 use crate::blockio::WriteAt;
 use crate::plan::{DeployPlan, Step};
 use crate::progress::Monitor;
-use std::error::Error as _;
+use crate::units::with_causes;
 use std::io;
 
 /// What stands on the targets.
@@ -136,12 +136,6 @@ impl CustomizeError {
     /// The error with its causes, as one sentence.
     #[must_use]
     pub fn with_causes(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            text.push_str(&format!(": {error}"));
-            cause = error.source();
-        }
-        text
+        with_causes(self)
     }
 }

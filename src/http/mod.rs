@@ -84,18 +84,6 @@ pub enum Error {
     },
 }
 
-/// An error with its causes, in one line.
-#[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(&format!(": {cause}"));
-        next = cause.source();
-    }
-    text
-}
-
 /// Gives an error of the system its context.
 fn io_error(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
     let doing = doing.into();

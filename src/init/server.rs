@@ -5,8 +5,9 @@
 use super::network::Network;
 use super::parameters::Parameters;
 use super::{paths, say, say_step};
-use crate::http::{self, Access, chain};
+use crate::http::{self, Access};
 use crate::linux::clock;
+use crate::units::with_causes;
 use reqwest::Url;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
@@ -112,7 +113,7 @@ pub(super) fn reach(
             }
             Err(error) => error,
         };
-        let said = chain(&failure);
+        let said = with_causes(&failure);
         if matches!(failure, http::Error::Refused { .. }) {
             return Err(said);
         }
@@ -144,8 +145,8 @@ pub(super) fn authority(text: &str, server: Option<&str>, limit: Duration) -> Re
         };
     }
     let access = Access { retry_for: limit, ..Access::default() };
-    let bytes =
-        http::fetch(&text, MAX_CA_BYTES, &access).map_err(|error| format!("remint.ca: {}", chain(&error)))?;
+    let bytes = http::fetch(&text, MAX_CA_BYTES, &access)
+        .map_err(|error| format!("remint.ca: {}", with_causes(&error)))?;
     paths::write_private("ca.pem", &bytes).map_err(|error| format!("remint.ca: {error}"))
 }
 

@@ -9,9 +9,10 @@ use super::{BOOT, DRIVERS, LEASE, paths};
 use crate::agent::{self, DiskSettings};
 use crate::linux::power::{self, Ending, Stop, StopRequests};
 use crate::linux::terminal::{self, Consoles};
-use crate::linux::{self, EfiVariables, clock, kernel_log, mounts};
+use crate::linux::{EfiVariables, clock, kernel_log, mounts};
 use crate::parallel::lock;
 use crate::uefi;
+use crate::units::with_causes;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -107,7 +108,7 @@ fn hide_secrets_of_kernel_log(text: &str, parameters: &Parameters) -> Option<Str
     terminal::set_kernel_console_level(1);
     let hidden = kernel_log::rewrite(|text| blanker.blank(text));
     let sentence = |error| {
-        let chain = crate::http::chain(&error);
+        let chain = with_causes(&error);
         format!("the kernel's log (dmesg) holds secrets of the command line, do not send it: {chain}")
     };
     hidden.err().map(sentence)
@@ -292,22 +293,18 @@ impl Supervisor {
     }
 }
 
-fn with_causes(error: linux::Error) -> String {
-    format!("{:#}", anyhow::Error::from(error))
-}
-
 /// Tells UEFI firmware to start the local disk next. On BIOS the boot order decides, and gives `None`.
 fn next_boot_from_disk() -> Result<Option<u16>, String> {
     if !terminal::is_uefi() {
         return Ok(None);
     }
     let variables = EfiVariables::default();
-    let now = variables.read().map_err(with_causes)?;
+    let now = variables.read().map_err(|error| error.with_causes())?;
     let found = agent::inspect(&[], DiskSettings::default()).map_err(|error| format!("{error:#}"))?;
     let partitions = agent::partition_ids(&found.disks);
     match uefi::next_from_disk(&now, &partitions) {
         Some(number) => {
-            variables.start_next(number).map_err(with_causes)?;
+            variables.start_next(number).map_err(|error| error.with_causes())?;
             Ok(Some(number))
         }
         None => {

@@ -6,7 +6,8 @@ use super::job::{self, Command};
 use super::server;
 use super::{paths, say, say_step};
 use crate::agent::NextStep;
-use crate::http::{self, chain};
+use crate::http;
+use crate::units::with_causes;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{self, ExitStatus, Stdio};
 
@@ -114,7 +115,7 @@ fn run_script(session: &Session, script: &str) -> Result<bool, Obstacle> {
         access.token = None;
     }
     let bytes = http::fetch(&url, MAX_SCRIPT_BYTES, &access)
-        .map_err(|error| format!("remint.script: {}", chain(&error)))?;
+        .map_err(|error| format!("remint.script: {}", with_causes(&error)))?;
     let path = paths::write_private("script", &bytes).map_err(|error| format!("remint.script: {error}"))?;
     say_step("running the script");
     let mut program = process::Command::new("sh");

@@ -163,7 +163,7 @@ impl Found {
     fn install(&self, way: &Way, monitor: &dyn Monitor) -> Result<(), String> {
         let (device, kind, root) = &self.root;
         let (name, options) = how(*kind).ok_or("its file system is not mounted here")?;
-        let said = |error: Error| crate::customize::CustomizeError::from(error).with_causes();
+        let said = |error: Error| error.with_causes();
         let folder = MountFolder::new("loader").map_err(said)?;
         let node = format!("/dev/{}", device.name);
         let mounted = Mounted::with_programs(Path::new(&node), folder.path(), name, options).map_err(said)?;
@@ -201,8 +201,7 @@ impl Found {
         };
         let cage = Cage { root, devices: &self.devices, inner: &self.inner };
         let ran = cage.run(self.program, &arguments, &watch);
-        let (outcome, _) =
-            ran.map_err(|error| crate::customize::CustomizeError::from(error).with_causes())?;
+        let (outcome, _) = ran.map_err(|error| error.with_causes())?;
         if outcome.code == Some(0) {
             return Ok(());
         }
@@ -277,7 +276,7 @@ fn file_system(node: &str) -> Option<crate::schema::FileSystem> {
 type Looked = (&'static str, String, Vec<String>);
 
 fn look(part: &Part, kind: FileSystemKind, root: &str, volume: &str) -> Result<Option<Looked>, String> {
-    let said = |error: Error| crate::customize::CustomizeError::from(error).with_causes();
+    let said = |error: Error| error.with_causes();
     let Some((name, options)) = how(kind) else { return Ok(None) };
     let folder = MountFolder::new("loader").map_err(said)?;
     let node = format!("/dev/{}", part.device.name);

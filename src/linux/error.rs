@@ -1,5 +1,6 @@
 //! The ways in which this machine does not do what it is asked.
 
+use crate::units::with_causes;
 use std::io;
 
 /// Why a disk, device or program of this machine could not be used.
@@ -31,6 +32,12 @@ impl Error {
     /// Puts what was being done around a cause.
     pub(super) fn io<E: Into<io::Error>>(doing: impl Into<String>) -> impl FnOnce(E) -> Self {
         move |source| Self::Io { doing: doing.into(), source: source.into() }
+    }
+
+    /// The error with its causes, as one sentence.
+    #[must_use]
+    pub fn with_causes(&self) -> String {
+        with_causes(self)
     }
 
     /// A refusal with its reason.

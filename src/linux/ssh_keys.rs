@@ -75,7 +75,7 @@ struct Looked {
 impl Looked {
     /// A volume with data is as good as before.
     fn not(error: Error) -> Self {
-        let why = CustomizeError::from(error).with_causes();
+        let why = error.with_causes();
         let problems = vec![format!("whether it holds SSH host keys could not be seen: {why}")];
         Self { has_keys: false, problems }
     }
@@ -122,7 +122,7 @@ fn in_volume(
     let mounted = match Mounted::with_programs(device, folder.path(), name, options) {
         Ok(mounted) => mounted,
         Err(error) => {
-            let why = CustomizeError::from(error).with_causes();
+            let why = error.with_causes();
             problems.push(format!("its SSH host keys are those of the image still: {why}"));
             return Ok(Looked { has_keys, problems });
         }
@@ -247,7 +247,7 @@ impl System<'_> {
         let watch = Watch { cancelled: Some(&cancelled), ..Watch::for_at_most(LIMIT) };
         let cage = Cage { root: &self.root, devices: &[], inner: &[] };
         let ran = cage.run(program, &arguments, &watch);
-        let failed = |error: Error| NotMade::Failed(CustomizeError::from(error).with_causes());
+        let failed = |error: Error| NotMade::Failed(error.with_causes());
         let (outcome, results) = ran.map_err(failed)?;
         if outcome.code != Some(0) {
             let last = outcome.output.lines().next_back().unwrap_or_default();
@@ -266,7 +266,7 @@ impl System<'_> {
     fn put(&self, key: &HostKey, made: &Made) -> Option<String> {
         let path = format!("{FOLDER}/{}", key.file());
         let public = format!("{path}.pub");
-        let stays = |error: Error| stays(key, &CustomizeError::from(error).with_causes());
+        let stays = |error: Error| stays(key, &error.with_causes());
         let old = match self.tree.read(&public) {
             Ok(old) => old,
             Err(error) => return Some(stays(error)),
@@ -308,7 +308,7 @@ impl System<'_> {
                 ));
                 None
             }
-            Err(error) => Some(format!("{}; {}", stays(key, why), CustomizeError::from(error).with_causes())),
+            Err(error) => Some(format!("{}; {}", stays(key, why), error.with_causes())),
         }
     }
 

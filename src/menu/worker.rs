@@ -6,10 +6,11 @@ use super::state::{Command, Event, Fulfilling, Reached};
 use super::wish::Wish;
 use crate::agent::{self, DiskSettings, ExitCode, RunRequest};
 use crate::client::{Client, Error};
-use crate::http::{Access, chain};
+use crate::http::Access;
 use crate::linux::keymaps;
 use crate::progress::{self, Monitor};
 use crate::protocol::{OnDemandRequest, Operation, Session};
+use crate::units::with_causes;
 use anyhow::{Result, anyhow, bail};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -216,7 +217,7 @@ impl Desk {
 
 /// What becomes of a command that failed. A wish that cannot be fulfilled is told as such: somebody waits for it.
 fn failed(error: &anyhow::Error, attempt: Option<u64>) -> Vec<Event> {
-    let lost = error.downcast_ref::<Error>().filter(|error| error.may_pass()).map(|error| chain(error));
+    let lost = error.downcast_ref::<Error>().filter(|error| error.may_pass()).map(|error| with_causes(error));
     let fact = lost.clone().unwrap_or_else(|| format!("{error:#}"));
     let told = attempt.map(|attempt| Event::Fulfilling { attempt, what: Fulfilling::Failed(fact.clone()) });
     let other = match (lost, attempt) {

@@ -1,9 +1,10 @@
-//! Quantities that cannot be mixed up: sectors, sector sizes, byte ranges, GUIDs; checksums of bytes.
+//! Quantities that cannot be mixed up: sectors, sector sizes, byte ranges, GUIDs; checksums of bytes; errors as text.
 //!
 //! Byte amounts are plain `u64` whose name ends in `_bytes`; sector numbers are [`Lba`] and can only be
 //! turned into bytes by the [`SectorSize`] of their disk.
 
 mod bytes;
+mod causes;
 pub mod checksum;
 mod guid;
 mod hex;
@@ -16,6 +17,7 @@ pub use bytes::{
     OutOfBounds, read_array, read_slice, read_u8, read_u16be, read_u16le, read_u32be, read_u32le,
 };
 pub use bytes::{read_u64be, read_u64le};
+pub use causes::with_causes;
 pub use guid::{Guid, ParseGuidError};
 pub use hex::{Hex, ParseHexError};
 pub use range::ByteRange;

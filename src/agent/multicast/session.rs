@@ -7,6 +7,7 @@ use crate::image::ChunkId;
 use crate::parallel::lock;
 use crate::protocol::datagram::{Datagram, MAX_DATAGRAM};
 use crate::protocol::{MulticastReport, SessionId};
+use crate::units::with_causes;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -84,7 +85,7 @@ impl Session {
             missing: Vec::new(),
             leaving: false,
         };
-        let answer = link.multicast(&first).map_err(|error| crate::http::chain(&error))?;
+        let answer = link.multicast(&first).map_err(|error| with_causes(&error))?;
         if !answer.member {
             return Err(answer
                 .message
@@ -274,7 +275,7 @@ impl Shared {
                 // The job itself is told so too.
                 Err(Error::Gone { .. }) => return self.give_up(None),
                 Err(error) if now.saturating_duration_since(answered) >= AWAY => {
-                    return self.give_up(Some(crate::http::chain(&error)));
+                    return self.give_up(Some(with_causes(&error)));
                 }
                 Err(_) => {}
             }

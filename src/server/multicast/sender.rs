@@ -2,11 +2,11 @@
 
 use super::state::{Pressure, State, Step};
 use super::{NOBODY_CAME, Phase, Session};
-use crate::http::chain;
 use crate::image::{Manifest, Place, Sequence, Store, StoreError, frame_limit_bytes};
 use crate::protocol::datagram::{Datagram, Fragment, MAX_DATAGRAM, Status, fragment_of, fragments};
 use crate::server::Site;
 use crate::units::u64_from;
+use crate::units::with_causes;
 use std::io;
 use std::net::UdpSocket;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub(super) fn run(site: &Site, session: &Session) {
         Ok(sender) => sender,
         Err(error) => {
             session.state().end();
-            return site.tell_end(session, 0, 0, Some(&chain(&error)));
+            return site.tell_end(session, 0, 0, Some(&with_causes(&error)));
         }
     };
     let fault = sender.send_all().err().map(|error| format!("sending to {}: {error}", session.way.group));
