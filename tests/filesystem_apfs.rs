@@ -260,6 +260,43 @@ fn states_and_forms_are_told_apart() {
 }
 
 #[test]
+fn what_a_checkpoint_names_is_whole_and_may_go_around_the_end_of_its_ring() {
+    let disk = aged("apfs");
+    let before = reading(&disk);
+    let (superblock, map) = (newest(&disk, 1), newest(&disk, 12));
+    let entries: Vec<u64> = (0..number(&disk, map + 36, 4)).map(|index| map + 40 + 40 * index).collect();
+    // The space manager, two queues of blocks that wait to be free, the reaper.
+    assert!(entries.len() >= 4);
+    for entry in &entries {
+        let object = number(&disk, entry + 32, 8) * BLOCK;
+        let (state, finding) = changed(&disk, &[(object + 2000, &[0xEE])]);
+        assert!(state == State::Damaged && finding.contains("checksum"), "{finding}");
+    }
+    // The space manager with a second block, which is the first one of the ring.
+    let of = |entry: &u64| number(&disk, entry + 32, 8);
+    let manager = newest(&disk, 5);
+    let entry = *entries.iter().find(|entry| of(entry) == manager / BLOCK).unwrap();
+    let first = number(&disk, superblock + 0x78, 8);
+    let last = first + number(&disk, superblock + 0x6C, 4) - 1;
+    assert!(!entries.iter().any(|entry| [first, last].contains(&of(entry))));
+    let mut long = read_vec(&disk, manager, BLOCK as usize).unwrap();
+    long.resize(2 * BLOCK as usize, 0x5A);
+    let sum = checksum(&long).to_le_bytes();
+    long[..8].copy_from_slice(&sum);
+    for (block, bytes) in [(last, &long[..BLOCK as usize]), (first, &long[BLOCK as usize..])] {
+        disk.write_at(block * BLOCK, bytes).unwrap();
+    }
+    disk.write_at(entry + 32, &last.to_le_bytes()).unwrap();
+    let maps = [ByteRange::at(map, BLOCK).unwrap()];
+    for (blocks, is_there) in [(2, true), (1, false), (last - first + 2, false)] {
+        disk.write_at(entry + 8, &((blocks * BLOCK) as u32).to_le_bytes()).unwrap();
+        seal(&disk, &maps);
+        let found = reading(&disk);
+        assert_eq!(found == before, is_there, "{blocks}: {:?}", found.file_system.findings);
+    }
+}
+
+#[test]
 fn large_containers_have_blocks_of_addresses() {
     // No tool makes one that is large enough: a block of the pool that is in no use gets the address.
     let disk = aged("apfs");

@@ -157,8 +157,9 @@ impl Container {
         Ok(named)
     }
 
-    /// Where the space manager stands, by the maps of this checkpoint; every ephemeral object has to lie in its ring.
-    pub(super) fn space_manager(&self, volume: &dyn ReadAt) -> Result<(u64, ByteRange), Error> {
+    /// The space manager, by the maps of this checkpoint. Whatever else they name, such as the queues of blocks that wait to be
+    /// free, has to be whole too.
+    pub(super) fn space_manager(&self, volume: &dyn ReadAt) -> Result<Object, Error> {
         let wanted = self.newest.u64(0x98)?;
         let ring = self.descriptors.length().checked_div(self.block_bytes).unwrap_or(0);
         let (index, length) = (u64::from(self.newest.u32(0x88)?), u64::from(self.newest.u32(0x8C)?));
@@ -168,6 +169,8 @@ impl Container {
                 .corrupt(format!("its {length} blocks from {index} on are not in a ring of {ring}")));
         }
         let mut found = None;
+        // Objects of one checkpoint lie beside each other, so they are not longer than their ring.
+        let mut room = self.data.length();
         for step in 0..length.saturating_sub(1) {
             let block = index.saturating_add(step).checked_rem(ring).unwrap_or(0);
             let at = self.descriptors.start().saturating_add(block.saturating_mul(self.block_bytes));
@@ -182,26 +185,48 @@ impl Container {
                 return Err(map.corrupt(format!("{count} entries do not fit")));
             }
             for entry in entries.chunks_exact(MAPPING_BYTES).take(count) {
-                let object = self.mapped(&map, entry)?;
-                found = found.or(object.filter(|(identifier, _)| *identifier == wanted));
+                let object = self.mapped(volume, &map, entry, &mut room)?;
+                if object.identifier()? == wanted {
+                    found = Some(object);
+                }
             }
         }
         found.ok_or_else(|| self.newest.corrupt("no checkpoint map names the space manager"))
     }
 
-    /// The identifier and the place of an object, where it is a space manager.
-    fn mapped(&self, map: &Object, entry: &[u8]) -> Result<Option<(u64, ByteRange)>, Error> {
+    /// The object that an entry of a map names.
+    fn mapped(
+        &self,
+        volume: &dyn ReadAt,
+        map: &Object,
+        entry: &[u8],
+        room: &mut u64,
+    ) -> Result<Object, Error> {
         let short = map.short();
-        let kind = read_u32le(entry, 0).map_err(&short)?;
         let length = u64::from(read_u32le(entry, 8).map_err(&short)?);
         let identifier = read_u64le(entry, 24).map_err(&short)?;
-        let first = read_u64le(entry, 32).map_err(&short)?;
-        let start = first.saturating_mul(self.block_bytes);
-        let place = ByteRange::new(start, start.saturating_add(length));
-        if length == 0 || length > MAX_OBJECT_BYTES || !self.data.contains(place) {
-            return Err(map.corrupt(format!("object {identifier} is too long or not in its ring: {place}")));
+        let start = read_u64le(entry, 32).map_err(&short)?.saturating_mul(self.block_bytes);
+        let pieces = self.in_ring(start, length).filter(|_| length <= MAX_OBJECT_BYTES.min(*room));
+        let pieces = pieces.ok_or_else(|| {
+            map.corrupt(format!(
+                "object {identifier} with {length} bytes at byte {start} is too long or not in its ring"
+            ))
+        })?;
+        *room = room.saturating_sub(length);
+        let object = Object::read_pieces(volume, &pieces, &[Kind::Ephemeral])?;
+        if object.identifier()? != identifier || object.transaction()? > self.transaction {
+            return Err(object.corrupt("it is another object, or newer than its checkpoint"));
         }
-        Ok(is_of(kind, Kind::SpaceManager).then_some((identifier, place)))
+        Ok(object)
+    }
+
+    /// The bytes from one of the ring on, which go on at its beginning.
+    fn in_ring(&self, start: u64, length: u64) -> Option<Vec<ByteRange>> {
+        let whole = ByteRange::at(start, length).filter(|range| !range.is_empty())?;
+        let last = whole.intersection(self.data);
+        let rest = ByteRange::at(self.data.start(), length.checked_sub(last.length())?)?;
+        let is_there = last.start() == start && !last.is_empty() && rest.end() <= start;
+        is_there.then(|| [last, rest].into_iter().filter(|piece| !piece.is_empty()).collect())
     }
 }
 

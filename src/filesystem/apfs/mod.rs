@@ -3,8 +3,8 @@
 //! Invariants:
 //!
 //! - What is in use is never written in place, so the newest checkpoint whose superblock is whole is the truth, also where the
-//!   container was not unmounted. Its maps, the space manager and what is below that have to be whole, by their checksums; its
-//!   other objects are not read.
+//!   container was not unmounted. Its maps, every object that they name and what is below the space manager have to be whole, by their
+//!   checksums; trees in the pool and the volumes are not followed.
 //! - A block is used where a bitmap says so: blocks that wait in a queue until no checkpoint needs them are used too. The
 //!   bitmaps are believed only where each chunk, and the space manager, have as many free blocks as they count, and where they
 //!   call the checkpoints and the space manager's own blocks used.

@@ -24,6 +24,8 @@ pub(super) enum Kind {
     ObjectMap,
     CheckpointMap,
     Volume,
+    /// What a checkpoint keeps in its ring, of whatever type.
+    Ephemeral,
 }
 
 impl Kind {
@@ -37,6 +39,7 @@ impl Kind {
             Self::ObjectMap => "APFS object map",
             Self::CheckpointMap => "APFS checkpoint map",
             Self::Volume => "APFS volume superblock",
+            Self::Ephemeral => "APFS ephemeral object",
         }
     }
 }
@@ -52,10 +55,23 @@ pub(super) struct Object {
 impl Object {
     /// Reads an object of one of these types. Its length is bounded by the caller.
     pub(super) fn read(volume: &dyn ReadAt, place: ByteRange, kinds: &[Kind]) -> Result<Self, Error> {
-        let Some(first) = kinds.first() else {
-            return Err(Error::corrupt("APFS object", place.start(), "it has no type"));
+        Self::read_pieces(volume, &[place], kinds)
+    }
+
+    /// The same of one that lies in pieces, as it does around the end of a ring.
+    pub(super) fn read_pieces(
+        volume: &dyn ReadAt,
+        pieces: &[ByteRange],
+        kinds: &[Kind],
+    ) -> Result<Self, Error> {
+        let (Some(first), Some(place)) = (kinds.first(), pieces.first().copied()) else {
+            return Err(Error::corrupt("APFS object", 0, "it has no type, or no place"));
         };
-        let bytes = read_structure(volume, first.name(), place.start(), usize_from(place.length()))?;
+        let mut bytes = Vec::new();
+        for piece in pieces {
+            let length = usize_from(piece.length());
+            bytes.append(&mut read_structure(volume, first.name(), piece.start(), length)?);
+        }
         let corrupt = |fact: String| Error::corrupt(first.name(), place.start(), fact);
         let short = Error::short(first.name(), place.start());
         let found = read_u32le(&bytes, 24).map_err(&short)?;
@@ -90,6 +106,11 @@ impl Object {
         &self.bytes
     }
 
+    /// True where its type says so.
+    pub(super) fn is(&self, kind: Kind) -> bool {
+        self.u32(24).is_ok_and(|found| is_of(found, kind))
+    }
+
     /// `o_oid`
     pub(super) fn identifier(&self) -> Result<u64, Error> {
         self.u64(8)
@@ -103,7 +124,7 @@ impl Object {
 
 /// True where this type, with its flags, is of a kind.
 pub(super) const fn is_of(found: u32, kind: Kind) -> bool {
-    found & KIND == number(kind)
+    matches!(kind, Kind::Ephemeral) || found & KIND == number(kind)
 }
 
 /// `OBJECT_TYPE_...`
@@ -118,6 +139,7 @@ const fn number(kind: Kind) -> u32 {
         Kind::ObjectMap => 11,
         Kind::CheckpointMap => 12,
         Kind::Volume => 13,
+        Kind::Ephemeral => 0,
     }
 }
 

@@ -35,10 +35,9 @@ struct SpaceManager<'a> {
 
 /// The bytes of all used blocks.
 pub(super) fn read(volume: &dyn ReadAt, container: &Container) -> Result<RangeSet, Error> {
-    let (identifier, place) = container.space_manager(volume)?;
-    let object = Object::read(volume, place, &[Kind::SpaceManager])?;
-    if object.identifier()? != identifier || object.transaction()? > container.transaction {
-        return Err(object.corrupt("it is another object, or newer than its checkpoint"));
+    let object = container.space_manager(volume)?;
+    if !object.is(Kind::SpaceManager) {
+        return Err(object.corrupt("it is no space manager"));
     }
     let pool = container.blocks(object.u64(176)?, object.u64(152)?)?;
     let old_bitmaps = container.blocks(object.u64(168)?, object.u32(164)?.into())?;
