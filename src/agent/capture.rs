@@ -9,10 +9,10 @@ use crate::image::{ImageName, ImageVersion, Manifest, Store, StoreError, Version
 use crate::inspect::GroupInspection;
 use crate::linux::{self, DiskReader};
 use crate::machine::MachineDisk;
-use crate::plan::{self, CaptureOptions, CapturePlan, GroupCapture, GroupFound};
+use crate::plan::{self, CaptureOptions, CapturePlan, DiskFound, GroupCapture, GroupFound};
 use crate::progress::{Event, Monitor, Phase};
 use crate::schema::{Compression, Destination, Disk, OnReadError};
-use crate::units::{RangeSet, format_size};
+use crate::units::format_size;
 use anyhow::{Context, Result, bail};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -120,10 +120,9 @@ pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<Captur
     warn(&found, said, monitor);
     let mut groups = disks::read_groups(&mut found, &sources);
     let held = found.iter().find_map(|disk| disks::held(&disk.machine));
-    let found: Vec<(Disk, Vec<Option<RangeSet>>)> =
-        found.into_iter().map(|disk| (disk.inspection.disk, disk.inspection.used)).collect();
+    let found: Vec<DiskFound> = found.into_iter().map(|disk| disk.inspection.into()).collect();
     let opened: Vec<(Disk, &dyn ReadAt)> =
-        found.iter().map(|(disk, _)| disk.clone()).zip(sources.iter().copied()).collect();
+        found.iter().map(|found| found.disk.clone()).zip(sources.iter().copied()).collect();
     let count = groups.iter().map(|found| found.group.logical_volumes.len()).sum();
     let logical_spills = replay::spill_parts(spill.as_ref(), readers.len(), count);
     let mut spills = logical_spills.iter();

@@ -168,7 +168,7 @@ fn kept_from_writing(found: &GroupInspection) -> Option<String> {
 
 /// The disks as a capture without data describes them.
 fn described(disks: Vec<disks::InspectedDisk>, groups: Vec<GroupInspection>) -> Result<Manifest> {
-    let found = disks.into_iter().map(|disk| (disk.inspection.disk, disk.inspection.used)).collect();
+    let found = disks.into_iter().map(|disk| disk.inspection.into()).collect();
     let groups = groups.into_iter().map(|found| {
         let GroupInspection { group, used, problems } = found;
         GroupFound { group, used, problems }

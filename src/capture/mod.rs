@@ -109,13 +109,13 @@ fn store_everything(capture: &Capture<'_>) -> Result<(Manifest, Report), Error> 
     let mut stored = Vec::new();
     for (disk, source) in plan.disks.iter().zip(sources) {
         let sector_bytes = disk.disk.logical_sector_bytes.bytes();
-        for (volume, read) in disk.disk.volumes.iter().zip(&disk.read) {
+        for ((volume, read), zeros) in disk.disk.volumes.iter().zip(&disk.read).zip(&disk.zeros) {
             let Some(read) = read else { continue };
             let place = ByteRange::at(volume.start_bytes, volume.size_bytes);
             let window = place
                 .and_then(|place| Window::new(*source, place).ok())
                 .ok_or_else(|| Error::OutsideDisk { volume: volume.name.clone() })?;
-            stored.push(store_volume(capture, &totals, volume, read, &window, sector_bytes)?);
+            stored.push(store_volume(capture, &totals, volume, (read, zeros), &window, sector_bytes)?);
         }
     }
     let sectors = plan.disks.iter().map(|disk| disk.disk.logical_sector_bytes.bytes());
@@ -125,7 +125,8 @@ fn store_everything(capture: &Capture<'_>) -> Result<(Manifest, Report), Error> 
             let Some(read) = read else { continue };
             let source = source.filter(|source| source.size_bytes() == volume.size_bytes);
             let source = source.ok_or_else(|| Error::OutsideDisk { volume: volume.name.clone() })?;
-            stored.push(store_volume(capture, &totals, volume, read, source, sector_bytes)?);
+            let parts = (read, &RangeSet::new());
+            stored.push(store_volume(capture, &totals, volume, parts, source, sector_bytes)?);
         }
     }
     let manifest = manifest(plan, stored, version, options);
@@ -135,11 +136,12 @@ fn store_everything(capture: &Capture<'_>) -> Result<(Manifest, Report), Error> 
     Ok((manifest, report))
 }
 
+/// Stores one volume: the bytes that are read, and those that are zeros without being read, which a deploy writes as well.
 fn store_volume(
     capture: &Capture<'_>,
     totals: &Totals,
     volume: &Volume,
-    read: &RangeSet,
+    (read, zeros): (&RangeSet, &RangeSet),
     source: &dyn ReadAt,
     sector_bytes: u64,
 ) -> Result<StoredVolume, Error> {
@@ -157,7 +159,7 @@ fn store_volume(
         monitor,
     })?;
     let index = chunks.index.encode();
-    let used = UsedMap::new(source.size_bytes(), read);
+    let used = UsedMap::new(source.size_bytes(), &read.union(zeros));
     let put = |extension: &str, bytes: &[u8]| -> Result<StoredFile, Error> {
         let file = StoredFile::of(format!("{}.{extension}", volume.name), bytes);
         store.put_file(version, &file.name, bytes)?;

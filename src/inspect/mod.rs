@@ -62,6 +62,8 @@ pub struct Inspection {
     pub disk: Disk,
     /// For each volume, the bytes of it that a capture has to read; `None` where it has to read all.
     pub used: Vec<Option<RangeSet>>,
+    /// For each volume, its free bytes that have to be zeros wherever it is deployed; of most volumes none.
+    pub zeros: Vec<RangeSet>,
     /// What a person should know about the disk: sentences.
     pub findings: Vec<String>,
     /// Those of the findings for which a capture is refused unless a person decided.
@@ -73,7 +75,8 @@ impl Inspection {
     #[must_use]
     pub fn of_captured(disk: Disk) -> Self {
         let used = vec![None; disk.volumes.len()];
-        Self { disk, used, findings: Vec::new(), refusals: Vec::new() }
+        let zeros = vec![RangeSet::new(); disk.volumes.len()];
+        Self { disk, used, zeros, findings: Vec::new(), refusals: Vec::new() }
     }
 }
 
@@ -124,6 +127,7 @@ pub fn read_disk(
     }
     monitor.event(Event::PhaseFinished { phase: Phase::Inspect });
     Ok(Inspection {
+        zeros: vec![RangeSet::new(); used.len()],
         disk: Disk {
             number: facts.number,
             size_bytes: disk.size_bytes(),

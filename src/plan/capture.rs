@@ -1,6 +1,7 @@
 //! What a capture will read: every volume's policy applied, before anything is stored.
 
 use super::dynamic_disk;
+use crate::inspect::Inspection;
 use crate::schema::{Content, Disk, Role, State, Volume, VolumeGroup, WhenDirty};
 use crate::units::{ByteRange, RangeSet, format_size};
 use std::collections::BTreeMap;
@@ -18,6 +19,23 @@ pub struct CaptureOptions {
     pub schema_only: bool,
 }
 
+/// A disk that was inspected, with what is known of each of its volumes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskFound {
+    /// The disk.
+    pub disk: Disk,
+    /// For each volume, its used map.
+    pub used: Vec<Option<RangeSet>>,
+    /// For each volume, its free bytes that have to be zeros wherever it is deployed.
+    pub zeros: Vec<RangeSet>,
+}
+
+impl From<Inspection> for DiskFound {
+    fn from(Inspection { disk, used, zeros, .. }: Inspection) -> Self {
+        Self { disk, used, zeros }
+    }
+}
+
 /// What is read from one disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskCapture {
@@ -26,6 +44,8 @@ pub struct DiskCapture {
     /// For each volume of `disk`, the bytes that are read, from the start of the volume; `None` where
     /// nothing is stored (swap, left out).
     pub read: Vec<Option<RangeSet>>,
+    /// For each volume, the bytes that are zeros wherever it is deployed, and are not read.
+    pub zeros: Vec<RangeSet>,
 }
 
 /// A volume group that was found, with what is known of each of its logical volumes.
@@ -129,12 +149,12 @@ fn untrusted_sentence(volumes: &[Untrusted]) -> String {
 
 /// Applies the policy to what was found on the disks.
 ///
-/// `found` has each disk with its volumes' used maps, and `groups` the volume groups on them, as `inspect` returns them.
+/// `found` has each disk with what is used of its volumes, and `groups` the volume groups on them, as `inspect` returns them.
 ///
 /// # Errors
 /// A [`CaptureRefusal`] that names every volume at fault.
 pub fn capture(
-    found: Vec<(Disk, Vec<Option<RangeSet>>)>,
+    found: Vec<DiskFound>,
     groups: Vec<GroupFound>,
     options: &CaptureOptions,
 ) -> Result<CapturePlan, CaptureRefusal> {
@@ -146,7 +166,7 @@ pub fn capture(
         captured.extend(capture_group(group, options, &mut physical, &mut untrusted));
     }
     let mut disks = Vec::new();
-    for (mut disk, used) in found {
+    for DiskFound { mut disk, used, zeros } in found {
         let mut read = Vec::new();
         for (volume, used) in disk.volumes.iter_mut().zip(used) {
             let chosen = volume.role == Role::BootArea
@@ -158,7 +178,7 @@ pub fn capture(
                 None => leave_out(volume),
             });
         }
-        disks.push(DiskCapture { disk, read });
+        disks.push(DiskCapture { disk, read, zeros });
     }
     let schema_only = options.schema_only;
     if !schema_only && !untrusted.is_empty() {
@@ -199,13 +219,13 @@ fn read_nothing(plan: &mut CapturePlan, of_groups: &BTreeMap<String, Fate>) {
 }
 
 fn check_names(
-    found: &[(Disk, Vec<Option<RangeSet>>)],
+    found: &[DiskFound],
     groups: &[GroupFound],
     options: &CaptureOptions,
 ) -> Result<(), CaptureRefusal> {
     let volumes = || {
         let logical = groups.iter().flat_map(|found| found.group.volumes());
-        found.iter().flat_map(|(disk, _)| &disk.volumes).chain(logical)
+        found.iter().flat_map(|found| &found.disk.volumes).chain(logical)
     };
     for name in options.only.iter().chain(&options.fixed) {
         let Some(volume) = volumes().find(|volume| volume.name == *name) else {
@@ -216,7 +236,7 @@ fn check_names(
             return Err(CaptureRefusal::NotSized { name: name.clone() });
         }
     }
-    match found.iter().find_map(|(disk, _)| dynamic_disk::torn(disk, &options.only)) {
+    match found.iter().find_map(|found| dynamic_disk::torn(&found.disk, &options.only)) {
         Some((name, missing)) => Err(CaptureRefusal::Torn { name, missing }),
         None => Ok(()),
     }
@@ -398,7 +418,7 @@ mod tests {
             volumes: vec![volume],
         };
         let used = vec![Some(RangeSet::of(ByteRange::new(0, 4096)))];
-        capture(vec![(disk, used)], vec![], options)
+        capture(vec![DiskFound { disk, used, zeros: vec![RangeSet::new()] }], vec![], options)
     }
 
     #[test]

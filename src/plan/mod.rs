@@ -45,8 +45,8 @@ mod windows;
 pub use boot_entries::BootEntries;
 pub use boot_loader::BootLoader;
 pub use capture::{
-    CaptureOptions, CapturePlan, CaptureRefusal, DiskCapture, GroupCapture, GroupFound, Untrusted, capture,
-    describe,
+    CaptureOptions, CapturePlan, CaptureRefusal, DiskCapture, DiskFound, GroupCapture, GroupFound, Untrusted,
+    capture, describe,
 };
 pub use captured::Captured;
 pub use check::{Fault, check};

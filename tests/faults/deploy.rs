@@ -254,7 +254,7 @@ pub fn machine_disk(number: u32, size: usize) -> MachineDisk {
 /// Noise, and in front of it and behind it a GPT of another disk.
 fn used_disk(size: usize) -> Vec<u8> {
     let mut bytes = noise(size, 77);
-    let Table::Gpt(mut gpt) = super::image::inspect(&[super::source::gpt()]).remove(0).0.table else {
+    let Table::Gpt(mut gpt) = super::image::inspect(&[super::source::gpt()]).remove(0).disk.table else {
         panic!()
     };
     gpt.partitions.truncate(1);

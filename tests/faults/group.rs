@@ -143,7 +143,7 @@ fn volumes(disk: &[u8], at: usize, length: usize) -> Option<(VolumeGroup, Vec<Ve
 
 fn image() -> (Manifest, MemoryStore) {
     let disk = source();
-    let mut inspection = Inspection::of_captured(inspect(&[disk]).remove(0).0);
+    let mut inspection = Inspection::of_captured(inspect(&[disk]).remove(0).disk);
     let groups = inspect::read_groups(&[&disk], &mut [&mut inspection], &NoKernelVolumes);
     assert_eq!(groups.len(), 1);
     let opened: Vec<Box<dyn ReadAt>> = groups[0]
@@ -161,7 +161,7 @@ fn image() -> (Manifest, MemoryStore) {
         used: groups[0].used.clone(),
         problems: groups[0].problems.clone(),
     };
-    let disks = vec![(inspection.disk.clone(), inspection.used.clone())];
+    let disks = vec![inspection.clone().into()];
     let plan = plan::capture(disks, vec![found], &CaptureOptions::default()).unwrap();
     let store = MemoryStore::default();
     let options = Options {

@@ -8,9 +8,9 @@ use remint::capture::{self, Options, Report};
 use remint::image::{ImageVersion, Manifest, Store};
 use remint::inspect::{self, DiskFacts};
 use remint::partition::Trust;
-use remint::plan::{self, CaptureOptions, CapturePlan, CaptureRefusal};
+use remint::plan::{self, CaptureOptions, CapturePlan, CaptureRefusal, DiskFound};
 use remint::progress::{Monitor, Silent};
-use remint::schema::{Compression, Disk, OnReadError};
+use remint::schema::{Compression, OnReadError};
 use remint::units::{ByteRange, RangeSet, SectorSize};
 use remint::verify;
 use std::num::NonZeroUsize;
@@ -22,7 +22,7 @@ pub fn version(name: &str) -> ImageVersion {
 }
 
 /// What is on the disks and which of it is used.
-pub fn inspect(sources: &[&[u8]]) -> Vec<(Disk, Vec<Option<RangeSet>>)> {
+pub fn inspect(sources: &[&[u8]]) -> Vec<DiskFound> {
     let read = |(number, source): (u32, &&[u8])| {
         let facts = DiskFacts {
             number,
@@ -34,7 +34,7 @@ pub fn inspect(sources: &[&[u8]]) -> Vec<(Disk, Vec<Option<RangeSet>>)> {
         };
         let inspection = inspect::read_disk(source, facts, Trust::Undecided, &Silent).unwrap();
         assert_eq!(inspection.refusals, [] as [String; 0]);
-        (inspection.disk, inspection.used)
+        inspection.into()
     };
     (0..).zip(sources).map(read).collect()
 }
