@@ -2,7 +2,7 @@
 //!
 //! One member alone cannot tell that its array went on without it. Members that can are believed only here.
 
-use super::Inspection;
+use super::{Inspection, whole_arrays};
 use crate::blockio::{ReadAt, Window};
 use crate::filesystem::md::{self, Role, Superblock};
 use crate::schema::{Content, FileSystemKind, State};
@@ -10,12 +10,12 @@ use crate::units::ByteRange;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A member and where it was found: the disk, and the volume on it.
-struct Found {
-    disk: usize,
-    volume: usize,
-    name: String,
+pub(super) struct Found {
+    pub(super) disk: usize,
+    pub(super) volume: usize,
+    pub(super) name: String,
     is_chosen: bool,
-    superblock: Superblock,
+    pub(super) superblock: Superblock,
 }
 
 /// Keeps members from being captured by themselves that only all of them together show to be wrong. Returns what else a
@@ -45,10 +45,15 @@ pub fn read_arrays(
         }
     }
     let there = if only.is_empty() { "here" } else { "captured" };
-    arrays.into_values().flat_map(|members| judge(&members, inspections, there)).collect()
+    arrays.into_values().flat_map(|members| judge(&members, sources, inspections, there)).collect()
 }
 
-fn judge(members: &[Found], inspections: &mut [&mut Inspection], are_there: &str) -> Vec<(usize, String)> {
+fn judge(
+    members: &[Found],
+    sources: &[&dyn ReadAt],
+    inspections: &mut [&mut Inspection],
+    are_there: &str,
+) -> Vec<(usize, String)> {
     let newest = members.iter().map(|member| member.superblock.events).max().unwrap_or_default();
     // The kernel takes a member that misses one event.
     let is_behind = |member: &Found| member.superblock.events.saturating_add(1) < newest;
@@ -63,7 +68,8 @@ fn judge(members: &[Found], inspections: &mut [&mut Inspection], are_there: &str
         );
         refuse(member, fact, inspections);
     }
-    let current: Vec<&Found> = current.into_iter().filter(|member| member.is_chosen).collect();
+    let (current, others): (Vec<&Found>, Vec<&Found>) =
+        current.into_iter().partition(|member| member.is_chosen);
     for member in &current {
         let twin = current.iter().find(|other| {
             other.superblock.number == member.superblock.number
@@ -79,6 +85,13 @@ fn judge(members: &[Found], inspections: &mut [&mut Inspection], are_there: &str
     }
     let there = current.iter().map(|member| member.superblock.number).collect::<BTreeSet<u32>>().len();
     if refuse_split(&current, there, inspections) {
+        return Vec::new();
+    }
+    if current.iter().any(|member| member.superblock.level != 1) {
+        // Of one that is there twice that was said.
+        if there == current.len() {
+            whole_arrays::read(sources, inspections, &current, &others);
+        }
         return Vec::new();
     }
     let lacks_some =
@@ -117,7 +130,7 @@ fn refuse_split(current: &[&Found], there: usize, inspections: &mut [&mut Inspec
 }
 
 /// Takes the map away from a member, so that it is captured only where every block is asked for.
-fn refuse(member: &Found, fact: String, inspections: &mut [&mut Inspection]) {
+pub(super) fn refuse(member: &Found, fact: String, inspections: &mut [&mut Inspection]) {
     let Some(inspection) = inspections.get_mut(member.disk) else { return };
     if let Some(used) = inspection.used.get_mut(member.volume) {
         *used = None;

@@ -20,6 +20,7 @@ mod tests;
 mod text;
 mod twins;
 mod volume;
+mod whole_arrays;
 
 pub use arrays::read_arrays;
 pub use dynamic::read_dynamic;

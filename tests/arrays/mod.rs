@@ -17,6 +17,38 @@ pub const VERSIONS: [(&str, u64, u64); 4] = [
     ("clean-1.2", MIB, 15 * MIB),
 ];
 
+/// Arrays whose data lie on all their members together, all of which are there.
+pub const WHOLE: [&str; 15] = [
+    "whole-0-alternate",
+    "whole-0-original",
+    "whole-4",
+    "whole-5-090",
+    "whole-5-first",
+    "whole-5-la",
+    "whole-5-ls",
+    "whole-5-ra",
+    "whole-5-rs",
+    "whole-6-ls",
+    "whole-6-ls6",
+    "whole-6-ra",
+    "whole-10-f2",
+    "whole-10-n2",
+    "whole-10-o2",
+];
+
+/// All members of 16 MiB that a file holds.
+pub fn members(name: &str) -> Vec<Image> {
+    let all = unpacked(name, 0, None);
+    (0..all.size_bytes() / (16 * MIB))
+        .map(|position| {
+            let folder = lab::folder();
+            let path = folder.path().join("volume");
+            std::fs::write(&path, lab::bytes(&all.path, position * 16 * MIB, 16 * MIB)).unwrap();
+            Image { folder, path }
+        })
+        .collect()
+}
+
 /// What lies beside `make`.
 pub fn beside(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/arrays").join(name)

@@ -1,9 +1,13 @@
-//! Members of Linux MD arrays: what their superblocks say, and of mirrors also what is used of a member.
+//! Members of Linux MD arrays: what their superblocks say, and what is used of them.
 //!
 //! Invariants:
 //!
 //! - One member alone is read only where it holds all data of its array and says that they are whole: RAID 1, active, not
-//!   being written to, rebuilt or reshaped, without bad blocks. Everything else is refused by name.
+//!   being written to, rebuilt or reshaped, without bad blocks.
+//! - Of the other levels all members are read together, or none: nothing is made up for one that is missing, at another event,
+//!   or in doubt. Everything else is refused by name.
+//! - Of a row with parity all chunks have the same bytes in their maps. What no map has must be zeros wherever all members are
+//!   deployed, or the parity of free space is wrong, and so is what Linux later writes there beside it.
 //! - A member keeps its superblock, bitmap and list of bad blocks to the byte; the rest of its map is that of what the
 //!   array holds.
 //! - Wherever another version of the superblock could stand is used too: an old one on the target would be believed.
@@ -17,19 +21,25 @@
 //! version 1.0   | array ...                            | bitmap, bad blocks | superblock |   |
 //! ```
 
+mod array;
 mod bitmap;
+mod geometry;
+mod judge;
+mod set;
 mod superblock;
+#[cfg(test)]
+mod tests;
 mod version_0;
 mod version_1;
 
+pub use set::{Member, read_together};
 pub use superblock::{Role, Superblock};
 
-use super::inside::{self, Inside};
 use super::judgement::{Judged, Judgement, settle};
-use super::{Error, Reading, nested_table, read_content};
-use crate::blockio::{ReadAt, Window};
-use crate::schema::{FileSystem, FileSystemKind, State};
-use crate::units::{ByteRange, RangeSet, u64_from};
+use super::{Error, Reading};
+use crate::blockio::ReadAt;
+use crate::schema::{FileSystem, FileSystemKind};
+use crate::units::RangeSet;
 
 /// The way out where an array is history.
 const HISTORY: &str = "if the array is history, remove its superblock with mdadm --zero-superblock";
@@ -62,16 +72,20 @@ pub(super) fn read(volume: &dyn ReadAt) -> Result<Option<Reading>, Error> {
             Err(ambiguous(&found))
         }
     };
-    let (judged, named) = match superblock {
-        Ok(superblock) => (judge(volume, &superblock)?, (superblock.array_uuid, superblock.name)),
-        Err(error) => (settle(Err::<Judgement, Error>(error))?, (None, None)),
-    };
+    Ok(Some(match superblock {
+        Ok(superblock) => reading(volume, Some(&superblock), judge::alone(volume, &superblock)?),
+        Err(error) => reading(volume, None, settle(Err::<Judgement, Error>(error))?),
+    }))
+}
+
+/// What is known of a member that was judged.
+fn reading(volume: &dyn ReadAt, superblock: Option<&Superblock>, judged: Judged) -> Reading {
     let Judged { state, findings, map } = judged;
     let size_bytes = volume.size_bytes();
     let file_system = FileSystem {
         kind: FileSystemKind::MdMember,
-        uuid: named.0,
-        label: named.1,
+        uuid: superblock.and_then(|superblock| superblock.array_uuid.clone()),
+        label: superblock.and_then(|superblock| superblock.name.clone()),
         block_size_bytes: 512,
         size_bytes,
         used_bytes: map.as_ref().map(RangeSet::total_bytes),
@@ -79,7 +93,7 @@ pub(super) fn read(volume: &dyn ReadAt) -> Result<Option<Reading>, Error> {
         state,
         findings,
     };
-    Ok(Some(Reading { file_system, used: map }))
+    Reading { file_system, used: map }
 }
 
 fn ambiguous(found: &[Result<Superblock, Error>]) -> Error {
@@ -93,113 +107,4 @@ fn ambiguous(found: &[Result<Superblock, Error>]) -> Error {
          alive (mdadm --examine) and remove the other superblock, or capture the volume with --when-dirty raw",
         names.join(", one ")
     ))
-}
-
-fn judge(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Judged, Error> {
-    let array = superblock.array();
-    let refused = |why: &str, way_out: &str| {
-        let fact = format!(
-            "a member of the {array} {why}; {way_out}, or capture every member with --when-dirty raw; {HISTORY}"
-        );
-        settle(Err::<Judgement, Error>(Error::unsupported(fact)))
-    };
-    let assemble = "assemble the array (mdadm --assemble --scan) and capture it as a disk (--disk /dev/md0)";
-    let whole = "let the running array become whole (mdadm --wait) and stop it";
-    if let Some(obstacle) = superblock.obstacle {
-        return refused(&format!("that {obstacle}"), whole);
-    }
-    let around = match around(volume, superblock) {
-        Ok(around) => around,
-        Err(error) => return settle(Err::<Judgement, Error>(error)),
-    };
-    match superblock.role {
-        Role::Spare => {
-            if let Some(what) = on_a_spare(volume, superblock)? {
-                let why = format!("that is a spare, or was not rebuilt yet, and {what} is on it");
-                return refused(&why, "if it is to stay in the array, leave it out with --only");
-            }
-            let fact = format!("a spare of the {array}: nothing but its superblock is captured");
-            return settle(Ok(Judgement::Clean { map: around, hints: vec![fact] }));
-        }
-        Role::Faulty => return refused("that failed", "leave it out with --only"),
-        Role::Journal => return refused("that holds its journal", assemble),
-        Role::Active => {}
-    }
-    if superblock.level != 1 {
-        return refused("whose data lie on all its members together", assemble);
-    }
-    if !superblock.in_sync {
-        let fact = format!(
-            "a member of the {array} that was written to when it stopped, or that is not equal to the others yet; assemble \
-             the array (mdadm --assemble --scan), {whole} (mdadm --stop), or capture every member with --when-dirty raw; {HISTORY}"
-        );
-        return settle(Ok(Judgement::Dirty { fact }));
-    }
-    let window = Window::new(volume, superblock.data).map_err(|_| {
-        Error::corrupt(
-            superblock::STRUCTURE,
-            superblock.at,
-            format!("{} of data do not lie on the volume", superblock.data),
-        )
-    })?;
-    if superblock.data.start() > 0
-        && let Some(what) = recognised(volume)?
-    {
-        let why = format!(
-            "whose data begin at byte {} only, and {what} begins with the volume",
-            superblock.data.start()
-        );
-        let alive =
-            "if the array is alive, remove that signature alone (wipefs lists it, wipefs -o removes one)";
-        return refused(&why, alive);
-    }
-    let Inside { what, judged } = inside::look(&window)?;
-    let Judged { state, mut findings, map } = judged;
-    let missing = match superblock.active < superblock.disks {
-        true => format!("; it was last written with {} of them", superblock.active),
-        false => String::new(),
-    };
-    findings
-        .insert(0, format!("member {} of the {array}{missing}; the array holds {what}", superblock.number));
-    if state != State::Clean {
-        findings.push(format!(
-            "whatever that asks for, do it on the assembled array (mdadm --assemble --scan, then /dev/md0), never on a member, \
-             or the mirror falls apart; {HISTORY}"
-        ));
-    }
-    let start = superblock.data.start();
-    let map = map.map(|map| {
-        let moved = |range: ByteRange| ByteRange::at(start.saturating_add(range.start()), range.length());
-        map.iter().filter_map(moved).collect::<RangeSet>().union(&around)
-    });
-    Ok(Judged { state, findings, map })
-}
-
-/// What a spare holds that none should, as one that was made anew for another use, or was never rebuilt.
-fn on_a_spare(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Option<String>, Error> {
-    match (recognised(volume)?, Window::new(volume, superblock.data)) {
-        (None, Ok(data)) => recognised(&data),
-        (what, _) => Ok(what),
-    }
-}
-
-/// What is recognised at the start of a volume, superblocks of arrays apart.
-fn recognised(volume: &dyn ReadAt) -> Result<Option<String>, Error> {
-    if let Some(Reading { file_system, .. }) = read_content(volume)? {
-        return Ok(Some(file_system.kind.to_string()));
-    }
-    Ok(nested_table(volume)?.map(|table| format!("a partition table ({table})")))
-}
-
-/// What stands outside of the data, and wherever a superblock could stand.
-fn around(volume: &dyn ReadAt, superblock: &Superblock) -> Result<RangeSet, Error> {
-    let size_bytes = volume.size_bytes();
-    let own = ByteRange::at(superblock.at, u64_from(superblock::BYTES));
-    let mut used: RangeSet =
-        superblock::places(size_bytes).into_iter().map(|(_, place)| place).chain(own).collect();
-    superblock.places.iter().for_each(|place| used.insert(place.intersection(ByteRange::new(0, size_bytes))));
-    if let Some(at) = superblock.bitmap_at {
-        used.insert(bitmap::range(volume, at)?);
-    }
-    Ok(used)
 }

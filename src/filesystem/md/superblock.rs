@@ -47,6 +47,12 @@ pub struct Superblock {
     pub number: u32,
     /// What the member does in its array.
     pub role: Role,
+    /// Which of the members it is that hold data, from 0; only of an active one.
+    pub position: u32,
+    /// Bytes of a chunk; 0 where the level has none.
+    pub chunk_bytes: u64,
+    /// How chunks are laid out, a number of each level's own; `None` where a RAID 0 does not say it.
+    pub layout: Option<u32>,
     /// How often superblocks were written: of members that do not agree, the one with more events is right.
     pub events: u64,
     /// The data of the array, from the start of the volume.

@@ -13,6 +13,8 @@ const CHECKSUM: u32 = 38;
 const MEMBERS: u32 = 128;
 const MEMBER_WORDS: u32 = 32;
 const MOST_MEMBERS: u32 = 27;
+/// Word of the member's own entry.
+const THIS_MEMBER: u32 = 992;
 /// Bits of `state` of a member.
 const FAULTY: u32 = 1;
 const IN_SYNC: u32 = 1 << 2;
@@ -47,11 +49,15 @@ pub(super) fn parse(bytes: &[u8], at: u64) -> Option<Result<Superblock, Error>> 
     for (target, source) in uuid.iter_mut().zip(words.as_flattened()) {
         *target = *source;
     }
-    let number = word(992)?;
-    let state = match number < MOST_MEMBERS {
-        true => word(MEMBERS.saturating_add(number.saturating_mul(MEMBER_WORDS)).saturating_add(4))?,
-        false => word(996)?,
+    let number = word(THIS_MEMBER)?;
+    let entry = match number < MOST_MEMBERS {
+        true => MEMBERS.saturating_add(number.saturating_mul(MEMBER_WORDS)),
+        false => THIS_MEMBER,
     };
+    let (position, state) = (word(entry.saturating_add(3))?, word(entry.saturating_add(4))?);
+    let level = word(7)?.cast_signed();
+    // Members of a RAID 0 and of a linear array may differ in size, and use all of it.
+    let data_bytes = if matches!(level, -1 | 0) { at } else { size_bytes };
     let role = match state {
         state if state & FAULTY != 0 => Role::Faulty,
         state if state & IN_SYNC != 0 => Role::Active,
@@ -62,13 +68,17 @@ pub(super) fn parse(bytes: &[u8], at: u64) -> Option<Result<Superblock, Error>> 
         at,
         array_uuid: uuid_text(uuid),
         name: None,
-        level: word(7)?.cast_signed(),
+        level,
         disks: word(10)?,
         active: word(34)?,
         number,
         role,
+        position,
+        chunk_bytes: word(65)?.into(),
+        // Linux does not take it from a RAID 0 of this version.
+        layout: Some(word(64)?).filter(|_| level != 0),
         events: pair(39)?,
-        data: ByteRange::new(0, size_bytes),
+        data: ByteRange::new(0, data_bytes),
         // Bit 0 of `state`: in sync, and not being written to.
         in_sync: word(33)? & 1 == 1,
         // The bitmap, where there is one, stands behind it.

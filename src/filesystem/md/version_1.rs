@@ -6,7 +6,7 @@
 //!   8 features      96 place of the bitmap      152 recovered so far     208 equal so far
 //!  16 UUID         128 start of the data        160 own number           216 checksum
 //!  32 name                                      186 size of bad blocks   220 roles that follow
-//!  72 level                                     188 place of bad blocks  256 roles, two bytes each
+//!  72 level, 76 layout, 88 chunk                188 place of bad blocks  256 roles, two bytes each
 //! ```
 //!
 //! Sizes and places are sectors of 512 bytes.
@@ -37,7 +37,7 @@ mod feature {
     pub(super) const JOURNAL: u32 = 512;
     pub(super) const PPL: u32 = 1024;
     pub(super) const SEVERAL_PPLS: u32 = 2048;
-    /// The last of them says how a RAID 0 is laid out.
+    pub(super) const RAID_0_LAYOUT: u32 = 4096;
     pub(super) const KNOWN: u32 = 0x1FFF;
 }
 
@@ -111,6 +111,9 @@ fn fields(bytes: &[u8], at: u64, version: &'static str) -> Option<Superblock> {
             role if role < ROLE_MAX => Role::Active,
             _ => Role::Faulty,
         },
+        position: own.into(),
+        chunk_bytes: u64::from(word(88)?).checked_mul(SECTOR_BYTES)?,
+        layout: Some(word(76)?).filter(|_| level != 0 || features & feature::RAID_0_LAYOUT != 0),
         events: read_u64le(bytes, 200).ok()?,
         data: ByteRange::at(sectors(128)?, used).filter(|_| used <= room)?,
         in_sync: read_u64le(bytes, 208) == Ok(u64::MAX),

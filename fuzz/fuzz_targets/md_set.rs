@@ -1,0 +1,78 @@
+//! No change of the members of an MD array makes their reader panic, hang, grow without bound or break a promise.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use remint::blockio::{ReadAt, Window};
+use remint::filesystem::md::{self, Member};
+use remint::schema::State;
+use remint::units::{ByteRange, RangeSet};
+use remint_fuzz::Seeds;
+use std::sync::LazyLock;
+
+/// A seed has its members one behind the other.
+const MEMBER_BYTES: u64 = 16 << 20;
+
+static SEEDS: LazyLock<Seeds> = LazyLock::new(|| {
+    Seeds::load("md_set", |members| {
+        look(members);
+    })
+});
+
+fuzz_target!(|input: &[u8]| {
+    let Some((mut volume, options)) = SEEDS.volume(input) else { return };
+    if options & 1 == 1 {
+        volume.repair_with(remint_fuzz::repair_metadata);
+    }
+    let Some(found) = look(&volume) else { return };
+    for Member { reading, zeros } in &found {
+        assert_eq!(reading.used.is_some(), reading.file_system.state == State::Clean);
+        assert!(!reading.file_system.findings.is_empty());
+        let used = reading.used.clone().unwrap_or_default();
+        assert!(used.end() <= MEMBER_BYTES && zeros.end() <= MEMBER_BYTES);
+        assert!(zeros.iter().all(|range| used.within(range).next().is_none() || !reading.used.is_some()));
+    }
+    if found.iter().all(|member| member.reading.used.is_some()) && !volume.is_spoiled() {
+        let used: RangeSet = (0u64..)
+            .zip(&found)
+            .flat_map(|(number, member)| {
+                let moved = move |range: ByteRange| ByteRange::at(number * MEMBER_BYTES + range.start(), range.length());
+                member.reading.used.iter().flat_map(RangeSet::iter).filter_map(moved).collect::<Vec<_>>()
+            })
+            .collect();
+        assert_eq!(look(&With { volume: &volume, used: &used }), Some(found), "what is restored reads differently");
+    }
+});
+
+/// What all members together are, where each has a superblock.
+fn look(volume: &dyn ReadAt) -> Option<Vec<Member>> {
+    let count = volume.size_bytes() / MEMBER_BYTES;
+    let windows = (0..count.min(8)).map(|number| Window::new(volume, ByteRange::at(number * MEMBER_BYTES, MEMBER_BYTES)?).ok());
+    let windows: Vec<Window<&dyn ReadAt>> = windows.collect::<Option<_>>()?;
+    let members: Option<Vec<(&str, &dyn ReadAt, md::Superblock)>> = windows
+        .iter()
+        .map(|window| Some(("d0", window as &dyn ReadAt, md::member(window).ok()??)))
+        .collect();
+    md::read_together(&members?).ok()
+}
+
+/// Only what is used; the rest has other content.
+struct With<'a> {
+    volume: &'a dyn ReadAt,
+    used: &'a RangeSet,
+}
+
+impl ReadAt for With<'_> {
+    fn size_bytes(&self) -> u64 {
+        self.volume.size_bytes()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        self.volume.read_at(offset, buffer)?;
+        let asked = ByteRange::at(offset, buffer.len() as u64).unwrap_or_default();
+        for free in self.used.gaps(asked).iter() {
+            let from = (free.start() - offset) as usize;
+            buffer[from..from + free.length() as usize].fill(0xA7);
+        }
+        Ok(())
+    }
+}

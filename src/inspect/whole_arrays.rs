@@ -1,0 +1,110 @@
+//! Arrays whose data lie on all their members together: looked into where all are there, and refused with the way out where not.
+
+use super::Inspection;
+use super::arrays::{Found, refuse};
+use super::volume::{Understood, content};
+use crate::blockio::{ReadAt, Window};
+use crate::filesystem::md;
+use crate::filesystem::nested_table;
+use crate::schema::Role;
+use crate::units::ByteRange;
+use std::collections::BTreeSet;
+
+/// Looks into an array of which `chosen` are the members that are wanted, and `others` those that are there and left out.
+pub(super) fn read(
+    sources: &[&dyn ReadAt],
+    inspections: &mut [&mut Inspection],
+    chosen: &[&Found],
+    others: &[&Found],
+) {
+    let Some(first) = chosen.first() else { return };
+    let disks = first.superblock.disks;
+    let there: BTreeSet<u32> = chosen.iter().map(|member| member.superblock.position).collect();
+    let is_whole = there.len() == chosen.len() && there.iter().copied().eq(0..disks);
+    if !is_whole {
+        let fact = missing(chosen, others, disks);
+        return chosen.iter().for_each(|member| refuse(member, fact.clone(), inspections));
+    }
+    if chosen.iter().any(|member| member.superblock.events != first.superblock.events) {
+        let fact = "its members are at events of their own, so that one of them may lack what was written last: assemble the array \
+                    (mdadm --assemble --scan) and stop it (mdadm --stop)";
+        return chosen.iter().for_each(|member| refuse(member, fact.to_owned(), inspections));
+    }
+    let windows: Vec<Window<&dyn ReadAt>> =
+        chosen.iter().filter_map(|member| window(sources, inspections, member)).collect();
+    if let Some(claimed) = chosen.iter().find(|member| is_claimed(sources, inspections, member)) {
+        let fact = format!(
+            "the disk of {} has a partition table too, and is no plain member of its array",
+            claimed.name
+        );
+        return chosen.iter().for_each(|member| refuse(member, fact.clone(), inspections));
+    }
+    let members: Vec<(&str, &dyn ReadAt, md::Superblock)> = chosen
+        .iter()
+        .zip(&windows)
+        .map(|(member, window)| -> (&str, &dyn ReadAt, md::Superblock) {
+            (&member.name, window, member.superblock.clone())
+        })
+        .collect();
+    match md::read_together(&members) {
+        Ok(found) => {
+            for (member, found) in chosen.iter().zip(found) {
+                apply(member, found, inspections);
+            }
+        }
+        Err(error) => {
+            let fact = format!("its array could not be read ({})", crate::units::with_causes(&error));
+            chosen.iter().for_each(|member| refuse(member, fact.clone(), inspections));
+        }
+    }
+}
+
+fn window<'a>(
+    sources: &[&'a dyn ReadAt],
+    inspections: &[&mut Inspection],
+    member: &Found,
+) -> Option<Window<&'a dyn ReadAt>> {
+    let volume = inspections.get(member.disk)?.disk.volumes.get(member.volume)?;
+    let place = ByteRange::at(volume.start_bytes, volume.size_bytes)?;
+    Window::new(*sources.get(member.disk)?, place).ok()
+}
+
+/// True where a whole disk has a table that the superblock was believed against: which of them counts, a person has to say.
+fn is_claimed(sources: &[&dyn ReadAt], inspections: &[&mut Inspection], member: &Found) -> bool {
+    let volumes = inspections.get(member.disk).map(|inspection| inspection.disk.volumes.as_slice());
+    let is_whole_disk = volumes
+        .and_then(|volumes| volumes.get(member.volume))
+        .is_some_and(|volume| volume.role == Role::WholeDisk);
+    let table = sources.get(member.disk).map(|disk| nested_table(*disk));
+    is_whole_disk && !matches!(table, Some(Ok(None)))
+}
+
+/// What is to be said of members that are not all.
+fn missing(chosen: &[&Found], others: &[&Found], disks: u32) -> String {
+    let left_out: Vec<&str> = others.iter().map(|member| member.name.as_str()).collect();
+    let there = chosen.len().saturating_add(others.len());
+    if u32::try_from(there) == Ok(disks) {
+        let names = left_out.join(" and ");
+        return format!(
+            "{names} belong to the same array: name them with --only too, or leave out all of it"
+        );
+    }
+    format!(
+        "{there} of the {disks} members of its array are here: name the disks of the others with --disk too; where the array has lost \
+         some, add new ones (mdadm --add) and let it become whole (mdadm --wait), or capture it running, as a disk (--disk /dev/md0)"
+    )
+}
+
+fn apply(member: &Found, found: md::Member, inspections: &mut [&mut Inspection]) {
+    let Some(inspection) = inspections.get_mut(member.disk) else { return };
+    let Understood { content, used, .. } = content(found.reading);
+    if let Some(volume) = inspection.disk.volumes.get_mut(member.volume) {
+        volume.content = content;
+    }
+    if let Some(place) = inspection.used.get_mut(member.volume) {
+        *place = used;
+    }
+    if let Some(zeros) = inspection.zeros.get_mut(member.volume) {
+        *zeros = found.zeros;
+    }
+}
