@@ -16,8 +16,8 @@ use super::shrinking::{self, Shrinking};
 use super::standing::Targets;
 use super::step::Step;
 use super::{
-    boot_entries, boot_loader, choice, copies, dynamic_disk, existing, identity, place, scripted, settings,
-    standard, windows,
+    array, boot_entries, boot_loader, choice, copies, dynamic_disk, existing, identity, place, scripted,
+    settings, standard, windows,
 };
 use crate::machine::MachineDisk;
 use crate::schema::{
@@ -397,6 +397,7 @@ fn deploy_disks(
                 Keep::Table(chosen) => existing::restore_into(disk, target, chosen, options)?,
             };
             plan.warnings.extend(dynamic_disk::warnings(disk, disks, &without, options.new_ids));
+            plan.warnings.extend(array::warnings(disk, disks, &without));
             if options.new_ids || options.layout == Layout::Script {
                 plan.new_names = identity::new_names(disk, &plan);
             } else if options.layout != Layout::Standard {

@@ -4,6 +4,7 @@
 //! image's disks with the machine's, [`deploy`] decides or refuses, [`check`] reads the finished plan once
 //! more without the code that made it, [`explain`] prints it.
 
+mod array;
 mod boot_entries;
 mod boot_loader;
 mod capture;
