@@ -171,8 +171,16 @@ fn nothing_is_changed_in_a_file_system_whose_journal_is_elsewhere_and_the_source
     let arguments = [
         "deploy", "lab", "--from", &store, "--yes", "--disk", &disks[0], "--disk", &disks[1], "--copy", &copy,
     ];
-    let said = remint_ends(4, &arguments);
-    assert!(said.contains("is on another disk") && said.contains("do without names, copies"), "{said}");
+    let said = remint_ends(1, &arguments);
+    assert!(said.contains("its journal is the volume d1-p1"), "{said}");
+    let arguments = [&arguments[..9], &["--new-ids", "--computer-name", "pc-07"]].concat();
+    let said = remint_ends(3, &arguments);
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        said.contains("making the names of partitions follow (d0-p1) failed: the journal of the ext4"),
+        "{said}"
+    );
+    assert!(said.contains("is on another disk") && said.contains("keeps the identifiers"), "{said}");
     drop(attached);
     assert_eq!(hashes(), before);
 }

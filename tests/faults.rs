@@ -35,6 +35,8 @@ mod keep;
 mod shrink;
 #[path = "faults/source.rs"]
 mod source;
+#[path = "faults/steps.rs"]
+mod steps;
 #[path = "faults/store.rs"]
 mod store;
 #[path = "faults/trigger.rs"]

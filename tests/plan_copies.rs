@@ -83,6 +83,7 @@ fn copies_are_made_by_priority_and_scripts_run_before_them_all() {
         name: name.to_owned(),
         volume: volume.map(str::to_owned),
         number,
+        fatal: false,
     };
     let options = DeployOptions {
         copies: copies.to_vec(),
@@ -118,6 +119,7 @@ fn a_standard_layout_makes_its_boot_files_from_what_was_copied() {
             name: "script".to_owned(),
             volume: Some("d0-p1".to_owned()),
             number: 0,
+            fatal: false,
         }],
         standard: StandardChoice { volume: None, firmware: Some(Firmware::Uefi) },
         seed: Some("000102030405060708090a0b0c0d0e0f".parse().unwrap()),

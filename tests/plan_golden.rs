@@ -636,6 +636,21 @@ fn new_identifiers_are_said_and_every_copy_has_its_own() {
         assert_eq!(names.as_slice(), &disk.new_names[1..]);
     }
 
+    // The plan that is turned to where something cannot follow is that without new identifiers.
+    let captured = plan::with_captured_names(&plan).unwrap();
+    assert_eq!(plan::check(&captured, disks), Ok(()));
+    let without =
+        plan::deploy("example", "1", disks, &targets, &DeployOptions { new_ids: false, ..options.clone() });
+    let tables = |plan: &DeployPlan| plan.disks.iter().map(|disk| disk.table.clone()).collect::<Vec<_>>();
+    assert_eq!(tables(&captured), tables(&without.unwrap()));
+    assert_eq!(captured.steps.len(), plan.steps.len());
+    assert_eq!(plan::with_captured_names(&captured), None);
+    for (disk, back) in plan.disks.iter().zip(plan::way_back(&plan).disks) {
+        for (name, back) in disk.new_names.iter().zip(&back.new_names) {
+            assert_eq!((&name.old, &name.new), (&back.new, &back.old));
+        }
+    }
+
     // A table that disagrees with what is said of it is found.
     for index in 0..plan.disks[0].new_names.len() {
         let mut wrong = plan.clone();

@@ -315,4 +315,10 @@ fn a_configuration_that_cannot_be_changed_is_a_problem_with_its_way_out() {
     let (target, said) = lab.deploy(&[3], &[]);
     assert!(said.contains("/Boot/BCD names partitions as they were") && said.contains("bcdboot"), "{said}");
     assert_eq!(lab::partitions(&target, 512).len(), 3, "the disk has its table");
+    // To new identifiers nothing follows where one cannot: it starts as it did.
+    let (target, said) = lab.deploy(&[3], &["--new-ids"]);
+    assert!(said.contains("keeps the identifiers that it was captured with"), "{said}");
+    let id = |disk: &Path| lab::run("sfdisk", &["--disk-id", text(disk)]);
+    assert_eq!(id(&target), id(&disk));
+    lab.finds_recovery(&target);
 }

@@ -19,7 +19,7 @@ use super::file_copy::{Artefacts, Customizing};
 use super::scripts::{self, ScriptFailure, WishedScript};
 use super::targets::started_by;
 use crate::blockio::{Overlay, WriteAt};
-use crate::customize::{Customizer, Deployed, Firmware, RehearsedFirmware};
+use crate::customize::{Customizer, Deployed, Firmware, RehearsedFirmware, not_taken};
 use crate::image::Manifest;
 use crate::inspect::GroupInspection;
 use crate::linux::{self, DiskReader, DiskWriter, EfiVariables};
@@ -354,13 +354,13 @@ impl PreparedCustomize {
             }
             match self.customizer().take(step, deployed, &noting) {
                 Ok(taken) => problems.extend(taken.problems),
-                Err(error) if matches!(step, Step::Script { .. }) => {
+                Err(error) if step.is_vital() => {
                     stopped = Some(error.with_causes());
                     break;
                 }
                 Err(error) => {
                     without_fallback |= matches!(step, Step::FallbackLoader { .. });
-                    problems.push(format!("{step}: {}", error.with_causes()));
+                    problems.push(not_taken(step, &error));
                 }
             }
         }

@@ -195,8 +195,9 @@ impl PreparedDeploy {
         drop(writers);
         // After a failure too: the kernel shall not go on showing partitions that are gone.
         let not_reread = self.tell_the_kernel();
-        let mut problems = [failed_before, result?, not_reread].concat();
-        boot_loaders::install(&self.plan, &customizer, true, &mut problems, monitor);
+        let finished = result?;
+        let mut problems = [failed_before, finished.problems, not_reread].concat();
+        boot_loaders::install(finished.plan, &customizer, true, &mut problems, monitor);
         match self.run_scripts(ScriptTime::AfterImaging, monitor) {
             Ok(failed_after) => Ok([problems, failed_after].concat()),
             Err(failure) => {

@@ -174,7 +174,7 @@ impl Customizer for Customizing<'_> {
                 let artefact = self.artefacts.get(copy.copy.artefact).ok_or_else(gone)?;
                 linux::copy_files(artefact, on, copy, deployed, monitor)?
             }
-            Step::Script { name, number, on } => {
+            Step::Script { name, number, on, .. } => {
                 let gone = || CustomizeError::Refused {
                     fact: format!("there is no script {name}; please report this"),
                 };

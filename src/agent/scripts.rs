@@ -94,7 +94,7 @@ pub(super) fn before_file_copy(scripts: &[WishedScript]) -> Vec<plan::WishedScri
     steps
         .map(|(wished, number)| {
             let (name, volume) = (wished.name.clone(), wished.script.volume.clone());
-            plan::WishedScript { name, volume, number }
+            plan::WishedScript { name, volume, number, fatal: wished.script.fatal }
         })
         .collect()
 }

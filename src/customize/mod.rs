@@ -1,9 +1,14 @@
 //! Change what was deployed before anything can start from it, through a trait.
 //!
 //! The steps stand in the plan. They are taken when every volume has its content and its size, and before the table
-//! is written: what makes a disk bootable stays last. A step that fails fails the deploy, and the target is left
-//! plainly unbootable, because a system without its boot files, or with references to partitions that are gone, would
-//! be bootable but wrong. What a step can do without is no failure but a problem: a sentence, and exit code 3.
+//! is written: what makes a disk bootable stays last. A step that fails is a problem of a finished deploy, a sentence that names
+//! it and its volume, and exit code 3: the other steps are taken, and the disk starts if the captured one did. Therefore
+//!
+//! - a step that fails leaves each file as it was, or as it was to become, and never a half of it;
+//! - where what names partitions cannot follow to new identifiers, disks keep the captured ones, and what followed goes back.
+//!
+//! Only what is vital fails the deploy, and leaves the target plainly unbootable: the boot files of a layout that had none
+//! before, a script that a person declared fatal, and a target that cannot be written (docs/decisions/0009-failed-steps.md).
 //!
 //! `linux` implements it with the kernel's file systems and with programs.
 
@@ -67,7 +72,8 @@ pub trait Customizer: Send + Sync {
     /// Tells of everything that it changes as [`Event::Changed`](crate::progress::Event::Changed).
     ///
     /// # Errors
-    /// Where the step was not taken. The target is not to be used then.
+    /// Where the step was not taken, or not to its end. Each file is as it was, or as it was to become. After a step that
+    /// [changes names](Step::changes_names) all of them name what they named before.
     fn take(
         &self,
         step: &Step,
@@ -83,6 +89,8 @@ pub struct Taken {
     pub problems: Vec<String>,
     /// Code for sector 0, which is written last of all.
     pub boot_code: Option<BootCode>,
+    /// True: something in the volume names partitions as they were captured, and could not follow.
+    pub keeps_names: bool,
 }
 
 /// The code in front of the partition table of an MBR, or of a protective one.
@@ -130,6 +138,12 @@ pub enum CustomizeError {
         /// The end of what it printed.
         output: String,
     },
+}
+
+/// What is said of a step that failed and is a problem.
+#[must_use]
+pub fn not_taken(step: &Step, error: &CustomizeError) -> String {
+    format!("making {step} ({}) failed: {}", step.volume(), error.with_causes())
 }
 
 impl CustomizeError {

@@ -10,7 +10,8 @@ use crate::blockio::WriteAt;
 use crate::filesystem::{self, FatFiles};
 use crate::plan::{MovedPartition, WindowsName};
 use crate::registry::{Error, Hive, REG_BINARY};
-use crate::units::{MIB, usize_from};
+use crate::units::{ByteRange, MIB, usize_from};
+use std::io;
 
 /// The hives in which a volume may note partitions, from its root.
 pub const HIVES: [&str; 4] =
@@ -123,6 +124,8 @@ pub struct Followed {
     pub changed: Vec<String>,
     /// What a person has to look after.
     pub problems: Vec<String>,
+    /// True: a hive names partitions as they were.
+    pub keeps_names: bool,
 }
 
 impl Followed {
@@ -131,11 +134,16 @@ impl Followed {
         match result {
             Ok(0) => {}
             Ok(1) => self.changed.push(format!("in /{path} a partition is named as it is now")),
-            Ok(count) => self.changed.push(format!("in /{path} partitions are named as they are now, {count} times")),
-            Err(why) => self.problems.push(format!(
-                "/{path} names partitions as they were: {why}; if Windows does not start, start its recovery and run \
-                 bcdboot"
-            )),
+            Ok(count) => {
+                self.changed.push(format!("in /{path} partitions are named as they are now, {count} times"));
+            }
+            Err(why) => {
+                self.keeps_names = true;
+                self.problems.push(format!(
+                    "/{path} names partitions as they were: {why}; if Windows does not start, start its recovery and run \
+                     bcdboot"
+                ));
+            }
         }
     }
 }
@@ -181,26 +189,32 @@ pub fn follow_in_fat(volume: &dyn WriteAt, moved: &[MovedPartition]) -> Result<F
             }
         };
         let length = bytes.len();
-        let result = follow_bytes(bytes, moved);
+        let result = follow_bytes(bytes.clone(), moved);
         let result = result.and_then(|(count, bytes)| match bytes {
             Some(bytes) if bytes.len() != length => Err("it has no room to grow in its place".to_owned()),
             bytes => Ok((count, bytes)),
         });
-        if let Ok((_, Some(bytes))) = &result {
-            let doing = || format!("writing /{path}");
-            let mut rest = bytes.as_slice();
-            for place in places {
-                let (part, behind) = rest.split_at_checked(usize_from(place.length())).unwrap_or((rest, &[]));
-                volume
-                    .write_at(place.start(), part)
-                    .map_err(|source| CustomizeError::Io { doing: doing(), source })?;
-                rest = behind;
-            }
-            volume.flush().map_err(|source| CustomizeError::Io { doing: doing(), source })?;
+        if let Ok((_, Some(new))) = &result
+            && let Err(source) = write_places(volume, &places, new)
+        {
+            // As far as it still can be written, it is what it was.
+            let _ = write_places(volume, &places, &bytes);
+            return Err(CustomizeError::Io { doing: format!("writing /{path}"), source });
         }
         followed.add(path, result.map(|(count, _)| count));
     }
     Ok(followed)
+}
+
+/// Writes a file in its places.
+fn write_places(volume: &dyn WriteAt, places: &[ByteRange], bytes: &[u8]) -> io::Result<()> {
+    let mut rest = bytes;
+    for place in places {
+        let (part, behind) = rest.split_at_checked(usize_from(place.length())).unwrap_or((rest, &[]));
+        volume.write_at(place.start(), part)?;
+        rest = behind;
+    }
+    volume.flush()
 }
 
 /// What a hive becomes: how many names were changed, and its bytes where some were.

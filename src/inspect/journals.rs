@@ -46,10 +46,7 @@ pub fn read_journals(sources: &[&dyn ReadAt], inspections: &mut [&mut Inspection
             let Some(device) = device else { continue };
             let Ok(mut reading) = filesystem::read_with_journal(&window, &device) else { continue };
             if reading.used.is_some() {
-                reading
-                    .file_system
-                    .findings
-                    .push(format!("its journal is {}: deploy both together", found.name));
+                reading.file_system.findings.push(FileSystem::journal_elsewhere(&found.name));
                 volume.fixed = true;
                 paired.insert(found.name.clone());
             }

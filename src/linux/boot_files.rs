@@ -196,7 +196,7 @@ impl Work<'_> {
         system.tree.write(&format!("{folder}/core.img"), &embedded.core)?;
         self.changed(format!("/{}/i386-pc has GRUB's modules, {} of them", system.folder, modules.len()));
         let boot_code = Some(BootCode { target: system.files.target.clone(), code: embedded.code });
-        Ok(Taken { problems: Vec::new(), boot_code })
+        Ok(Taken { boot_code, ..Taken::default() })
     }
 
     fn make_core(&self, modules: &[(String, Vec<u8>)]) -> Result<Vec<u8>, CustomizeError> {

@@ -91,11 +91,10 @@ impl Customizer for Customizations {
             }
             Step::WindowsPartitions { target, volume, file_system, moved, .. } => {
                 let kind = *file_system;
-                let problems = windows_partitions::follow(target, volume, kind, moved, deployed, monitor)?;
-                Ok(Taken { problems, ..Taken::default() })
+                Ok(windows_partitions::follow(target, volume, kind, moved, deployed, monitor)?)
             }
             Step::Settings { settings: told, volumes } => {
-                let problems = settings::tell(told, volumes, deployed, monitor)?;
+                let problems = settings::tell(told, volumes, deployed, monitor);
                 Ok(Taken { problems, ..Taken::default() })
             }
             Step::SshHostKeys { volumes } => {
@@ -176,11 +175,14 @@ fn follow(
     deployed: Deployed<'_>,
     monitor: &dyn Monitor,
 ) -> Result<Vec<String>, Error> {
+    let names = plan::names_for(deployed.plan, target);
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
     let missing = if looked_into { references::missing(kind) } else { None };
     if !looked_into || missing.is_some() {
         return Ok(vec![not_looked_into(volume, kind, missing)]);
     }
-    let names = plan::names_for(deployed.plan, target);
     let followed =
         lvm_devices::on_device(target, volume, deployed, |device| references::follow(device, kind, &names))?;
     for message in followed.changed {

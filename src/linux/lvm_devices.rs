@@ -122,6 +122,8 @@ fn rename_below(root: &Path) -> Result<bool, Error> {
         }
     }
     let kept = path.with_file_name(KEPT_AS);
-    fs::rename(&path, &kept).map_err(Error::io(format!("renaming {}", path.display())))?;
+    // A full file system may have no room for another name; LVM makes the list anew, and does not start with this one.
+    let gone = fs::rename(&path, &kept).or_else(|_| fs::remove_file(&path));
+    gone.map_err(Error::io(format!("renaming {}", path.display())))?;
     Ok(true)
 }

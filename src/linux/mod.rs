@@ -40,6 +40,7 @@ mod mounted;
 pub mod mounts;
 mod multicast;
 mod ntfs_files;
+mod overwriting;
 mod placing;
 pub mod power;
 mod program;

@@ -266,13 +266,24 @@ impl<'a> Mounted<'a> {
                     return Ok(());
                 }
                 Ok(()) if unmounted < MOST_MOUNTS => unmounted = unmounted.saturating_add(1),
-                Ok(()) => return Err(Error::io(doing())(Errno::EBUSY)),
+                Ok(()) => return Err(still_held(at, doing(), Errno::EBUSY)),
                 Err(Errno::EBUSY) if wait_ms < 5000 => {
                     sleep(Duration::from_millis(wait_ms));
                     wait_ms = wait_ms.saturating_mul(2);
                 }
-                Err(error) => return Err(Error::io(doing())(error)),
+                Err(error) => return Err(still_held(at, doing(), error)),
             }
+        }
+    }
+}
+
+/// The error of a file system that stays mounted. What was changed in it is on its disk all the same, where a deploy goes on.
+fn still_held(at: &Path, doing: String, error: Errno) -> Error {
+    let on_disk = File::open(at).map_err(|_| error).and_then(nix::unistd::syncfs);
+    match on_disk {
+        Ok(()) => Error::io(doing)(error),
+        Err(also) => {
+            Error::refused(format!("{doing}: {error}; what was changed may not be on the disk: {also}"))
         }
     }
 }

@@ -4,24 +4,23 @@
 //!
 //! - No path leads out of the file system, whatever links it holds (`openat2` with `RESOLVE_IN_ROOT`).
 //! - A file system in which nothing is to be changed is mounted read-only, and nothing is written to it.
-//! - A file is changed in its place, so that owner, mode, attributes and hard links stay, and its time is put back. Were
-//!   it cut short by a failure, the disk would have no table.
+//! - A file is changed in its place, so that owner, mode, attributes and hard links stay, and its time is put back.
+//! - Where one file cannot be changed, none is: those that were are put back.
 
 use super::confined::{self, Within};
 use super::loop_device::control_device;
 use super::mounted::{MountFolder, Mounted, how, kernel_has};
-use super::{Error, ioctl, is_root};
+use super::{Error, ioctl, is_root, overwriting};
 use crate::customize::references::{FILES, MOST_BYTES, MOST_ENTRIES, rewrite, stands_for};
 use crate::plan::NewName;
 use crate::schema::FileSystemKind;
-use crate::units::u64_from;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use std::fs::{self, File, FileTimes, OpenOptions};
 use std::io::Read;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Number of the inode that a subvolume of btrfs begins with (`BTRFS_FIRST_FREE_OBJECTID`).
@@ -57,13 +56,35 @@ pub(super) fn follow(device: &Path, kind: FileSystemKind, names: &[NewName]) -> 
     let mut followed = Followed { changed: Vec::new(), problems };
     if !to_change.is_empty() {
         let mounted = Mounted::new(device, folder.path(), name, options)?;
-        let change = |(root, path): &RootAndPath| change(root, path, names);
-        let changed = to_change.iter().map(change).collect();
+        let changed = change_all(&to_change, names);
         mounted.unmount()?;
-        let changed: Result<Vec<Option<String>>, Error> = changed;
-        followed.changed = changed?.into_iter().flatten().collect();
+        followed.changed = changed?;
     }
     Ok(followed)
+}
+
+/// Puts the names in all files right, or in none. Returns the sentences about them.
+fn change_all(files: &[RootAndPath], names: &[NewName]) -> Result<Vec<String>, Error> {
+    let mut sentences = Vec::new();
+    for (position, (root, path)) in files.iter().enumerate() {
+        match change(root, path, names) {
+            Ok(sentence) => sentences.extend(sentence),
+            Err(error) => {
+                let back: Vec<NewName> = names
+                    .iter()
+                    .map(|name| NewName { of: name.of.clone(), old: name.new.clone(), new: name.old.clone() })
+                    .collect();
+                for (root, path) in files.iter().take(position) {
+                    change(root, path, &back).map_err(|also| {
+                        let (error, also) = (error.with_causes(), also.with_causes());
+                        Error::refused(format!("{error}; what was changed before is not put back: {also}"))
+                    })?;
+                }
+                return Err(error);
+            }
+        }
+    }
+    Ok(sentences)
 }
 
 /// A root, and a file in it.
@@ -196,14 +217,13 @@ fn change(root: &Path, path: &Path, names: &[NewName]) -> Result<Option<String>,
     let times = FileTimes::new();
     let times = metadata.accessed().map_or(times, |time| times.set_accessed(time));
     let times = metadata.modified().map_or(times, |time| times.set_modified(time));
-    file.write_all_at(&text, 0).map_err(Error::io(doing()))?;
-    file.set_len(u64_from(text.len())).map_err(Error::io(doing()))?;
-    file.set_times(times).map_err(Error::io(doing()))?;
-    file.sync_all().map_err(Error::io(doing()))?;
+    overwriting::overwrite(&file, &text, &doing())?;
+    // Without its old time it is as good.
+    let _ = file.set_times(times).and_then(|()| file.sync_all());
     let path = path.display();
     Ok(Some(match count {
-        1 => format!("In /{path} a partition is named by its new identifier."),
-        _ => format!("In /{path} partitions are named by their new identifiers, {count} times."),
+        1 => format!("In /{path} a partition is named by its identifier on this disk."),
+        _ => format!("In /{path} partitions are named by their identifiers on this disk, {count} times."),
     }))
 }
 

@@ -35,18 +35,20 @@ pub(super) fn missing_for(volumes: &[SystemVolume], what: &str) -> Option<String
     volumes.iter().find_map(|volume| missing(volume.file_system, what))
 }
 
-/// Tells every system on the volumes. Returns sentences about what a person has to look after.
+/// Tells every system on the volumes. Returns sentences about what a person has to look after: what fails in one volume, or with one
+/// file, keeps no other from being told.
 pub(super) fn tell(
     settings: &Settings,
     volumes: &[SystemVolume],
     deployed: Deployed<'_>,
     monitor: &dyn Monitor,
-) -> Result<Vec<String>, CustomizeError> {
+) -> Vec<String> {
     let (mut found, mut answered, mut problems) = (false, BTreeSet::new(), Vec::new());
     let mut has_windows = false;
     for SystemVolume { target, volume, file_system } in volumes {
         let on_device = |device: &Path| Ok(in_volume(device, volume, *file_system, settings));
-        let renamed = match lvm_devices::on_device(target, volume, deployed, on_device)?? {
+        let looked = lvm_devices::on_device(target, volume, deployed, on_device);
+        let renamed = match looked.unwrap_or_else(|error| Looked::Failed(error.with_causes())) {
             Looked::Told(renamed) => {
                 found = true;
                 has_windows |= *file_system == FileSystemKind::Ntfs;
@@ -79,7 +81,7 @@ pub(super) fn tell(
     problems.extend(lacking.map(|answer| {
         format!("no answer file of a deployed Windows has an element {}, so it was not set", answer.element)
     }));
-    Ok(problems)
+    problems
 }
 
 /// What a volume is found to hold.
@@ -87,16 +89,11 @@ enum Looked {
     /// No system, though perhaps its page files.
     NoSystem(Renamed),
     Told(Renamed),
-    /// Nothing was written: a volume with data is as good as before.
+    /// It could not be looked into, and a volume with data is as good as before.
     Failed(String),
 }
 
-fn in_volume(
-    device: &Path,
-    volume: &str,
-    kind: FileSystemKind,
-    settings: &Settings,
-) -> Result<Looked, CustomizeError> {
+fn in_volume(device: &Path, volume: &str, kind: FileSystemKind, settings: &Settings) -> Looked {
     let look = |tree: &Tree| match (kind, &settings.name) {
         (FileSystemKind::Ntfs, None) if settings.answers.is_empty() && settings.boot_drivers.is_empty() => {
             Ok(None)
@@ -117,25 +114,45 @@ fn in_volume(
         renamed.changed.extend(emptied);
         Ok((is_system, renamed))
     };
-    let (is_system, renamed) = match with_files(device, kind, true, volume, all) {
+    let (is_system, mut renamed) = match with_files(device, kind, true, volume, all) {
         Ok(found) => found,
-        Err(error) => return Ok(Looked::Failed(error.with_causes())),
+        Err(error) => return Looked::Failed(error.with_causes()),
     };
     if !renamed.changed.is_empty() {
-        with_files(device, kind, false, volume, |tree| {
-            for file in &renamed.changed {
-                match kind {
-                    FileSystemKind::Ntfs => {
-                        let path = tree.spelled(&file.path)?.unwrap_or_else(|| file.path.clone());
-                        tree.overwrite(&path, &file.bytes)?;
-                    }
-                    _ => tree.write(&file.path, &file.bytes)?,
+        let changed = std::mem::take(&mut renamed.changed);
+        let written = with_files(device, kind, false, volume, |tree| {
+            for file in &changed {
+                match write(tree, kind, file) {
+                    Ok(()) => renamed.changed.push(file.clone()),
+                    Err(error) => renamed.problems.push(not_written(file, &error.with_causes())),
                 }
             }
             Ok(())
-        })?;
+        });
+        if let Err(error) = written {
+            let why = error.with_causes();
+            match changed.iter().filter(|file| !renamed.changed.contains(file)).collect::<Vec<_>>().as_slice()
+            {
+                [] => renamed.problems.push(why),
+                not_tried => renamed.problems.extend(not_tried.iter().map(|file| not_written(file, &why))),
+            }
+        }
     }
-    Ok(if is_system { Looked::Told(renamed) } else { Looked::NoSystem(renamed) })
+    if is_system { Looked::Told(renamed) } else { Looked::NoSystem(renamed) }
+}
+
+fn write(tree: &Tree, kind: FileSystemKind, file: &ChangedFile) -> Result<(), Error> {
+    match kind {
+        FileSystemKind::Ntfs => {
+            let path = tree.spelled(&file.path)?.unwrap_or_else(|| file.path.clone());
+            tree.overwrite(&path, &file.bytes)
+        }
+        _ => tree.write(&file.path, &file.bytes),
+    }
+}
+
+fn not_written(file: &ChangedFile, why: &str) -> String {
+    format!("/{} is not changed: {why}", file.path)
 }
 
 /// The page files of a volume that hold something, as what they become.

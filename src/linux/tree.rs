@@ -2,14 +2,13 @@
 
 use super::Error;
 use super::confined::{self, Within};
-use crate::units::{u64_from, usize_from};
+use super::overwriting;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// No file that is read here is larger: boot loaders have a few MiB.
@@ -114,17 +113,28 @@ impl Tree {
         Ok(())
     }
 
-    /// Writes a file, in its place where it is there: it keeps its owner, its mode and its attributes.
+    /// Writes a file, in its place where it is there: it keeps its owner, its mode and its attributes. A new one that cannot be
+    /// written is not there.
     pub(super) fn write(&self, path: &str, bytes: &[u8]) -> Result<(), Error> {
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_NONBLOCK;
-        let mode = Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IRGRP | Mode::S_IROTH;
-        let file = self.resolve(path, flags, mode).map_err(Error::io(self.writing(path)))?;
-        self.fill(&file, path, bytes)
+        let flags = OFlag::O_RDWR | OFlag::O_NONBLOCK;
+        let (file, is_new) = match self.resolve(path, flags, Mode::empty()) {
+            Err(Errno::ENOENT) => {
+                let mode = Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IRGRP | Mode::S_IROTH;
+                (self.resolve(path, flags | OFlag::O_CREAT, mode), true)
+            }
+            found => (found, false),
+        };
+        let file = file.map_err(Error::io(self.writing(path)))?;
+        let written = overwriting::overwrite(&file, bytes, &self.writing(path));
+        if is_new && written.is_err() {
+            self.remove(path)?;
+        }
+        written
     }
 
     /// Writes other bytes over a file that is there, in its place.
     pub(super) fn overwrite(&self, path: &str, bytes: &[u8]) -> Result<(), Error> {
-        let file = match self.resolve(path, OFlag::O_WRONLY | OFlag::O_NONBLOCK, Mode::empty()) {
+        let file = match self.resolve(path, OFlag::O_RDWR | OFlag::O_NONBLOCK, Mode::empty()) {
             Ok(file) => file,
             Err(Errno::EROFS) => {
                 let fact = format!("{} can only be read: it was not shut down cleanly", self.name);
@@ -132,28 +142,7 @@ impl Tree {
             }
             Err(error) => return Err(Error::io(self.writing(path))(error)),
         };
-        self.fill(&file, path, bytes)
-    }
-
-    /// Gives a file this content. What makes it longer is written first, so that a volume without room for that keeps the file
-    /// as it was: a deployed disk may hold the only copy.
-    fn fill(&self, file: &File, path: &str, bytes: &[u8]) -> Result<(), Error> {
-        let doing = || self.writing(path);
-        let old = file.metadata().map_err(Error::io(doing()))?.len();
-        let (inside, behind) = bytes.split_at_checked(usize_from(old)).unwrap_or((bytes, &[]));
-        if !behind.is_empty()
-            && let Err(error) = file.write_all_at(behind, old).and_then(|()| file.sync_all())
-        {
-            return Err(match file.set_len(old).and_then(|()| file.sync_all()) {
-                Ok(()) => Error::io(doing())(error),
-                Err(also) => Error::refused(format!(
-                    "{}: {error}; it does not get its old length of {old} bytes back either: {also}",
-                    doing()
-                )),
-            });
-        }
-        let written = file.write_all_at(inside, 0).and_then(|()| file.set_len(u64_from(bytes.len())));
-        written.and_then(|()| file.sync_all()).map_err(Error::io(doing()))
+        overwriting::overwrite(&file, bytes, &self.writing(path))
     }
 
     fn writing(&self, path: &str) -> String {

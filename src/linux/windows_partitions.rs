@@ -7,13 +7,13 @@ use super::{Error, lvm_devices, windows_files};
 use crate::blockio::Window;
 use crate::customize::recovery::{self, RECOVERY};
 use crate::customize::windows::{Followed, HIVES, follow_bytes, follow_in_fat};
-use crate::customize::{CustomizeError, Deployed};
+use crate::customize::{CustomizeError, Deployed, Taken};
 use crate::plan::MovedPartition;
 use crate::progress::{Event, Monitor};
 use crate::schema::FileSystemKind;
 use std::path::Path;
 
-/// Has one volume follow. Returns sentences about what a person has to look after.
+/// Has one volume follow.
 pub(super) fn follow(
     target: &str,
     volume: &str,
@@ -21,7 +21,10 @@ pub(super) fn follow(
     moved: &[MovedPartition],
     deployed: Deployed<'_>,
     monitor: &dyn Monitor,
-) -> Result<Vec<String>, CustomizeError> {
+) -> Result<Taken, CustomizeError> {
+    if moved.is_empty() {
+        return Ok(Taken::default());
+    }
     let followed = if kind == FileSystemKind::Ntfs {
         in_ntfs(target, volume, moved, deployed)?
     } else {
@@ -32,7 +35,8 @@ pub(super) fn follow(
     for message in followed.changed {
         monitor.event(Event::Changed { volume: volume.to_owned(), message });
     }
-    Ok(followed.problems.into_iter().map(|problem| format!("{volume}: {problem}")).collect())
+    let problems = followed.problems.into_iter().map(|problem| format!("{volume}: {problem}")).collect();
+    Ok(Taken { problems, keeps_names: followed.keeps_names, ..Taken::default() })
 }
 
 fn in_ntfs(
@@ -50,7 +54,8 @@ fn in_ntfs(
     lvm_devices::on_device(target, volume, deployed, |device| Ok(on_device(device, volume, moved)))?
 }
 
-/// What cannot be mounted, or written, is no failure: a volume with data is as good as before.
+/// What cannot be mounted, or written, is no failure: a volume with data is as good as before. Of several files that are to be
+/// written all are, or none is.
 fn on_device(device: &Path, volume: &str, moved: &[MovedPartition]) -> Result<Followed, CustomizeError> {
     let looked = with_ntfs(device, true, volume, |tree| Ok(look(tree, moved)?));
     let (mut followed, to_write) = match looked {
@@ -60,9 +65,7 @@ fn on_device(device: &Path, volume: &str, moved: &[MovedPartition]) -> Result<Fo
     };
     let written = to_write.and_then(|to_write| match to_write.as_slice() {
         [] => Ok(()),
-        to_write => with_ntfs(device, false, volume, |tree| {
-            to_write.iter().try_for_each(|(path, bytes)| tree.overwrite(path, bytes)).map_err(Into::into)
-        }),
+        to_write => with_ntfs(device, false, volume, |tree| Ok(write_all(tree, to_write)?)),
     });
     match written {
         Ok(()) => Ok(followed),
@@ -75,33 +78,53 @@ fn on_device(device: &Path, volume: &str, moved: &[MovedPartition]) -> Result<Fo
     }
 }
 
-type ToWrite = Vec<(String, Vec<u8>)>;
+/// A file, what it held, and what it is to hold.
+type ToWrite = (String, Vec<u8>, Vec<u8>);
 
-fn look(tree: &Tree, moved: &[MovedPartition]) -> Result<(Followed, ToWrite), Error> {
+fn write_all(tree: &Tree, files: &[ToWrite]) -> Result<(), Error> {
+    for (position, (path, _, new)) in files.iter().enumerate() {
+        let Err(error) = tree.overwrite(path, new) else { continue };
+        for (path, old, _) in files.iter().take(position) {
+            tree.overwrite(path, old).map_err(|also| {
+                let (error, also) = (error.with_causes(), also.with_causes());
+                Error::refused(format!("{error}; what was changed before is not put back: {also}"))
+            })?;
+        }
+        return Err(error);
+    }
+    Ok(())
+}
+
+fn look(tree: &Tree, moved: &[MovedPartition]) -> Result<(Followed, Vec<ToWrite>), Error> {
     let (mut followed, mut to_write) = (Followed::default(), Vec::new());
     for path in HIVES {
         let Some(path) = tree.spelled(path)? else { continue };
         let read = match tree.read(&path) {
-            Ok(Some(bytes)) => follow_bytes(bytes, moved),
+            Ok(Some(old)) => follow_bytes(old.clone(), moved).map(|(count, new)| (count, old, new)),
             Ok(None) => continue,
             Err(error @ Error::Io { .. }) => return Err(error),
             Err(error) => Err(error.to_string()),
         };
-        if let Ok((_, Some(bytes))) = &read {
-            to_write.push((path.clone(), bytes.clone()));
-        }
-        followed.add(&path, read.map(|(count, _)| count));
+        let read = read.map(|(count, old, new)| {
+            to_write.extend(new.map(|new| (path.clone(), old, new)));
+            count
+        });
+        followed.add(&path, read);
     }
     if let Some(path) = tree.spelled(RECOVERY)? {
         let read = match tree.read(&path) {
-            Ok(bytes) => recovery::follow(&bytes.unwrap_or_default(), moved),
+            Ok(old) => {
+                let old = old.unwrap_or_default();
+                recovery::follow(&old, moved).map(|(count, new)| (count, old, new))
+            }
             Err(error @ Error::Io { .. }) => return Err(error),
             Err(error) => Err(error.to_string()),
         };
-        if let Ok((_, Some(bytes))) = &read {
-            to_write.push((path.clone(), bytes.clone()));
-        }
-        followed.add_recovery(&path, read.map(|(count, _)| count));
+        let read = read.map(|(count, old, new)| {
+            to_write.extend(new.map(|new| (path.clone(), old, new)));
+            count
+        });
+        followed.add_recovery(&path, read);
     }
     Ok((followed, to_write))
 }
@@ -109,6 +132,7 @@ fn look(tree: &Tree, moved: &[MovedPartition]) -> Result<(Followed, ToWrite), Er
 /// Nothing is lost where only recovery settings could name a partition as it was: Windows puts them right with `reagentc`.
 fn add_not_looked_into(followed: &mut Followed, moved: &[MovedPartition], why: &str) {
     if moved.iter().any(MovedPartition::has_another_name) {
+        followed.keeps_names = true;
         followed.problems.push(not_looked_into(why));
     }
 }

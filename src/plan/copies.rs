@@ -79,6 +79,8 @@ pub struct WishedScript {
     pub volume: Option<String>,
     /// Which it is, for whoever runs it.
     pub number: usize,
+    /// True: the deploy fails with it.
+    pub fatal: bool,
 }
 
 /// What is done to deployed files before everything else, so that the other steps see the files that were copied.
@@ -98,8 +100,8 @@ pub(super) fn steps(
             None => vec![None],
         };
         steps.extend(on.into_iter().map(|on| {
-            let (name, number) = (script.name.clone(), script.number);
-            Step::Script { name, number, on }
+            let (name, number, fatal) = (script.name.clone(), script.number, script.fatal);
+            Step::Script { name, number, on, fatal }
         }));
     }
     let mut needed: BTreeMap<(String, String), u64> = BTreeMap::new();
@@ -187,6 +189,11 @@ fn judge(captured: Captured<'_>, target: &str, planned: &VolumePlan) -> Result<F
             found.kind
         );
         return Err(refused(reason));
+    }
+    if let Some(journal) = found.journal() {
+        return Err(refused(format!(
+            "its journal is the volume {journal}, and a mount writes to whatever device has the number that it notes for it; leave out what is to be done in this one"
+        )));
     }
     Ok(Found {
         on: SystemVolume {

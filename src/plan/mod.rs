@@ -9,6 +9,7 @@ mod boot_entries;
 mod boot_loader;
 mod capture;
 mod captured;
+mod captured_names;
 mod check;
 mod choice;
 mod copies;
@@ -50,6 +51,7 @@ pub use capture::{
     capture, describe,
 };
 pub use captured::Captured;
+pub use captured_names::{way_back, with_captured_names};
 pub use check::{Fault, check};
 pub use choice::deployed;
 pub use copies::{Amount, WishedCopy, WishedScript};

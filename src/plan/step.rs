@@ -84,6 +84,9 @@ pub enum Step {
         number: usize,
         /// The volume that is mounted for it.
         on: Option<SystemVolume>,
+        /// True: the deploy fails with it.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        fatal: bool,
     },
     /// Make a file system in a partition that the image does not have.
     MakeFileSystem {
@@ -239,6 +242,23 @@ impl Step {
             | Self::BootSector { volume, .. }
             | Self::DynamicDisk { volume, .. } => volume.as_str().into(),
         }
+    }
+
+    /// True where a deploy without it is none: what a person declared fatal, and the boot files of a layout that had none
+    /// before. What else fails is a problem of a finished deploy.
+    #[must_use]
+    pub const fn is_vital(&self) -> bool {
+        matches!(self, Self::Script { fatal: true, .. } | Self::MakeFileSystem { .. } | Self::BootFiles(_))
+    }
+
+    /// True where it lets files follow to the names that partitions have now.
+    #[must_use]
+    pub const fn changes_names(&self) -> bool {
+        matches!(
+            self,
+            Self::PartitionNames { looked_into: true, .. }
+                | Self::WindowsPartitions { looked_into: true, .. }
+        )
     }
 
     /// True where everything that the step names is in its plan, and nothing that it writes belongs to another.

@@ -3,7 +3,7 @@
 
 use super::Error;
 use super::commit::{clear_ends, ends};
-use super::preflight::Prepared;
+use super::preflight::Ending;
 use super::volume::Site;
 use crate::blockio::{Mapped, ReadAt, Window, WriteAt};
 use crate::filesystem::lvm;
@@ -96,8 +96,8 @@ pub(super) fn open<'a>(plan: &'a DeployPlan, targets: &[&'a dyn WriteAt]) -> Res
 }
 
 /// Writes labels and metadata: every label after all metadata of its group, so that what can be found is whole.
-pub(super) fn describe(prepared: &Prepared<'_>, targets: &[&dyn WriteAt]) -> Result<(), Error> {
-    for (group, descriptions) in prepared.plan.groups.iter().zip(prepared.descriptions()) {
+pub(super) fn describe(ending: Ending<'_>, targets: &[&dyn WriteAt]) -> Result<(), Error> {
+    for (group, descriptions) in ending.plan.groups.iter().zip(ending.descriptions) {
         for labels in [false, true] {
             for (member, pieces) in group.members.iter().zip(descriptions) {
                 let (label, metadata) = match pieces.split_last() {

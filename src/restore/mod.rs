@@ -5,6 +5,8 @@
 //! - Nothing is written before everything that can be known beforehand is checked: the plan, the indexes,
 //!   the used maps, the presence of every chunk, the tools that are needed, the bytes of the new table.
 //! - Every chunk is verified before one byte of it is written.
+//! - A step that fails is a problem of a finished deploy, but for a vital one. Where it was to let what names partitions follow,
+//!   the table and the volume groups get the captured identifiers.
 //! - Volume groups are described when all of their volumes are written and resized, each label after its metadata.
 //! - The table is written after everything else, sector 0 last. Until then the disk is plainly
 //!   unbootable, and after a failure it is made so again.
@@ -32,10 +34,11 @@ use crate::blockio::WriteAt;
 use crate::customize::{Customizer, Firmware};
 use crate::machine::MachineDisk;
 use crate::partition::{self, Trust};
-use crate::plan::{DiskPlan, Resize, VolumeAction, VolumePlan};
+use crate::plan::{DeployPlan, DiskPlan, Resize, VolumeAction, VolumePlan};
 use crate::progress::{Event, Monitor, Phase};
 use crate::resize::{Change, Resizer};
 use crate::units::ByteRange;
+use customize::Customized;
 use groups::Logical;
 use guard::Guarded;
 use std::num::NonZeroUsize;
@@ -63,17 +66,25 @@ struct Totals {
     fetched_bytes: AtomicU64,
 }
 
-/// Carries out a prepared plan on `targets`, one disk for each of the plan's, in its order. Returns a sentence for each
-/// thing that needs attention although the deploy is done.
+/// A deploy that is done.
+#[derive(Debug)]
+pub struct Finished<'a> {
+    /// What stands on the targets: the plan, or the same with captured identifiers where something could not follow to new ones.
+    pub plan: &'a DeployPlan,
+    /// A sentence for each thing that needs attention although the deploy is done.
+    pub problems: Vec<String>,
+}
+
+/// Carries out a prepared plan on `targets`, one disk for each of the plan's, in its order.
 ///
 /// # Errors
 /// A [`Failure`] says what went wrong and whether a target was changed. A changed target has no table, or one of what
 /// stays alone.
-pub fn run(
-    prepared: &Prepared<'_>,
+pub fn run<'a>(
+    prepared: &'a Prepared<'_>,
     targets: &[&dyn WriteAt],
     around: &Surroundings<'_>,
-) -> Result<Vec<String>, Failure> {
+) -> Result<Finished<'a>, Failure> {
     let totals = Totals {
         total_bytes: prepared.total_bytes(),
         done_bytes: AtomicU64::new(0),
@@ -131,13 +142,13 @@ fn check_found(disk: &DiskPlan, target: &dyn WriteAt) -> Result<(), Error> {
 }
 
 /// Carries everything out. `begun` counts the targets that were, or may have been, written to.
-fn carry_out(
-    prepared: &Prepared<'_>,
+fn carry_out<'a>(
+    prepared: &'a Prepared<'_>,
     targets: &[&dyn WriteAt],
     totals: &Totals,
     around: &Surroundings<'_>,
     begun: &mut usize,
-) -> Result<Vec<String>, Error> {
+) -> Result<Finished<'a>, Error> {
     let groups = groups::open(prepared.plan, targets)?;
     for (disk, target) in prepared.plan.disks.iter().zip(targets) {
         if around.monitor.cancelled() {
@@ -159,18 +170,19 @@ fn carry_out(
     flush(targets, "flushing the volumes")?;
     finish(Phase::Write, around.monitor);
     resize(prepared, targets, &groups, around)?;
-    let taken = customize::customize(prepared, targets, around)?;
+    let Customized { mut problems, codes, keeps_names } = customize::customize(prepared, targets, around)?;
     start(Phase::Commit, None, around.monitor);
-    groups::describe(prepared, targets)?;
-    for (disk, target) in prepared.plan.disks.iter().zip(targets) {
-        let mut codes = taken.iter().filter_map(|taken| taken.boot_code.as_ref());
-        let mine = codes.rfind(|code| code.target == disk.target.path);
-        let pieces = commit::with_code(prepared.table_of(disk), mine.map(|code| code.code.as_slice()));
+    let ending = prepared.ending(keeps_names);
+    groups::describe(ending, targets)?;
+    for ((disk, table), target) in ending.tables().zip(targets) {
+        let mine = codes.iter().rfind(|code| code.target == disk.target.path);
+        let pieces = commit::with_code(table, mine.map(|code| code.code.as_slice()));
         commit::write_table(disk, &pieces, *target)?;
     }
-    let not_followed = boot_entries::follow(prepared.plan, targets, around.firmware, true, around.monitor);
+    let plan = ending.plan;
+    problems.extend(boot_entries::follow(plan, targets, around.firmware, true, around.monitor));
     finish(Phase::Commit, around.monitor);
-    Ok(taken.into_iter().flat_map(|taken| taken.problems).chain(not_followed).collect())
+    Ok(Finished { plan, problems })
 }
 
 /// Leaves every target that was begun plainly unbootable after a failure, with what stays. One that was not begun

@@ -6,7 +6,7 @@ use crate::customize::Customizer;
 use crate::filesystem::lvm;
 use crate::image::{ChunkId, ImageVersion, Index, Manifest, Store, StoredContent};
 use crate::partition::{self, Piece};
-use crate::plan::{self, DeployPlan, DiskPlan, Resize, Stays, Step, VolumeAction, VolumePlan};
+use crate::plan::{self, DeployPlan, DiskPlan, GroupPlan, Resize, Stays, Step, VolumeAction, VolumePlan};
 use crate::resize::{Change, Resizer};
 use crate::schema::{self, FileSystemKind, Table};
 use crate::units::{ByteRange, MIB, RangeSet};
@@ -20,7 +20,35 @@ pub struct Prepared<'a> {
     tables: Vec<Tables>,
     /// For each group of the plan and each of its physical volumes, what describes the group.
     descriptions: Vec<Vec<Vec<lvm::Piece>>>,
+    captured_names: Option<CapturedNames>,
     total_bytes: u64,
+}
+
+/// What is written instead where something could not follow to new identifiers.
+struct CapturedNames {
+    /// The plan with the captured ones.
+    plan: DeployPlan,
+    /// By its steps what followed goes back.
+    back: DeployPlan,
+    tables: Vec<Tables>,
+    descriptions: Vec<Vec<Vec<lvm::Piece>>>,
+}
+
+/// What makes the targets recognisable, in the end.
+#[derive(Clone, Copy)]
+pub(super) struct Ending<'a> {
+    /// The plan as it was carried out.
+    pub plan: &'a DeployPlan,
+    tables: &'a [Tables],
+    /// What describes the groups, for each group of the plan and each of its physical volumes.
+    pub descriptions: &'a [Vec<Vec<lvm::Piece>>],
+}
+
+impl<'a> Ending<'a> {
+    /// Each disk with the bytes of its new table, in the order in which they are written.
+    pub fn tables(self) -> impl Iterator<Item = (&'a DiskPlan, &'a [Piece])> {
+        self.plan.disks.iter().zip(self.tables).map(|(disk, tables)| (disk, tables.new.as_slice()))
+    }
 }
 
 /// The tables of one target, in the pieces that are written.
@@ -57,11 +85,10 @@ pub fn prepare<'a>(
 ) -> Result<Prepared<'a>, Error> {
     refuse_schema(manifest)?;
     plan::check(plan, manifest).map_err(Error::Plan)?;
-    let mut tables = Vec::new();
     for disk in &plan.disks {
         check_tools(&disk.volumes, |change, kind| resizer.missing(change, kind, &disk.target))?;
-        tables.push(encode_tables(disk)?);
     }
+    let tables = plan.disks.iter().map(encode_tables).collect::<Result<Vec<Tables>, Error>>()?;
     for step in &plan.steps {
         if let Some(missing) = customizer.missing(step, plan) {
             let (volume, step) = (step.volume().into_owned(), step.to_string());
@@ -74,12 +101,10 @@ pub fn prepare<'a>(
             resizer.missing_shown(change, kind, &groups::as_disk(plan, logical))
         })?;
     }
-    let mut descriptions = Vec::new();
-    for group in &plan.groups {
-        let sizes: Vec<u64> = group.members.iter().map(|member| member.place.length()).collect();
-        descriptions.push(lvm::pieces(&group.group, &sizes)?);
-    }
-    let mut prepared = Prepared { plan, manifest, store, version, tables, descriptions, total_bytes: 0 };
+    let descriptions = describe_groups(plan)?;
+    let captured_names = CapturedNames::of(plan, manifest)?;
+    let mut prepared =
+        Prepared { plan, manifest, store, version, tables, descriptions, captured_names, total_bytes: 0 };
     let of_disks = plan.disks.iter().flat_map(|disk| &disk.volumes);
     for volume in of_disks.chain(logical.iter().map(|logical| logical.planned)) {
         let captured = prepared.captured(volume)?;
@@ -121,6 +146,30 @@ fn encode_tables(disk: &DiskPlan) -> Result<Tables, Error> {
     })
 }
 
+fn describe_groups(plan: &DeployPlan) -> Result<Vec<Vec<Vec<lvm::Piece>>>, Error> {
+    let describe = |group: &GroupPlan| {
+        let sizes: Vec<u64> = group.members.iter().map(|member| member.place.length()).collect();
+        Ok(lvm::pieces(&group.group, &sizes)?)
+    };
+    plan.groups.iter().map(describe).collect()
+}
+
+impl CapturedNames {
+    /// `None` where the plan has no new identifiers, or the captured ones cannot be had.
+    fn of(plan: &DeployPlan, manifest: &Manifest) -> Result<Option<Self>, Error> {
+        let Some(captured) = plan::with_captured_names(plan) else { return Ok(None) };
+        if plan::check(&captured, manifest).is_err() {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            back: plan::way_back(plan),
+            tables: captured.disks.iter().map(encode_tables).collect::<Result<_, _>>()?,
+            descriptions: describe_groups(&captured)?,
+            plan: captured,
+        }))
+    }
+}
+
 fn check_tools(
     volumes: &[VolumePlan],
     missing: impl Fn(Change, FileSystemKind) -> Option<String>,
@@ -153,24 +202,25 @@ impl Prepared<'_> {
         self.total_bytes
     }
 
-    /// The bytes of the new table of a disk, in the order in which they are written.
-    pub(super) fn table_of(&self, disk: &DiskPlan) -> &[Piece] {
-        self.tables_of(disk).map(|tables| tables.new.as_slice()).unwrap_or_default()
-    }
-
     /// The bytes of the table that stands there while the deploy runs; none where no partition stays.
     pub(super) fn meanwhile_of(&self, disk: &DiskPlan) -> &[Piece] {
-        self.tables_of(disk).map(|tables| tables.meanwhile.as_slice()).unwrap_or_default()
-    }
-
-    fn tables_of(&self, disk: &DiskPlan) -> Option<&Tables> {
         let position = self.plan.disks.iter().position(|other| std::ptr::eq(other, disk));
-        position.and_then(|position| self.tables.get(position))
+        let tables = position.and_then(|position| self.tables.get(position));
+        tables.map(|tables| tables.meanwhile.as_slice()).unwrap_or_default()
     }
 
-    /// What describes the groups on the targets, for each group of the plan and each of its physical volumes.
-    pub(super) fn descriptions(&self) -> &[Vec<Vec<lvm::Piece>>] {
-        &self.descriptions
+    /// The plan by whose steps what followed to new identifiers goes back; `None` where there are none.
+    pub(super) fn way_back(&self) -> Option<&DeployPlan> {
+        self.captured_names.as_ref().map(|names| &names.back)
+    }
+
+    /// What is written in the end. With `keeps_names` that are the captured identifiers.
+    pub(super) fn ending(&self, keeps_names: bool) -> Ending<'_> {
+        let (plan, tables, descriptions) = match &self.captured_names {
+            Some(names) if keeps_names => (&names.plan, &names.tables, &names.descriptions),
+            _ => (self.plan, &self.tables, &self.descriptions),
+        };
+        Ending { plan, tables, descriptions }
     }
 
     /// The captured volume that a plan names.

@@ -179,3 +179,20 @@ pub struct FileSystem {
     /// Why it is not clean, and what can be done about it: a sentence each.
     pub findings: Vec<String>,
 }
+
+/// How a finding begins that names the journal of a file system, where that is another volume.
+const JOURNAL: &str = "its journal is ";
+
+impl FileSystem {
+    /// The finding that says which volume is the journal.
+    #[must_use]
+    pub fn journal_elsewhere(journal: &str) -> String {
+        format!("{JOURNAL}{journal}: deploy both together")
+    }
+
+    /// The volume that is its journal, where that is another one.
+    #[must_use]
+    pub fn journal(&self) -> Option<&str> {
+        self.findings.iter().find_map(|finding| finding.strip_prefix(JOURNAL)?.split(':').next())
+    }
+}

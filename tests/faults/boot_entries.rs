@@ -167,7 +167,7 @@ fn run(plan: &DeployPlan, target: &Target, firmware: &Memory) -> (Result<Vec<Str
         restore::prepare(plan, &image.manifest, &image.store, version("1"), &resizer, &customizer).unwrap();
     let (workers, monitor) = (ONE_WORKER, &told);
     let around = Surroundings { resizer: &resizer, customizer: &customizer, firmware, workers, monitor };
-    let result = restore::run(&prepared, &[target], &around);
+    let result = restore::run(&prepared, &[target], &around).map(|finished| finished.problems);
     let told = told.0.lock().unwrap().clone();
     (result, told)
 }

@@ -49,7 +49,7 @@ impl Customizer for Stamp {
         }
         let Step::BootFiles(files) = step else { panic!("{step}") };
         let boot_code = Some(BootCode { target: files.target.clone(), code: CODE });
-        Ok(Taken { problems: self.problem.iter().cloned().collect(), boot_code })
+        Ok(Taken { problems: self.problem.iter().cloned().collect(), boot_code, ..Taken::default() })
     }
 }
 

@@ -94,8 +94,8 @@ impl<'a> Deploy<'a> {
         let (customizer, workers) = (&self.stamp, self.workers);
         let around = Surroundings { resizer: &resizer, customizer, firmware: &Untouched, workers, monitor };
         match restore::run(&prepared, &targets, &around) {
-            Ok(problems) if problems.is_empty() => Outcome::Done,
-            Ok(problems) => Outcome::Problems(problems),
+            Ok(finished) if finished.problems.is_empty() => Outcome::Done,
+            Ok(finished) => Outcome::Problems(finished.problems),
             Err(failure) => Outcome::Failed(failure),
         }
     }

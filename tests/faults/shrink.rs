@@ -91,8 +91,8 @@ impl Shrinking {
             monitor,
         };
         match restore::run(&prepared, &[target], &around) {
-            Ok(problems) => {
-                assert!(problems.is_empty(), "{problems:?}");
+            Ok(finished) => {
+                assert!(finished.problems.is_empty(), "{finished:?}");
                 Outcome::Done
             }
             Err(failure) => Outcome::Failed(failure),

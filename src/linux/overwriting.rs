@@ -1,0 +1,72 @@
+//! Other content for a file in its place, so that its owner, mode, attributes and hard links stay.
+//!
+//! Invariant: where that fails, the file is as it was, or the error says that it is not.
+
+use super::Error;
+use crate::units::{u64_from, usize_from};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// Gives a file this content; it is open for reading and writing. What makes it longer is written first, so that a volume
+/// without room for that keeps the file as it was: a deployed disk may hold the only copy. `doing` is for messages.
+pub(super) fn overwrite(file: &File, bytes: &[u8], doing: &str) -> Result<(), Error> {
+    let old_bytes = file.metadata().map_err(Error::io(doing))?.len();
+    // What is behind that is only cut off, when everything else is done.
+    let mut old = vec![0; usize_from(old_bytes).min(bytes.len())];
+    file.read_exact_at(&mut old, 0).map_err(Error::io(doing))?;
+    let error = match replace(file, old_bytes, bytes) {
+        Ok(()) => return Ok(()),
+        Err(error) => error,
+    };
+    // As far as it was overwritten it can be written once more, also on a file system that writes to another place each time.
+    let _ = file.write_all_at(&old, 0);
+    let put_back = file.set_len(old_bytes).and_then(|()| file.sync_all());
+    match put_back.and_then(|()| holds(file, old_bytes, &old)) {
+        Ok(true) => Err(Error::io(doing)(error)),
+        Ok(false) => Err(Error::refused(format!("{doing}: {error}; it does not get its old content back"))),
+        Err(also) => {
+            Err(Error::refused(format!("{doing}: {error}; it does not get its old content back: {also}")))
+        }
+    }
+}
+
+fn replace(file: &File, old_bytes: u64, bytes: &[u8]) -> io::Result<()> {
+    let (inside, behind) = bytes.split_at_checked(usize_from(old_bytes)).unwrap_or((bytes, &[]));
+    if !behind.is_empty() {
+        file.write_all_at(behind, old_bytes)?;
+        file.sync_all()?;
+    }
+    file.write_all_at(inside, 0)?;
+    file.set_len(u64_from(bytes.len()))?;
+    file.sync_all()
+}
+
+/// Whether a file has this length, and begins so.
+fn holds(file: &File, length: u64, content: &[u8]) -> io::Result<bool> {
+    let mut bytes = vec![0; content.len()];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(file.metadata()?.len() == length && bytes == content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, OpenOptions};
+
+    #[test]
+    fn a_file_gets_every_length_and_one_that_cannot_be_written_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "captured").unwrap();
+        let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        for content in ["longer than before", "short", "", "again"] {
+            overwrite(&file, content.as_bytes(), "changing /file").unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+        }
+        let file = File::open(&path).unwrap();
+        let said = overwrite(&file, b"another", "changing /file").unwrap_err().to_string();
+        assert!(said.starts_with("changing /file: "), "{said}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "again");
+    }
+}
