@@ -2,6 +2,7 @@
 
 use super::disks::{self, DiskSettings, InspectedDisk};
 use super::images::{StoreSettings, open_store};
+use super::luks_keys;
 use super::replay::{self, LogicalSources};
 use crate::blockio::{ReadAt, WriteAt};
 use crate::capture::{self, Capture, Options, Report};
@@ -33,6 +34,8 @@ pub struct CaptureRequest {
     pub disk_settings: DiskSettings,
     /// What is captured.
     pub options: CaptureOptions,
+    /// Files with keys that are tried on encrypted volumes.
+    pub luks_keys: Vec<PathBuf>,
     /// How chunks are compressed.
     pub compression: Compression,
     /// What happens to unreadable sectors.
@@ -79,6 +82,7 @@ impl CaptureOutcome {
 
 /// Captures disks into a new version of an image.
 pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<CaptureOutcome> {
+    let keys = luks_keys::read(&request.luks_keys)?;
     monitor.event(Event::PhaseStarted { phase: Phase::Inspect, total_bytes: None });
     let machine = match request.disks.as_slice() {
         [] => vec![disks::only_candidate()?],
@@ -118,6 +122,9 @@ pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<Captur
     warn(&found, said, monitor);
     let said = disks::read_arrays(&mut found, &sources, &request.options.only);
     warn(&found, said, monitor);
+    let mut unlocking = luks_keys::unlocking(&keys, monitor);
+    let said = luks_keys::unlock(&mut found, &sources, &request.options.only, &mut unlocking)?;
+    warn(&found, said, monitor);
     let mut groups = disks::read_groups(&mut found, &sources);
     let held = found.iter().find_map(|disk| disks::held(&disk.machine));
     let found: Vec<DiskFound> = found.into_iter().map(|disk| disk.inspection.into()).collect();
@@ -128,7 +135,16 @@ pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<Captur
     let mut spills = logical_spills.iter();
     let mut logical = Vec::new();
     for group in &mut groups {
-        logical.push(replay::settled_group(group, &opened, &mut spills, held.as_deref(), request, monitor));
+        let (number, sources) =
+            replay::settled_group(group, &opened, &mut spills, held.as_deref(), request, monitor);
+        let borrowed = borrowed(&sources);
+        for message in luks_keys::unlock_logical(group, &borrowed, &request.options.only, &mut unlocking)? {
+            monitor.event(Event::Warning { subject: group.group.name.clone(), message });
+        }
+        logical.push((number, sources));
+    }
+    if let Some(message) = luks_keys::useless(&unlocking) {
+        monitor.event(Event::Warning { subject: "keys".to_owned(), message });
     }
     monitor.event(Event::PhaseFinished { phase: Phase::Inspect });
     let groups = groups.into_iter().map(|found| {
@@ -177,10 +193,13 @@ fn warn(disks: &[InspectedDisk], said: Vec<(usize, String)>, monitor: &dyn Monit
 fn of_plan<'a>(plan: &CapturePlan, logical: &'a [LogicalSources<'a>]) -> Vec<Vec<Option<&'a dyn ReadAt>>> {
     let of_group = |group: &GroupCapture| {
         let found = logical.iter().find(|(number, _)| *number == group.group.number);
-        let sources = found.map(|(_, sources)| sources.as_slice()).unwrap_or_default();
-        sources.iter().map(|source| source.as_ref().map(|source| -> &dyn ReadAt { source })).collect()
+        borrowed(found.map(|(_, sources)| sources.as_slice()).unwrap_or_default())
     };
     plan.groups.iter().map(of_group).collect()
+}
+
+fn borrowed<'a>(sources: &'a [Option<Box<dyn ReadAt + 'a>>]) -> Vec<Option<&'a dyn ReadAt>> {
+    sources.iter().map(|source| source.as_ref().map(|source| -> &dyn ReadAt { source })).collect()
 }
 
 /// Announces a new version, named by the time; returns it, and the manifest of the newest one with data before where

@@ -19,6 +19,7 @@ use crate::schema::{
     ScriptTime, StandardChoice, TrustedTable, WhenDirty,
 };
 use anyhow::{Context, Result, bail};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How a schema and a script that stand in a profile are called in messages.
@@ -51,6 +52,7 @@ impl CaptureRequest {
                 fixed: choices.fixed.clone(),
                 schema_only: choices.schema_only,
             },
+            luks_keys: choices.luks_keys.iter().map(PathBuf::from).collect(),
             compression: choices.compression,
             on_read_error: choices.on_read_error,
             allow_in_use: false,

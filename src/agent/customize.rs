@@ -83,7 +83,7 @@ pub struct Customized {
 pub fn prepare_customize(request: &CustomizeRequest, monitor: &dyn Monitor) -> Result<PreparedCustomize> {
     let choices = &request.choices;
     check_deploy(choices)?;
-    let Inspected { disks, groups, .. } = disks::inspect(&request.disks, request.disk_settings)?;
+    let Inspected { disks, groups, .. } = disks::inspect(&request.disks, request.disk_settings, &[])?;
     for disk in &disks {
         disks::refuse_or_warn(disk, monitor)?;
     }

@@ -1,16 +1,17 @@
 //! Finding, opening and reading the disks that a job names.
 
+use super::luks_keys;
 use crate::blockio::ReadAt;
 use crate::inspect::{self, DiskFacts, GroupInspection, Inspection};
 use crate::linux::{self, DiskReader};
 use crate::machine::{DiskKind, Holder, MachineDisk};
 use crate::partition::{self, Trust};
 use crate::progress::{Event, Monitor, Silent};
-use crate::schema::Destination;
+use crate::schema::{Destination, Disk};
 use crate::uefi::{self, PartitionId};
 use crate::units::{SectorSize, format_size};
 use anyhow::{Context, Result, bail};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How disks are looked at.
 #[derive(Debug, Clone, Copy, Default)]
@@ -42,8 +43,9 @@ pub struct Inspected {
 }
 
 /// Inspects the named disks, or every disk of the machine. A named disk that cannot be read is an error; one among
-/// all does not keep the others from being shown.
-pub fn inspect(wanted: &[Destination], settings: DiskSettings) -> Result<Inspected> {
+/// all does not keep the others from being shown. `luks_keys` are files with keys that are tried on encrypted volumes.
+pub fn inspect(wanted: &[Destination], settings: DiskSettings, luks_keys: &[PathBuf]) -> Result<Inspected> {
+    let keys = luks_keys::read(luks_keys)?;
     let machine = if wanted.is_empty() { linux::disks()? } else { named(wanted, settings)? };
     let mut inspected = Inspected { disks: Vec::new(), groups: Vec::new(), problems: Vec::new() };
     for (number, disk) in (0u32..).zip(machine) {
@@ -58,7 +60,22 @@ pub fn inspect(wanted: &[Destination], settings: DiskSettings) -> Result<Inspect
     let sources: Vec<&dyn ReadAt> = readers.iter().map(|reader| -> &dyn ReadAt { reader }).collect();
     let mut said = read_dynamic(&mut inspected.disks, &sources, &[]);
     said.extend(read_arrays(&mut inspected.disks, &sources, &[]));
+    let mut unlocking = luks_keys::unlocking(&keys, &Silent);
+    said.extend(luks_keys::unlock(&mut inspected.disks, &sources, &[], &mut unlocking)?);
     inspected.groups = read_groups(&mut inspected.disks, &sources);
+    let disks: Vec<Disk> = inspected.disks.iter().map(|disk| disk.inspection.disk.clone()).collect();
+    let opened: Vec<(&Disk, &dyn ReadAt)> = disks.iter().zip(sources.iter().copied()).collect();
+    for group in inspected.groups.iter_mut().filter(|_| !keys.is_empty()) {
+        let open = |logical| inspect::open_logical(&group.group, logical, &opened, &linux::KernelVolumes);
+        let logical: Vec<Option<Box<dyn ReadAt>>> = group.group.logical_volumes.iter().map(open).collect();
+        let logical: Vec<Option<&dyn ReadAt>> = logical.iter().map(Option::as_deref).collect();
+        said.extend(
+            luks_keys::unlock_logical(group, &logical, &[], &mut unlocking)?
+                .into_iter()
+                .map(|sentence| (0, sentence)),
+        );
+    }
+    inspected.problems.extend(luks_keys::useless(&unlocking));
     said.extend(twins(&inspected.disks, &[]));
     let machine: Vec<MachineDisk> = inspected.disks.iter().map(|disk| disk.machine.clone()).collect();
     said.extend(paths(&machine.iter().collect::<Vec<_>>(), &machine));

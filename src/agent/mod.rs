@@ -14,6 +14,7 @@ mod file_copy;
 mod images;
 mod job_end;
 mod job_log;
+mod luks_keys;
 mod machine_log;
 pub mod multicast;
 mod outbox;

@@ -49,7 +49,7 @@ pub enum Command {
     Inspect(Inspect),
     /// Capture disks into a new version of an image; never writes to the source
     ///
-    /// Example: remint capture lab-2026 --to /srv/images --disk /dev/sda
+    /// Example: remint capture lab-2026 --to /srv/images --disk /dev/sda --luks-key /run/lab.key
     Capture(Box<Capture>),
     /// Show what a deploy would do; writes nothing
     ///
@@ -100,6 +100,9 @@ pub struct Inspect {
     /// Print JSON, as docs/schema/inspect.schema.json describes it
     #[arg(long)]
     pub json: bool,
+    /// A file with a key that is tried on encrypted volumes (LUKS), to show what they hold; may be given several times
+    #[arg(long = "luks-key", value_name = "FILE")]
+    pub luks_keys: Vec<PathBuf>,
     #[command(flatten)]
     pub disk: DiskArguments,
 }
@@ -171,6 +174,10 @@ pub struct Capture {
     /// What happens to a volume whose used blocks are not certain (dirty, hibernated, damaged, encrypted)
     #[arg(long, value_enum, value_name = "POLICY", default_value = "replay")]
     pub when_dirty: WhenDirtyArgument,
+    /// A file whose bytes are a passphrase of an encrypted volume (LUKS), to find out which of its blocks are used; what is captured
+    /// stays encrypted. May be given several times: every key is tried on every volume
+    #[arg(long = "luks-key", value_name = "FILE")]
+    pub luks_keys: Vec<String>,
     /// A file to be made for changes of a replay that have no room in memory; it is gone afterwards
     #[arg(long, value_name = "FILE")]
     pub spill: Option<PathBuf>,
@@ -411,6 +418,7 @@ impl Capture {
             schema_only: self.schema_only,
             compression: self.compress,
             when_dirty: self.when_dirty.into(),
+            luks_keys: self.luks_keys.clone(),
             on_read_error: self.on_read_error.into(),
             trust: self.trust.trust.into(),
             comment: self.comment.clone(),

@@ -66,6 +66,7 @@ fn inspect(arguments: &Inspect) -> Result<ExitCode> {
     let inspected = agent::inspect(
         &arguments.disks,
         DiskSettings { sector_size: arguments.disk.sector_size, ..DiskSettings::default() },
+        &arguments.luks_keys,
     )?;
     if arguments.json {
         print(&json(&agent::inspection_json(&inspected))?);

@@ -1,4 +1,4 @@
-//! What lies in an array or on a volume of a dynamic disk, and which of its bytes are used.
+//! What lies in an array, on a volume of a dynamic disk or in an encrypted volume that was opened, and which of its bytes are used.
 //!
 //! Invariant: what is not understood is used. Only one level of volume groups is looked into, and no array in an array,
 //! so that a look ends whatever the bytes are.

@@ -24,6 +24,7 @@ mod inside;
 mod jfs;
 mod judgement;
 pub mod ldm;
+pub mod luks;
 pub mod lvm;
 pub mod md;
 mod minix;

@@ -169,7 +169,7 @@ fn ask<T>(
 }
 
 fn inspect() {
-    match agent::inspect(&[], DiskSettings::default()) {
+    match agent::inspect(&[], DiskSettings::default(), &[]) {
         Ok(found) if found.disks.is_empty() && found.problems.is_empty() => {
             say("this machine has no disk, or none with a driver");
         }

@@ -300,7 +300,7 @@ fn next_boot_from_disk() -> Result<Option<u16>, String> {
     }
     let variables = EfiVariables::default();
     let now = variables.read().map_err(|error| error.with_causes())?;
-    let found = agent::inspect(&[], DiskSettings::default()).map_err(|error| format!("{error:#}"))?;
+    let found = agent::inspect(&[], DiskSettings::default(), &[]).map_err(|error| format!("{error:#}"))?;
     let partitions = agent::partition_ids(&found.disks);
     match uefi::next_from_disk(&now, &partitions) {
         Some(number) => {

@@ -11,6 +11,7 @@ mod arrays;
 mod boot_area;
 mod claim;
 mod dynamic;
+mod encrypted;
 mod error;
 mod groups;
 mod journals;
@@ -24,6 +25,7 @@ mod whole_arrays;
 
 pub use arrays::read_arrays;
 pub use dynamic::read_dynamic;
+pub use encrypted::{Unlocking, unlock, unlock_logical};
 pub use error::Error;
 pub use groups::{GroupInspection, KernelVolumes, NoKernelVolumes, look_at, open_logical, read_groups};
 pub use journals::read_journals;

@@ -195,6 +195,9 @@ pub(super) fn content(reading: Reading) -> Understood {
         Some(map) if kind.has_used_map() => {
             Understood { content: Content::FileSystem(file_system), used: Some(map), finding: None }
         }
+        _ if file_system.state == State::Encrypted => {
+            raw(&format!("{kind} is captured whole"), Some(file_system))
+        }
         _ if kind.has_used_map() => {
             raw(&format!("the used map of this {kind} cannot be read"), Some(file_system))
         }

@@ -59,7 +59,7 @@ fn content(disk: &InspectedDisk) -> String {
 pub(super) fn describe(wish: &Wish) -> Result<String> {
     let named = |path: &str| path.parse::<Destination>().unwrap_or_else(|never| match never {});
     let disks: Vec<Destination> = wish.disks.iter().map(|disk| named(&disk.path)).collect();
-    let found = agent::inspect(&disks, DiskSettings::default())?;
+    let found = agent::inspect(&disks, DiskSettings::default(), &[])?;
     let problems: String = found.problems.iter().map(|problem| format!("{problem}\n")).collect();
     let read = if disks.len() == 1 { "The disk is" } else { "The disks are" };
     Ok(format!("{read} only read. This is captured:\n\n{}{problems}", agent::inspection_text(&found)))

@@ -69,7 +69,7 @@ impl Worker {
 fn look_here(commands: &Receiver<Command>, request: &MenuRequest, events: &Sender<Event>) {
     while let Ok(command) = commands.recv() {
         let event = match command {
-            Command::LoadDisks => agent::inspect(&request.disks, DiskSettings::default())
+            Command::LoadDisks => agent::inspect(&request.disks, DiskSettings::default(), &[])
                 .map(|found| Event::Disks(disks::views(&found)))
                 .unwrap_or_else(|error| Event::Refused(format!("{error:#}"))),
             Command::LoadLog => request

@@ -113,6 +113,8 @@ impl FileSystemKind {
                 | Self::HfsPlus
                 | Self::Ufs
                 | Self::Apfs
+                | Self::Luks1
+                | Self::Luks2
                 | Self::MdMember
                 | Self::LogicalDiskManager
         )

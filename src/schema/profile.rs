@@ -49,6 +49,9 @@ pub struct CaptureChoices {
     /// What happens to a volume whose used blocks are not certain.
     #[serde(skip_serializing_if = "is_default")]
     pub when_dirty: WhenDirty,
+    /// Paths of files, on the machine that captures, whose content opens encrypted volumes (LUKS). Never the keys themselves.
+    #[serde(skip_serializing_if = "is_default")]
+    pub luks_keys: Vec<String>,
     /// What happens to sectors that stay unreadable.
     #[serde(skip_serializing_if = "is_default")]
     pub on_read_error: OnReadError,
