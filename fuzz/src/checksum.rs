@@ -2,6 +2,7 @@
 
 use crate::volume::Volume;
 use remint::blockio::{ReadAt, read_vec};
+use sha2::{Digest, Sha256};
 
 const fn table(polynomial: u32) -> [u32; 256] {
     let mut table = [0; 256];
@@ -96,17 +97,27 @@ fn seal_apfs(object: &mut [u8]) {
     object[..8].copy_from_slice(&(high << 32 | low).to_le_bytes());
 }
 
+/// Headers of LUKS2: SHA-256 of all of one, its own field as zeros.
+fn seal_luks(header: &mut [u8]) {
+    header[448..512].fill(0);
+    let sum = Sha256::digest(&*header);
+    header[448..480].copy_from_slice(&sum);
+}
+
 /// The types of the objects of APFS that are read, with their flags.
 const APFS: [u32; 9] = [
     0x8000_0001, 0x4000_0002, 0x4000_0003, 0x8000_0005, 0x4000_0006, 0x4000_0007, 0x4000_000B, 0x4000_000C, 0x0000_000D,
 ];
 
 /// The structures that say what they are: superblocks of MD, ext, XFS, F2FS, NILFS2 and btrfs, checkpoints of F2FS, the boot region
-/// of exFAT, headers and free-space B-trees of XFS, nodes of btrfs.
+/// of exFAT, headers and free-space B-trees of XFS, nodes of btrfs, headers of LUKS2.
 pub fn metadata(at: u64, buffer: &mut [u8]) {
     let length = buffer.len();
     if length >= 4096 {
         seal_btrfs(buffer);
+    }
+    if length >= 0x4000 && (buffer.starts_with(b"LUKS\xBA\xBE\0\x02") || buffer.starts_with(b"SKUL\xBA\xBE\0\x02")) {
+        seal_luks(buffer);
     }
     if length >= 4096 && length % 4096 == 0 && APFS.contains(&u32::from_le_bytes([buffer[24], buffer[25], buffer[26], buffer[27]])) {
         seal_apfs(buffer);
