@@ -1,7 +1,8 @@
-//! The device tree: which bytes of this device belong to which chunk, as seen from the device.
+//! The device tree: which bytes of the devices belong to which chunk, as seen from the devices.
 //!
 //! It has to say the same as the chunk tree, and no byte may belong to two chunks.
 
+use super::chunk::Place;
 use super::key::kind;
 use super::tree::{Root, Trees};
 use crate::filesystem::Error;
@@ -12,17 +13,16 @@ const STRUCTURE: &str = "btrfs device tree item";
 const REPLACE_STARTED: u64 = 1;
 const REPLACE_SUSPENDED: u64 = 4;
 
-/// One stretch of the device that is given to a chunk.
+/// One stretch of a device that is given to a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct DevExtent {
-    pub(super) place: ByteRange,
+    pub(super) place: Place,
     /// Logical address of the chunk.
     pub(super) chunk_offset: u64,
 }
 
-/// The stretches of this device that are given to chunks, ascending.
+/// The stretches of the devices that are given to chunks, ascending.
 pub(super) fn read(trees: &Trees<'_>, root: Root) -> Result<Vec<DevExtent>, Error> {
-    let device = trees.superblock.devid;
     let mut extents: Vec<DevExtent> = Vec::new();
     let chunks = trees.chunks.as_slice();
     let most = chunks.iter().fold(0usize, |sum, chunk| sum.saturating_add(chunk.stripes.len()));
@@ -45,9 +45,14 @@ pub(super) fn read(trees: &Trees<'_>, root: Root) -> Result<Vec<DevExtent>, Erro
         }
         let chunk_offset = read_u64le(item.data, 16).map_err(&short)?;
         let length = read_u64le(item.data, 24).map_err(&short)?;
-        let last = extents.last().map_or(0, |last| last.place.end());
-        match ByteRange::at(item.key.offset, length) {
-            Some(place) if item.key.objectid == device && place.start() >= last && extents.len() < most => {
+        let device = trees.devices.position(item.key.objectid);
+        let place = device.zip(ByteRange::at(item.key.offset, length));
+        let place = place.map(|(device, range)| Place { device, range }).filter(|place| {
+            let last = extents.last().map(|last| last.place).filter(|last| last.device == place.device);
+            last.is_none_or(|last| place.range.start() >= last.range.end())
+        });
+        match place {
+            Some(place) if extents.len() < most => {
                 extents.push(DevExtent { place, chunk_offset });
                 Ok(())
             }
@@ -64,7 +69,7 @@ fn agree(trees: &Trees<'_>, extents: &[DevExtent]) -> Result<(), Error> {
     let mut of_chunks: Vec<DevExtent> = chunks
         .flat_map(|chunk| {
             let chunk_offset = chunk.logical.start();
-            chunk.places(chunk.logical).map(move |place| DevExtent { place, chunk_offset })
+            chunk.extents().map(move |place| DevExtent { place, chunk_offset })
         })
         .collect();
     of_chunks.sort_unstable();

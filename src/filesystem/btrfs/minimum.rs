@@ -6,16 +6,18 @@
 //! brings chunks together and the minimum down.
 
 use super::device::DevExtent;
-use super::superblock::Superblock;
+use super::devices::Devices;
 use crate::units::MIB;
 
 /// The kernel shrinks no device further (`btrfs_ioctl_resize`).
 const LEAST_BYTES: u64 = 256 * MIB;
 
-/// The smallest size in bytes.
-pub(super) fn minimum_bytes(superblock: &Superblock, extents: &[DevExtent]) -> u64 {
-    let end = extents.last().map_or(0, |extent| extent.place.end());
+/// The smallest size in bytes; `None` where there are several devices, none of which is made smaller.
+pub(super) fn minimum_bytes(devices: &Devices<'_>, extents: &[DevExtent]) -> Option<u64> {
+    let [only] = devices.as_slice() else { return None };
+    let superblock = only.superblock;
+    let end = extents.last().map_or(0, |extent| extent.place.range.end());
     let sector = u64::from(superblock.sectorsize).max(1);
     let whole = end.max(LEAST_BYTES).checked_next_multiple_of(sector);
-    whole.unwrap_or(u64::MAX).min(superblock.total_bytes)
+    Some(whole.unwrap_or(u64::MAX).min(superblock.total_bytes))
 }

@@ -16,11 +16,13 @@ mod block_group;
 mod checksum;
 mod chunk;
 mod device;
+mod devices;
 mod extent;
 mod free_space;
 mod key;
 mod minimum;
 mod roots;
+mod striping;
 mod superblock;
 mod tree;
 mod usage;
@@ -32,6 +34,7 @@ use crate::blockio::ReadAt;
 use crate::schema::{FileSystem, FileSystemKind};
 use crate::units::{RangeSet, u64_from};
 use chunk::{Chunk, Chunks};
+use devices::{Device, Devices};
 use std::cell::Cell;
 use superblock::Superblock;
 use tree::{Root, Trees};
@@ -59,9 +62,10 @@ fn probe(volume: &dyn ReadAt) -> Result<Option<FileSystemKind>, Error> {
 fn read(volume: &dyn ReadAt) -> Result<Reading, Error> {
     let superblock = Superblock::read(volume)?;
     let size_bytes = superblock.total_bytes;
-    let Judged { state, findings, map: usage } = settle(judge(volume, &superblock))?;
-    let (used, minimum_bytes) =
-        usage.map_or((None, size_bytes), |usage| (Some(usage.used), usage.minimum_bytes));
+    let devices = Devices::new(vec![Device { name: "", volume, superblock: &superblock }]);
+    let Judged { state, findings, map: usage } = settle(judge(&devices, &superblock))?;
+    let minimum_bytes = usage.as_ref().and_then(|usage| usage.minimum_bytes).unwrap_or(size_bytes);
+    let used = usage.and_then(|usage| usage.used.into_iter().next());
     let file_system = FileSystem {
         kind: FileSystemKind::Btrfs,
         uuid: superblock.uuid(),
@@ -76,15 +80,24 @@ fn read(volume: &dyn ReadAt) -> Result<Reading, Error> {
     Ok(Reading { file_system, used })
 }
 
-fn judge(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Judgement<Usage>, Error> {
+fn judge(devices: &Devices<'_>, superblock: &Superblock) -> Result<Judgement<Usage>, Error> {
     superblock.check_features()?;
     if superblock.log_root != 0 {
         return Ok(Judgement::Dirty { fact: DIRTY.to_owned() });
     }
-    let trees = read_chunks(volume, superblock)?;
+    let trees = read_chunks(devices, superblock)?;
+    if let Some(devid) = trees.chunks.elsewhere() {
+        return Err(Error::unsupported(format!(
+            "{}: capture it with --when-dirty raw, or finish the removal of the device",
+            tree::elsewhere(devid)
+        )));
+    }
     let usage = usage::read(&trees)?;
     let mut hints = Vec::new();
-    let stale = superblock.stale_copies(volume)?;
+    let mut stale = 0u64;
+    for device in devices.as_slice() {
+        stale = stale.saturating_add(device.superblock.stale_copies(device.volume)?);
+    }
     if stale > 0 {
         hints.push(format!(
             "{stale} of the copies of its superblock are not those of the first one, which does no harm until that one is \
@@ -105,9 +118,9 @@ fn judge(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Judgement<Usage
 }
 
 /// The chunk tree, found by the chunks that the superblock names.
-fn read_chunks<'a>(volume: &'a dyn ReadAt, superblock: &'a Superblock) -> Result<Trees<'a>, Error> {
-    let first = Chunks::of_superblock(superblock)?;
-    let trees = Trees { volume, superblock, chunks: first, bad_copies: Cell::new(0) };
+fn read_chunks<'a>(devices: &'a Devices<'a>, superblock: &'a Superblock) -> Result<Trees<'a>, Error> {
+    let first = Chunks::of_superblock(superblock, devices)?;
+    let trees = Trees { devices, superblock, chunks: first, bad_copies: Cell::new(0) };
     let root = Root {
         bytenr: superblock.chunk_root,
         generation: superblock.chunk_root_generation,
@@ -119,7 +132,7 @@ fn read_chunks<'a>(volume: &'a dyn ReadAt, superblock: &'a Superblock) -> Result
         if item.key.kind != key::kind::CHUNK_ITEM {
             return Ok(());
         }
-        let (chunk, length) = Chunk::parse(superblock, item.key, item.data, item.at)?;
+        let (chunk, length) = Chunk::parse(superblock, devices, item.key, item.data, item.at)?;
         if length != item.data.len() {
             let fact = format!("{} of {} bytes has another length", item.key, u64_from(item.data.len()));
             return Err(Error::corrupt("btrfs chunk item", item.at, fact));

@@ -56,14 +56,14 @@ mod flags {
 /// The fields that matter for a used map, by their names in the specification.
 #[derive(Debug, Clone)]
 pub(super) struct Superblock {
-    fsid: [u8; 16],
+    pub(super) fsid: [u8; 16],
     bytenr: u64,
     flags: u64,
     pub(super) generation: u64,
     pub(super) root: u64,
     pub(super) chunk_root: u64,
     pub(super) log_root: u64,
-    num_devices: u64,
+    pub(super) num_devices: u64,
     pub(super) sectorsize: u32,
     pub(super) nodesize: u32,
     sys_chunk_array_size: u32,

@@ -9,10 +9,10 @@
 //! A walk ends on any input: levels fall, and every node has a key, all of them in the range that its parent gives to
 //! it and to no other, so that no node is met twice.
 
-use super::chunk::Chunks;
+use super::chunk::{Chunks, Place};
+use super::devices::Devices;
 use super::key::Key;
 use super::superblock::Superblock;
-use crate::blockio::ReadAt;
 use crate::filesystem::Error;
 use crate::filesystem::error::read_structure;
 use crate::units::{ByteRange, OutOfBounds, read_array, read_slice, read_u8, read_u32le, read_u64le};
@@ -59,7 +59,7 @@ impl Keys {
 pub(super) struct Item<'a> {
     pub(super) key: Key,
     pub(super) data: &'a [u8],
-    /// Where its leaf stands, in bytes from the start of the volume.
+    /// Where its leaf stands, in bytes from the start of its volume.
     pub(super) at: u64,
 }
 
@@ -68,7 +68,7 @@ pub(super) type Visit<'v> = dyn FnMut(&Item<'_>) -> Result<(), Error> + 'v;
 
 /// The trees of a file system.
 pub(super) struct Trees<'a> {
-    pub(super) volume: &'a dyn ReadAt,
+    pub(super) devices: &'a Devices<'a>,
     pub(super) superblock: &'a Superblock,
     pub(super) chunks: Chunks,
     /// Nodes of which the first copy was bad and another one good.
@@ -134,8 +134,12 @@ impl Trees<'_> {
             return Err(Error::corrupt(STRUCTURE, superblock_at, fact));
         };
         let mut failure = None;
-        for place in chunk.places(logical) {
-            match self.read_copy(place.start(), root, bounds, is_root) {
+        for copy in 0..chunk.copies() {
+            let read = match chunk.copy(logical, copy) {
+                Ok(places) => self.read_copy(&places, root, bounds, is_root),
+                Err(devid) => Err(Error::unsupported(elsewhere(devid))),
+            };
+            match read {
                 Ok(node) => {
                     let bad = u64::from(failure.is_some());
                     self.bad_copies.set(self.bad_copies.get().saturating_add(bad));
@@ -148,8 +152,35 @@ impl Trees<'_> {
         Err(failure.unwrap_or_else(lost))
     }
 
-    fn read_copy(&self, at: u64, root: Root, bounds: Keys, is_root: bool) -> Result<Node, Error> {
-        let bytes = read_structure(self.volume, STRUCTURE, at, usize_from(self.superblock.nodesize.into()))?;
+    /// Reads a copy of a node from the places of its pieces, one behind the other.
+    fn read_copy(&self, places: &[Place], root: Root, bounds: Keys, is_root: bool) -> Result<Node, Error> {
+        let mut bytes = Vec::new();
+        for place in places {
+            let device = self.devices.get(place.device);
+            let device = device.ok_or_else(|| self.corrupt("a device that is not there"))?;
+            let length = usize_from(place.range.length());
+            bytes.extend(read_structure(device.volume, STRUCTURE, place.range.start(), length)?);
+        }
+        let first = places.first().copied();
+        let at = first.map_or(0, |place| place.range.start());
+        self.check_node(bytes, at, root, bounds, is_root).map_err(|error| match error {
+            Error::Corrupt { structure, at, fact } => {
+                let on = first.and_then(|place| self.devices.name_among_others(place.device));
+                let fact = on.map_or_else(|| fact.clone(), |name| format!("{fact} (of {name})"));
+                Error::Corrupt { structure, at, fact }
+            }
+            other => other,
+        })
+    }
+
+    fn check_node(
+        &self,
+        bytes: Vec<u8>,
+        at: u64,
+        root: Root,
+        bounds: Keys,
+        is_root: bool,
+    ) -> Result<Node, Error> {
         self.superblock.checksum.check(&bytes, STRUCTURE, at)?;
         let short = Error::short(STRUCTURE, at);
         let corrupt = |fact: String| Err(Error::corrupt(STRUCTURE, at, fact));
@@ -190,6 +221,11 @@ impl Trees<'_> {
         let [at, ..] = super::superblock::PLACES;
         Error::corrupt(super::superblock::STRUCTURE, at, fact)
     }
+}
+
+/// What is said of a part that is on a device that is not here.
+pub(super) fn elsewhere(devid: u64) -> String {
+    format!("a part of it is on device {devid}, which is not here")
 }
 
 /// The data of an item, which lies behind the table of items.

@@ -1,9 +1,9 @@
-//! The used map: what of the device the file system needs.
+//! The used map: what of each device the file system needs.
 //!
 //! That is what is used of each chunk, in every copy; the first MiB, which is left to boot loaders; and the
 //! superblocks. What no chunk has is free.
 
-use super::chunk::Chunk;
+use super::chunk::{Chunk, Place};
 use super::device::{self, DevExtent};
 use super::roots::{Roots, tree};
 use super::tree::Trees;
@@ -11,24 +11,25 @@ use super::{block_group, extent, free_space, minimum};
 use crate::filesystem::Error;
 use crate::units::{ByteRange, MIB, RangeSet};
 
-/// Places on the device, as they are found.
+/// Places on the devices, as they are found.
 #[derive(Default)]
-pub(super) struct Used(Vec<ByteRange>);
+pub(super) struct Used(Vec<Place>);
 
 impl Used {
     /// Adds a stretch of a chunk.
     pub(super) fn add(&mut self, chunk: &Chunk, logical: ByteRange) {
         if !logical.is_empty() {
-            self.0.extend(chunk.places(logical));
+            chunk.places(logical, &mut |place| self.0.push(place));
         }
     }
 }
 
 /// What was found out about a file system.
 pub(super) struct Usage {
-    pub(super) used: RangeSet,
-    /// The smallest size that it can be shrunk to.
-    pub(super) minimum_bytes: u64,
+    /// Of each device, in their order.
+    pub(super) used: Vec<RangeSet>,
+    /// The smallest size that its only device can be shrunk to.
+    pub(super) minimum_bytes: Option<u64>,
     /// True where a balance was interrupted.
     pub(super) has_balance: bool,
 }
@@ -40,15 +41,22 @@ pub(super) fn read(trees: &Trees<'_>) -> Result<Usage, Error> {
     let extents: Vec<DevExtent> = device::read(trees, roots.of(trees, tree::DEV)?)?;
     let home = if superblock.has_block_group_tree() { tree::BLOCK_GROUP } else { tree::EXTENT };
     let groups = block_group::read(trees, roots.of(trees, home)?)?;
-    let Used(places) = if superblock.has_free_space_tree() {
+    let Used(mut places) = if superblock.has_free_space_tree() {
         free_space::read(trees, roots.of(trees, tree::FREE_SPACE)?, &groups)?
     } else {
         extent::read(trees, roots.of(trees, tree::EXTENT)?, &groups)?
     };
-    let device = ByteRange::new(0, superblock.total_bytes);
-    let kept = superblock.copies().chain([ByteRange::new(0, MIB)]);
-    let used: RangeSet = places.into_iter().chain(kept).collect();
+    places.sort_unstable();
+    let mut used = Vec::new();
+    for (position, device) in trees.devices.as_slice().iter().enumerate() {
+        let from = places.partition_point(|place| place.device < position);
+        let of_device = places.get(from..).unwrap_or_default().iter();
+        let found = of_device.take_while(|place| place.device == position).map(|place| place.range);
+        let kept = device.superblock.copies().chain([ByteRange::new(0, MIB)]);
+        let map: RangeSet = found.chain(kept).collect();
+        used.push(map.within(device.range()).collect());
+    }
     let has_balance = roots.has_balance(trees)?;
-    let minimum_bytes = minimum::minimum_bytes(superblock, &extents);
-    Ok(Usage { used: used.within(device).collect(), minimum_bytes, has_balance })
+    let minimum_bytes = minimum::minimum_bytes(trees.devices, &extents);
+    Ok(Usage { used, minimum_bytes, has_balance })
 }
