@@ -196,7 +196,8 @@ fn several_devices_and_other_forms_are_unsupported_by_name() {
     run("mkfs.btrfs", &["-q", "-f", "-d", "single", text(&image.path), text(&second)]);
     let reading = image.reading();
     assert_eq!(reading.file_system.state, State::Unsupported);
-    assert!(reading.file_system.findings[0].contains("spread over several"));
+    assert_eq!(reading.file_system.kind, FileSystemKind::BtrfsSet);
+    assert!(reading.file_system.findings[0].contains("it is one of 2 devices of a btrfs"));
     assert!(reading.file_system.uuid.is_some() && reading.used.is_none());
 
     for (options, word) in [("--csum xxhash", "xxhash64"), ("--csum blake2", "BLAKE2b")] {

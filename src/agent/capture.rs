@@ -1,5 +1,6 @@
 //! `remint capture`.
 
+use super::btrfs;
 use super::disks::{self, DiskSettings, InspectedDisk};
 use super::images::{StoreSettings, open_store};
 use super::luks_keys;
@@ -127,7 +128,7 @@ pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<Captur
     warn(&found, said, monitor);
     let mut groups = disks::read_groups(&mut found, &sources);
     let held = found.iter().find_map(|disk| disks::held(&disk.machine));
-    let found: Vec<DiskFound> = found.into_iter().map(|disk| disk.inspection.into()).collect();
+    let mut found: Vec<DiskFound> = found.into_iter().map(|disk| disk.inspection.into()).collect();
     let opened: Vec<(Disk, &dyn ReadAt)> =
         found.iter().map(|found| found.disk.clone()).zip(sources.iter().copied()).collect();
     let count = groups.iter().map(|found| found.group.logical_volumes.len()).sum();
@@ -146,6 +147,11 @@ pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<Captur
     if let Some(message) = luks_keys::useless(&unlocking) {
         monitor.event(Event::Warning { subject: "keys".to_owned(), message });
     }
+    let maps = found.iter_mut().zip(&sources).map(|(found, source)| -> btrfs::DiskMaps<'_> {
+        let DiskFound { disk, used, .. } = found;
+        (disk, used, *source)
+    });
+    btrfs::read_together(maps, &mut groups, &logical, &request.options.only);
     monitor.event(Event::PhaseFinished { phase: Phase::Inspect });
     let groups = groups.into_iter().map(|found| {
         let GroupInspection { group, used, problems } = found;

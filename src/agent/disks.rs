@@ -1,5 +1,6 @@
 //! Finding, opening and reading the disks that a job names.
 
+use super::btrfs;
 use super::luks_keys;
 use crate::blockio::ReadAt;
 use crate::inspect::{self, DiskFacts, GroupInspection, Inspection};
@@ -76,6 +77,7 @@ pub fn inspect(wanted: &[Destination], settings: DiskSettings, luks_keys: &[Path
         );
     }
     inspected.problems.extend(luks_keys::useless(&unlocking));
+    btrfs::read_inspected(&mut inspected, &sources);
     said.extend(twins(&inspected.disks, &[]));
     let machine: Vec<MachineDisk> = inspected.disks.iter().map(|disk| disk.machine.clone()).collect();
     said.extend(paths(&machine.iter().collect::<Vec<_>>(), &machine));

@@ -4,6 +4,7 @@
 //! decide and work, and returns what a person or a script wants to know. Nothing here prints or asks.
 
 mod boot_loaders;
+mod btrfs;
 mod capture;
 mod choices;
 mod computer_name;

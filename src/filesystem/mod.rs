@@ -38,6 +38,7 @@ mod swap;
 mod ufs;
 mod xfs;
 
+pub use btrfs::{BtrfsSource, read_btrfs_devices};
 pub use error::Error;
 pub use ext::{external_journal, read_with_journal};
 pub use fat::{FatFiles, Item};

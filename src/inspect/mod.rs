@@ -9,6 +9,7 @@
 
 mod arrays;
 mod boot_area;
+mod btrfs;
 mod claim;
 mod dynamic;
 mod encrypted;
@@ -24,6 +25,7 @@ mod volume;
 mod whole_arrays;
 
 pub use arrays::read_arrays;
+pub use btrfs::{BtrfsDevice, btrfs_on_disk, btrfs_on_logical, read_btrfs};
 pub use dynamic::read_dynamic;
 pub use encrypted::{Unlocking, unlock, unlock_logical};
 pub use error::Error;

@@ -30,14 +30,11 @@ pub fn twins(inspections: &[&Inspection], only: &[String]) -> Vec<(usize, String
     said
 }
 
-/// The UUID that a volume alone should have. Members of a set share one on purpose; of a btrfs, only the kind that needs
-/// no other device is read. A number of zeros alone is none.
+/// The UUID that a volume alone should have. Members of a set share one on purpose. A number of zeros alone is none.
 fn own_uuid(volume: &Volume) -> Option<String> {
     let found: &FileSystem = match &volume.content {
         Content::Raw { file_system, .. } => file_system.as_ref().filter(|found| !is_shared(found.kind))?,
-        Content::FileSystem(found) if is_shared(found.kind) && found.kind != FileSystemKind::Btrfs => {
-            return None;
-        }
+        Content::FileSystem(found) if is_shared(found.kind) => return None,
         Content::FileSystem(found) | Content::Swap(found) => found,
         Content::PhysicalVolume(_) | Content::LeftOut => return None,
     };
@@ -47,7 +44,10 @@ fn own_uuid(volume: &Volume) -> Option<String> {
 
 fn is_shared(kind: FileSystemKind) -> bool {
     use FileSystemKind::{
-        Bcachefs, Btrfs, FirmwareRaid, LogicalDiskManager, LvmPhysicalVolume, MdMember, Zfs,
+        Bcachefs, BtrfsSet, FirmwareRaid, LogicalDiskManager, LvmPhysicalVolume, MdMember, Zfs,
     };
-    matches!(kind, Bcachefs | Btrfs | FirmwareRaid | LogicalDiskManager | LvmPhysicalVolume | MdMember | Zfs)
+    matches!(
+        kind,
+        Bcachefs | BtrfsSet | FirmwareRaid | LogicalDiskManager | LvmPhysicalVolume | MdMember | Zfs
+    )
 }

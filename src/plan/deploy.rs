@@ -16,8 +16,8 @@ use super::shrinking::{self, Shrinking};
 use super::standing::Targets;
 use super::step::Step;
 use super::{
-    array, boot_entries, boot_loader, choice, copies, dynamic_disk, existing, identity, place, scripted,
-    settings, standard, windows,
+    array, boot_entries, boot_loader, btrfs_set, choice, copies, dynamic_disk, existing, identity, place,
+    scripted, settings, standard, windows,
 };
 use crate::machine::MachineDisk;
 use crate::schema::{
@@ -363,6 +363,7 @@ fn deploy_captured(
     steps.extend(settings::steps(captured, &plan, options));
     steps.extend(boot_entries::steps(&plan.boot_entries));
     plan.steps = steps;
+    btrfs_set::warn(captured, &mut plan, options);
     Ok(plan)
 }
 

@@ -7,6 +7,7 @@
 mod array;
 mod boot_entries;
 mod boot_loader;
+mod btrfs_set;
 mod capture;
 mod captured;
 mod captured_names;

@@ -111,6 +111,9 @@ impl fmt::Display for Why {
             Self::Swap => f.write_str("it is swap space"),
             Self::Raw(Some(kind)) => write!(f, "its content ({kind}) was captured raw"),
             Self::Raw(None) => f.write_str("its content is unknown and was captured raw"),
+            Self::NoTool(FileSystemKind::BtrfsSet) => {
+                f.write_str("it is one of several devices of a btrfs, which keep their size")
+            }
             Self::NoTool(kind) => write!(f, "no tool grows {kind}"),
             Self::NotClean(state) => write!(f, "its file system was {state} when it was captured"),
             Self::NotCaptured => f.write_str("its content was not captured"),

@@ -19,6 +19,8 @@ pub enum FileSystemKind {
     F2fs,
     Exfat,
     Btrfs,
+    /// A device of a btrfs of several.
+    BtrfsSet,
     Nilfs2,
     Jfs,
     Reiserfs,
@@ -62,6 +64,7 @@ impl FileSystemKind {
             Self::Swap => "swap",
             Self::ExtJournal => "ext journal",
             Self::Btrfs => "btrfs",
+            Self::BtrfsSet => "btrfs on several devices",
             Self::Exfat => "exFAT",
             Self::F2fs => "F2FS",
             Self::Hfs => "HFS",
@@ -105,6 +108,7 @@ impl FileSystemKind {
                 | Self::F2fs
                 | Self::Exfat
                 | Self::Btrfs
+                | Self::BtrfsSet
                 | Self::Nilfs2
                 | Self::Jfs
                 | Self::Reiserfs

@@ -2,7 +2,7 @@
 
 use super::superblock::Superblock;
 use crate::blockio::ReadAt;
-use crate::units::ByteRange;
+use crate::units::{ByteRange, OutOfBounds, read_array, u64_from};
 
 /// One device, with the superblock that was read from it.
 #[derive(Clone, Copy)]
@@ -17,6 +17,24 @@ impl Device<'_> {
     /// The bytes that the file system has of it.
     pub(super) const fn range(&self) -> ByteRange {
         ByteRange::new(0, self.superblock.total_bytes)
+    }
+}
+
+/// A device that the chunk tree knows (`struct btrfs_dev_item`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DevItem {
+    pub(super) devid: u64,
+    pub(super) uuid: [u8; 16],
+    /// UUID of the file system that it was made for.
+    pub(super) fsid: [u8; 16],
+}
+
+impl DevItem {
+    /// `BTRFS_DEV_ITEMS_OBJECTID`
+    pub(super) const OBJECTID: u64 = 1;
+
+    pub(super) fn parse(devid: u64, item: &[u8]) -> Result<Self, OutOfBounds> {
+        Ok(Self { devid, uuid: read_array(item, 66)?, fsid: read_array(item, 82)? })
     }
 }
 
@@ -45,8 +63,20 @@ impl<'a> Devices<'a> {
         &self.0
     }
 
+    /// How many.
+    pub(super) fn count(&self) -> u64 {
+        u64_from(self.0.len())
+    }
+
     /// What a device is called, where there are others.
     pub(super) fn name_among_others(&self, position: usize) -> Option<&'a str> {
         self.get(position).filter(|_| self.0.len() > 1).map(|device| device.name)
+    }
+
+    /// As in `d0-p1 (device 1) and d1-p1 (device 2)`.
+    pub(super) fn names(&self) -> String {
+        let names =
+            self.0.iter().map(|device| format!("{} (device {})", device.name, device.superblock.devid));
+        names.collect::<Vec<_>>().join(" and ")
     }
 }

@@ -21,6 +21,7 @@ pub(super) mod kind {
     pub(in super::super) const FREE_SPACE_EXTENT: u8 = 199;
     pub(in super::super) const FREE_SPACE_BITMAP: u8 = 200;
     pub(in super::super) const DEV_EXTENT: u8 = 204;
+    pub(in super::super) const DEV_ITEM: u8 = 216;
     pub(in super::super) const CHUNK_ITEM: u8 = 228;
     pub(in super::super) const TEMPORARY_ITEM: u8 = 248;
     pub(in super::super) const DEV_REPLACE: u8 = 250;

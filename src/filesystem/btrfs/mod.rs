@@ -1,14 +1,14 @@
-//! btrfs on one device: the used map is what its block groups have in use, at every place where their chunks stand.
+//! btrfs: the used map is what its block groups have in use, at every place where their chunks stand.
 //!
 //! - Nothing in a node is believed before its checksum, its address, its generation, its tree and its UUID agree.
 //! - What is in use comes from the free space tree where that is valid, otherwise from the extent tree; either way it is
 //!   as many bytes as each block group counts. Chunks and device tree name the same places.
 //! - A log tree, which a sync of single files leaves until the next commit, makes the file system dirty: its nodes are
 //!   in no other tree.
-//! - A file system of several devices has no map here.
+//! - A device of several has a map only together with all the others ([`read_btrfs_devices`]).
 //!
 //! ```text
-//! superblock -> chunk tree: logical addresses -> places on the device
+//! superblock -> chunk tree: logical addresses -> places on the devices
 //!            -> root tree -> device tree, block groups, free space tree or extent tree
 //! ```
 
@@ -24,6 +24,7 @@ mod minimum;
 mod roots;
 mod striping;
 mod superblock;
+mod together;
 mod tree;
 mod usage;
 
@@ -31,14 +32,16 @@ use super::error::read_structure;
 use super::judgement::{Judged, Judgement, settle};
 use super::{Error, Reader, Reading};
 use crate::blockio::ReadAt;
-use crate::schema::{FileSystem, FileSystemKind};
+use crate::schema::{FileSystem, FileSystemKind, State};
 use crate::units::{RangeSet, u64_from};
 use chunk::{Chunk, Chunks};
-use devices::{Device, Devices};
+use devices::{DevItem, Device, Devices};
 use std::cell::Cell;
 use superblock::Superblock;
 use tree::{Root, Trees};
 use usage::Usage;
+
+pub use together::{BtrfsSource, read_btrfs_devices};
 
 /// The reader of btrfs.
 pub(super) const READER: Reader = Reader { probe, read };
@@ -61,41 +64,70 @@ fn probe(volume: &dyn ReadAt) -> Result<Option<FileSystemKind>, Error> {
 /// tells the UUID, the label and the size.
 fn read(volume: &dyn ReadAt) -> Result<Reading, Error> {
     let superblock = Superblock::read(volume)?;
-    let size_bytes = superblock.total_bytes;
     let devices = Devices::new(vec![Device { name: "", volume, superblock: &superblock }]);
     let Judged { state, findings, map: usage } = settle(judge(&devices, &superblock))?;
-    let minimum_bytes = usage.as_ref().and_then(|usage| usage.minimum_bytes).unwrap_or(size_bytes);
+    let minimum_bytes = usage.as_ref().and_then(|usage| usage.minimum_bytes);
     let used = usage.and_then(|usage| usage.used.into_iter().next());
+    Ok(reading_of(&superblock, state, findings, used, minimum_bytes))
+}
+
+/// What a device belongs to.
+const fn kind_of(superblock: &Superblock) -> FileSystemKind {
+    if superblock.num_devices > 1 { FileSystemKind::BtrfsSet } else { FileSystemKind::Btrfs }
+}
+
+/// The reading of one device. Its smallest size is its own where no other is known.
+fn reading_of(
+    superblock: &Superblock,
+    state: State,
+    findings: Vec<String>,
+    used: Option<RangeSet>,
+    minimum_bytes: Option<u64>,
+) -> Reading {
+    let size_bytes = superblock.total_bytes;
     let file_system = FileSystem {
-        kind: FileSystemKind::Btrfs,
+        kind: kind_of(superblock),
         uuid: superblock.uuid(),
         label: superblock.label(),
         block_size_bytes: superblock.sectorsize.into(),
         size_bytes,
         used_bytes: used.as_ref().map(RangeSet::total_bytes),
-        minimum_bytes,
+        minimum_bytes: minimum_bytes.unwrap_or(size_bytes),
         state,
         findings,
     };
-    Ok(Reading { file_system, used })
+    Reading { file_system, used }
 }
 
+/// Judges a file system that should have no other device.
 fn judge(devices: &Devices<'_>, superblock: &Superblock) -> Result<Judgement<Usage>, Error> {
     superblock.check_features()?;
+    if superblock.num_devices != 1 {
+        return Err(Error::unsupported(format!(
+            "it is one of {} devices of a btrfs, which are captured and restored together: name the disks of all of them, or \
+             capture every one with --when-dirty raw",
+            superblock.num_devices
+        )));
+    }
     if superblock.log_root != 0 {
         return Ok(Judgement::Dirty { fact: DIRTY.to_owned() });
     }
-    let trees = read_chunks(devices, superblock)?;
+    let (trees, _) = read_chunks(devices, superblock)?;
     if let Some(devid) = trees.chunks.elsewhere() {
         return Err(Error::unsupported(format!(
             "{}: capture it with --when-dirty raw, or finish the removal of the device",
             tree::elsewhere(devid)
         )));
     }
-    let usage = usage::read(&trees)?;
+    judge_trees(&trees)
+}
+
+/// Judges a file system of which every device is here.
+fn judge_trees(trees: &Trees<'_>) -> Result<Judgement<Usage>, Error> {
+    let usage = usage::read(trees)?;
     let mut hints = Vec::new();
     let mut stale = 0u64;
-    for device in devices.as_slice() {
+    for device in trees.devices.as_slice() {
         stale = stale.saturating_add(device.superblock.stale_copies(device.volume)?);
     }
     if stale > 0 {
@@ -117,8 +149,11 @@ fn judge(devices: &Devices<'_>, superblock: &Superblock) -> Result<Judgement<Usa
     Ok(Judgement::Clean { map: usage, hints })
 }
 
-/// The chunk tree, found by the chunks that the superblock names.
-fn read_chunks<'a>(devices: &'a Devices<'a>, superblock: &'a Superblock) -> Result<Trees<'a>, Error> {
+/// The chunk tree, found by the chunks that the superblock names, and the devices that it knows.
+fn read_chunks<'a>(
+    devices: &'a Devices<'a>,
+    superblock: &'a Superblock,
+) -> Result<(Trees<'a>, Vec<DevItem>), Error> {
     let first = Chunks::of_superblock(superblock, devices)?;
     let trees = Trees { devices, superblock, chunks: first, bad_copies: Cell::new(0) };
     let root = Root {
@@ -128,7 +163,12 @@ fn read_chunks<'a>(devices: &'a Devices<'a>, superblock: &'a Superblock) -> Resu
         owner: roots::tree::CHUNK,
     };
     let mut chunks = Chunks::default();
+    let mut items = Vec::new();
     trees.walk(root, &|_| true, &mut |item| {
+        if (item.key.objectid, item.key.kind) == (DevItem::OBJECTID, key::kind::DEV_ITEM) {
+            let short = Error::short("btrfs device item", item.at);
+            items.push(DevItem::parse(item.key.offset, item.data).map_err(short)?);
+        }
         if item.key.kind != key::kind::CHUNK_ITEM {
             return Ok(());
         }
@@ -142,5 +182,5 @@ fn read_chunks<'a>(devices: &'a Devices<'a>, superblock: &'a Superblock) -> Resu
     if !chunks.include(&trees.chunks) {
         return Err(trees.corrupt("its sys_chunk_array names chunks that the chunk tree does not have"));
     }
-    Ok(Trees { chunks, ..trees })
+    Ok((Trees { chunks, ..trees }, items))
 }

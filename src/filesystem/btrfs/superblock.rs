@@ -75,10 +75,14 @@ pub(super) struct Superblock {
     pub(super) devid: u64,
     /// `dev_item.total_bytes`: what of this device the file system has.
     pub(super) total_bytes: u64,
+    /// `dev_item.uuid`
+    pub(super) dev_uuid: [u8; 16],
     label: Option<String>,
     metadata_uuid: [u8; 16],
     pub(super) sys_chunk_array: Vec<u8>,
     pub(super) checksum: Checksum,
+    /// Everything that is the same on every device.
+    pub(super) shared: Vec<u8>,
 }
 
 impl Superblock {
@@ -129,6 +133,7 @@ impl Superblock {
             chunk_root_level: read_u8(bytes, 0xC7)?,
             devid: read_u64le(bytes, 0xC9)?,
             total_bytes: read_u64le(bytes, 0xD1)?,
+            dev_uuid: read_array(bytes, 0x10B)?,
             label: text_at(bytes, 0x12B, 256),
             metadata_uuid: read_array(bytes, 0x23B)?,
             sys_chunk_array: {
@@ -136,6 +141,7 @@ impl Superblock {
                 read_slice(bytes, 0x32B, usize_from(length.into()))?.to_vec()
             },
             checksum,
+            shared: shared(bytes)?,
         })
     }
 
@@ -163,15 +169,9 @@ impl Superblock {
         Ok(())
     }
 
-    /// Refuses the forms whose used map this volume alone does not tell, and a file system that says it is broken.
+    /// Refuses the forms whose used map is not known, and a file system that says it is broken.
     pub(super) fn check_features(&self) -> Result<(), Error> {
         let unsupported = |fact: &str| Err(Error::unsupported(fact));
-        if self.num_devices != 1 {
-            return unsupported(
-                "one volume of a btrfs that is spread over several: capture all of them in one image, each with \
-                 --when-dirty raw",
-            );
-        }
         if self.incompat_flags & incompat::ZONED != 0 {
             return unsupported("it was made for a zoned device; capture it with --when-dirty raw");
         }
@@ -252,4 +252,10 @@ impl Superblock {
     pub(super) fn label(&self) -> Option<String> {
         self.label.clone()
     }
+}
+
+/// A superblock less its checksum, its place and its device.
+fn shared(bytes: &[u8]) -> Result<Vec<u8>, OutOfBounds> {
+    let part = |from: usize, to: usize| read_slice(bytes, from, to.saturating_sub(from));
+    Ok([part(0x20, 0x30)?, part(0x38, 0xC9)?, part(0x12B, LENGTH)?].concat())
 }

@@ -20,6 +20,10 @@ use crate::units::{u64_from, usize_from};
 use std::cell::Cell;
 
 const STRUCTURE: &str = "btrfs tree node";
+/// Copies of one commit differ where devices were mounted without each other, as often.
+pub(super) const SPLIT: &str = "its devices are at the same generation and say different things: each was mounted without the \
+                                others; find out which is right, make the file system whole without the others (btrfs device \
+                                remove missing), or capture every device with --when-dirty raw";
 const HEADER_BYTES: usize = 0x65;
 const ITEM_BYTES: usize = 25;
 const POINTER_BYTES: usize = 33;
@@ -124,7 +128,7 @@ impl Trees<'_> {
         Ok(())
     }
 
-    /// Reads the first good copy of a node.
+    /// Reads the first good copy of a node. Where there are several devices, the others have to say the same.
     fn read_node(&self, root: Root, bounds: Keys, is_root: bool) -> Result<Node, Error> {
         let [superblock_at, ..] = super::superblock::PLACES;
         let place = ByteRange::at(root.bytenr, self.superblock.nodesize.into())
@@ -133,20 +137,29 @@ impl Trees<'_> {
             let fact = format!("the node at logical byte {} is in no chunk", root.bytenr);
             return Err(Error::corrupt(STRUCTURE, superblock_at, fact));
         };
-        let mut failure = None;
+        let is_alone = self.devices.count() == 1;
+        let (mut found, mut failure): (Option<Node>, Option<Error>) = (None, None);
         for copy in 0..chunk.copies() {
+            if is_alone && found.is_some() {
+                break;
+            }
             let read = match chunk.copy(logical, copy) {
                 Ok(places) => self.read_copy(&places, root, bounds, is_root),
                 Err(devid) => Err(Error::unsupported(elsewhere(devid))),
             };
-            match read {
-                Ok(node) => {
-                    let bad = u64::from(failure.is_some());
-                    self.bad_copies.set(self.bad_copies.get().saturating_add(bad));
-                    return Ok(node);
+            match (read, &found) {
+                (Ok(node), None) => found = Some(node),
+                (Ok(node), Some(first)) if node.bytes != first.bytes => {
+                    return Err(Error::unsupported(SPLIT));
                 }
-                Err(error) => failure = failure.or(Some(error)),
+                (Ok(_), Some(_)) => {}
+                (Err(error), _) => failure = failure.or(Some(error)),
             }
+        }
+        if let Some(node) = found {
+            let bad = u64::from(failure.is_some());
+            self.bad_copies.set(self.bad_copies.get().saturating_add(bad));
+            return Ok(node);
         }
         let lost = || Error::corrupt(STRUCTURE, superblock_at, "a chunk without stripes");
         Err(failure.unwrap_or_else(lost))
