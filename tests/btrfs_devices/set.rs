@@ -214,7 +214,7 @@ pub fn read_all<D: ReadAt>(disks: &[D]) -> Vec<Reading> {
 }
 
 /// Mounts a file system whose devices lie at these places: file, start, length. Of those nothing is known to the kernel
-/// afterwards.
+/// afterwards, however `act` ends.
 pub fn mounted<T>(places: &[(&Path, u64, u64)], options: &str, act: impl FnOnce(&Path) -> T) -> T {
     let devices: Vec<Loop> =
         places.iter().map(|(file, start, length)| Loop::new(file, *start, *length, false)).collect();
@@ -222,21 +222,27 @@ pub fn mounted<T>(places: &[(&Path, u64, u64)], options: &str, act: impl FnOnce(
     run("btrfs", &[&["device", "scan"], nodes.as_slice()].concat());
     let at = tempfile::tempdir().unwrap();
     run("mount", &["-t", "btrfs", "-o", options, nodes[0], text(at.path())]);
-    let done = act(at.path());
-    unmount(at.path());
-    forget(&nodes);
-    done
+    let _unmounted = Unmount { at: at.path(), nodes: &nodes };
+    act(at.path())
 }
 
-/// A program that another test starts holds this one's files open for a moment.
-fn unmount(at: &Path) {
-    for _ in 0..100 {
-        if Command::new("umount").arg(at).output().unwrap().status.success() {
-            return;
+/// Unmounts when it is dropped.
+struct Unmount<'a> {
+    at: &'a Path,
+    nodes: &'a [&'a str],
+}
+
+impl Drop for Unmount<'_> {
+    fn drop(&mut self) {
+        // A program that another test starts holds this one's files open for a moment.
+        for _ in 0..100 {
+            if Command::new("umount").arg(self.at).output().is_ok_and(|done| done.status.success()) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
         }
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        let _ = Command::new("btrfs").args(["device", "scan", "--forget"]).args(self.nodes).output();
     }
-    panic!("{} stays mounted", at.display());
 }
 
 fn forget(nodes: &[&str]) {
