@@ -36,7 +36,7 @@ use crate::schema::{FileSystem, FileSystemKind, State};
 use crate::units::{RangeSet, u64_from};
 use chunk::{Chunk, Chunks};
 use devices::{DevItem, Device, Devices};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use superblock::Superblock;
 use tree::{Root, Trees};
 use usage::Usage;
@@ -155,7 +155,8 @@ fn read_chunks<'a>(
     superblock: &'a Superblock,
 ) -> Result<(Trees<'a>, Vec<DevItem>), Error> {
     let first = Chunks::of_superblock(superblock, devices)?;
-    let trees = Trees { devices, superblock, chunks: first, bad_copies: Cell::new(0) };
+    let trees =
+        Trees { devices, superblock, chunks: first, bad_copies: Cell::new(0), nodes: RefCell::default() };
     let root = Root {
         bytenr: superblock.chunk_root,
         generation: superblock.chunk_root_generation,

@@ -17,7 +17,7 @@ use crate::filesystem::Error;
 use crate::filesystem::error::read_structure;
 use crate::units::{ByteRange, OutOfBounds, read_array, read_slice, read_u8, read_u32le, read_u64le};
 use crate::units::{u64_from, usize_from};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 const STRUCTURE: &str = "btrfs tree node";
 /// Copies of one commit differ where devices were mounted without each other, as often.
@@ -77,6 +77,8 @@ pub(super) struct Trees<'a> {
     pub(super) chunks: Chunks,
     /// Nodes of which the first copy was bad and another one good.
     pub(super) bad_copies: Cell<u64>,
+    /// Logical addresses of the nodes that were read.
+    pub(super) nodes: RefCell<Vec<ByteRange>>,
 }
 
 /// A checked node.
@@ -159,6 +161,7 @@ impl Trees<'_> {
         if let Some(node) = found {
             let bad = u64::from(failure.is_some());
             self.bad_copies.set(self.bad_copies.get().saturating_add(bad));
+            self.nodes.borrow_mut().push(logical);
             return Ok(node);
         }
         let lost = || Error::corrupt(STRUCTURE, superblock_at, "a chunk without stripes");

@@ -57,6 +57,24 @@ pub(super) fn read(trees: &Trees<'_>) -> Result<Usage, Error> {
         used.push(map.within(device.range()).collect());
     }
     let has_balance = roots.has_balance(trees)?;
+    check_nodes(trees, &used)?;
     let minimum_bytes = minimum::minimum_bytes(trees.devices, &extents);
     Ok(Usage { used, minimum_bytes, has_balance })
+}
+
+/// What was read is in use, whatever the counts say.
+fn check_nodes(trees: &Trees<'_>, used: &[RangeSet]) -> Result<(), Error> {
+    for logical in trees.nodes.borrow().iter() {
+        let mut is_used = true;
+        if let Some(chunk) = trees.chunks.holding(*logical) {
+            chunk.places(*logical, &mut |place| {
+                is_used &= used.get(place.device).is_some_and(|used| used.contains(place.range));
+            });
+        }
+        if !is_used {
+            let fact = format!("the node at logical byte {} is in use, and counted as free", logical.start());
+            return Err(trees.corrupt(fact));
+        }
+    }
+    Ok(())
 }
