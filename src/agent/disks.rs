@@ -105,7 +105,7 @@ pub(super) fn paths(disks: &[&MachineDisk], all: &[MachineDisk]) -> Vec<(usize, 
     said.collect()
 }
 
-/// Looks at members of arrays, and at journals of others, on inspected disks together; what is to be said of the members, with
+/// Looks at members of arrays, at journals of others, and at groups of LVM1, on inspected disks together; what is to be said of the members, with
 /// the position of the disk.
 pub(super) fn read_arrays(
     disks: &mut [InspectedDisk],
@@ -114,6 +114,7 @@ pub(super) fn read_arrays(
 ) -> Vec<(usize, String)> {
     let mut inspections: Vec<&mut Inspection> = disks.iter_mut().map(|disk| &mut disk.inspection).collect();
     inspect::read_journals(sources, &mut inspections, only);
+    inspect::read_lvm1(sources, &mut inspections, only);
     inspect::read_arrays(sources, &mut inspections, only)
 }
 

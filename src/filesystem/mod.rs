@@ -26,6 +26,7 @@ mod judgement;
 pub mod ldm;
 pub mod luks;
 pub mod lvm;
+pub mod lvm1;
 pub mod md;
 mod minix;
 mod nested;

@@ -17,6 +17,7 @@ mod error;
 mod groups;
 mod journals;
 mod json;
+mod lvm1;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -32,6 +33,7 @@ pub use error::Error;
 pub use groups::{GroupInspection, KernelVolumes, NoKernelVolumes, look_at, open_logical, read_groups};
 pub use journals::read_journals;
 pub use json::{DiskView, view_disk};
+pub use lvm1::read_lvm1;
 pub use text::{groups_text, table_text};
 pub use twins::twins;
 

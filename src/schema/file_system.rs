@@ -119,6 +119,7 @@ impl FileSystemKind {
                 | Self::Apfs
                 | Self::Luks1
                 | Self::Luks2
+                | Self::Lvm1PhysicalVolume
                 | Self::MdMember
                 | Self::LogicalDiskManager
         )

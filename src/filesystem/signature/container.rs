@@ -37,8 +37,10 @@ pub(super) fn lvm1_physical_volume(volume: &dyn ReadAt) -> Result<Option<Found>,
         && read_u32le(&header, 4) == Ok(0)
         && read_u32le(&header, 12).is_ok_and(|group_at| group_at > 0);
     let Some(uuid) = uuid.filter(|_| is_header) else { return Ok(None) };
-    let finding = "a physical volume of LVM1, which no current Linux reads: convert its group with vgconvert -M2 of an LVM2 \
-                   before 2.02.178, or capture all of its disks in one image, each with --when-dirty raw";
+    // Until all physical volumes of its group were read together.
+    let finding = "a physical volume of LVM1, which is read only together with the others of its group: name their disks with --disk, \
+                   convert the group with vgconvert -M2 of an LVM2 before 2.02.178, or capture all of its disks in one image, each \
+                   with --when-dirty raw";
     let found = Found::container(FileSystemKind::Lvm1PhysicalVolume).state(State::Unsupported, finding);
     Ok(Some(found.named(Some(hyphenated(&uuid)), text_at(&header, 172, 128))))
 }
