@@ -160,10 +160,10 @@ impl Geometry {
         }
         match self.layout {
             Layout::Parity(_) => {
-                let mut rows = RangeSet::new();
-                for range in used.iter() {
-                    self.in_rows(range)?.into_iter().for_each(|part| rows.insert(part));
-                }
+                // Of columns of a row, each with many ranges, those of the next one may stand in front of those of the last one.
+                let parts: Option<Vec<[ByteRange; 2]>> =
+                    used.iter().map(|range| self.in_rows(range)).collect();
+                let rows: RangeSet = parts?.into_iter().flatten().collect();
                 Some(vec![rows; usize_from(self.members)])
             }
             Layout::Copies(copies) => self.of_copies(&copies, used),
@@ -215,10 +215,9 @@ impl Geometry {
     }
 
     fn of_copies(&self, copies: &Copies, used: &RangeSet) -> Option<Vec<RangeSet>> {
-        // Far copies stand far behind the first ones, so each kind has sets of its own, to which ranges come in their order.
-        let kinds = if copies.is_offset { 1 } else { copies.far };
+        // Far copies stand behind the first ones, so each kind has sets of its own, to which ranges come in their order.
         let mut sets: Vec<Vec<RangeSet>> =
-            vec![vec![RangeSet::new(); usize_from(self.members)]; usize_from(kinds)];
+            vec![vec![RangeSet::new(); usize_from(self.members)]; usize_from(copies.far)];
         for range in used.iter() {
             self.add_copies(copies, range, &mut sets)?;
         }
@@ -241,7 +240,9 @@ impl Geometry {
         self.add_chunks(copies, ByteRange::new(range.start(), bands.start()), sets)?;
         let row_bytes = rows.checked_mul(self.chunk_bytes)?;
         let at = |byte: u64| byte.checked_div(band_bytes)?.checked_mul(row_bytes);
-        for (kind, set) in (0u64..).zip(sets.iter_mut()) {
+        // With offset all copies stand in the same bands.
+        let kinds = if copies.is_offset { 1 } else { copies.far };
+        for (kind, set) in (0..kinds).zip(sets.iter_mut()) {
             let behind = kind.checked_mul(copies.stride)?.checked_mul(self.chunk_bytes)?;
             let start = at(bands.start())?.checked_add(behind)?;
             let part = ByteRange::new(start, at(bands.end())?.checked_add(behind)?);
@@ -311,8 +312,7 @@ impl Copies {
             last = last.and_then(|(member, row)| {
                 Some((self.next_member(members, member)?, row.checked_add(self.stride)?))
             });
-            let kind = if self.is_offset { 0 } else { usize_from(number) };
-            places.extend(last.map(|place| (kind, place)));
+            places.extend(last.map(|place| (usize_from(number), place)));
         }
         places
     }

@@ -225,6 +225,25 @@ proptest! {
     }
 }
 
+/// In a row of large chunks, ranges of a later column stand in front of those of an earlier one: this ends only where that costs
+/// no more than their number.
+#[test]
+fn many_ranges_in_few_large_chunks_are_placed_in_their_number() {
+    let chunk_bytes = 1 << 40;
+    let count = 300_000;
+    let in_chunk =
+        |chunk: u64| (0..count).map(move |at| ByteRange::at(chunk * chunk_bytes + at * 8192, 4096).unwrap());
+    for (level, layout) in [(5, 2), (10, 0x1_0201)] {
+        let superblock = Superblock { chunk_bytes, ..superblock(level, 3, layout, 2 * chunk_bytes) };
+        let geometry = Geometry::new(&superblock, 2 * chunk_bytes).unwrap();
+        let used: RangeSet = in_chunk(0).chain(in_chunk(1)).collect();
+        let places = geometry.places(&used).unwrap();
+        let expected: Vec<u64> = if level == 5 { vec![count; 3] } else { vec![count, 2 * count, count] };
+        let found: Vec<u64> = places.iter().map(|places| places.ranges().len() as u64).collect();
+        assert_eq!(found, expected, "RAID {level}");
+    }
+}
+
 /// Far copies of older and newer arrays stay among fewer members.
 #[test]
 fn far_copies_stay_in_their_sets() {
