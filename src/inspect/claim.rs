@@ -5,7 +5,7 @@ use crate::blockio::ReadAt;
 use crate::filesystem::{self, Reading, md};
 use crate::partition::kinds::LDM_CODE;
 use crate::schema::{State, Table};
-use crate::units::{ByteRange, SectorSize};
+use crate::units::SectorSize;
 
 /// What an array says of a disk on which this table was found, if any; `None` where no array has it, or where the disk has
 /// no table, so that it is a volume like any other. What cannot be read claims nothing.
@@ -20,8 +20,7 @@ pub(super) fn find(disk: &dyn ReadAt, table: Option<&Table>, sector: SectorSize)
     }
     let superblock = md::member(disk).ok().flatten()?;
     let partitions = partition_bytes(table, sector);
-    if partitions.is_empty() || (superblock.version == "0.90" && is_of_a_partition(&superblock, &partitions))
-    {
+    if partitions.is_empty() || partitions.iter().any(|(_, range)| superblock.may_be_of(*range)) {
         return None;
     }
     let mut found = filesystem::read(disk).ok().flatten()?;
@@ -35,13 +34,4 @@ pub(super) fn find(disk: &dyn ReadAt, table: Option<&Table>, sector: SectorSize)
         superblock.array()
     )];
     Some(found)
-}
-
-/// Version 0.90 does not say where it stands: at the end of the last partition it may be at the place for the disk too.
-fn is_of_a_partition(superblock: &md::Superblock, partitions: &[(u32, ByteRange)]) -> bool {
-    let before = |range: &ByteRange| superblock.at.checked_sub(range.start());
-    let fits = |range: &ByteRange| {
-        range.end() > superblock.at && before(range).is_some_and(|room| superblock.data.length() <= room)
-    };
-    partitions.iter().any(|(_, range)| fits(range))
 }

@@ -113,6 +113,24 @@ pub(super) fn places(size_bytes: u64) -> Vec<(&'static str, ByteRange)> {
 }
 
 impl Superblock {
+    /// True where the data lie on all members together, in a way that is read.
+    #[must_use]
+    pub const fn lies_on_all(&self) -> bool {
+        matches!(self.level, -1 | 0 | 4 | 5 | 6 | 10)
+    }
+
+    /// True where the same superblock, found on a disk, may be that of a partition of it, which has these bytes. Only version 0.90 does
+    /// not say where it stands: at the end of the last partition it may stand where that of the disk would.
+    #[must_use]
+    pub fn may_be_of(&self, partition: ByteRange) -> bool {
+        let at = self.at.checked_sub(partition.start());
+        let is_its_place =
+            |(version, place): (&str, ByteRange)| version == self.version && Some(place.start()) == at;
+        // A RAID 0 and a linear array do not say how much of a member they use.
+        let has_room = matches!(self.level, -1 | 0) || at.is_some_and(|room| self.data.length() <= room);
+        self.version == "0.90" && has_room && places(partition.length()).into_iter().any(is_its_place)
+    }
+
     /// `MD array "name" (RAID 1 of 2 disks, superblock 1.2)`.
     #[must_use]
     pub fn array(&self) -> String {
