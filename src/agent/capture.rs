@@ -76,8 +76,20 @@ impl CaptureOutcome {
     /// What needs attention although the capture is done.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
-        let bad = self.report.bad_ranges.iter();
-        bad.map(|(volume, range)| format!("unreadable, stored as zeros: {range} of {volume}")).collect()
+        let is_of_an_array = |name: &str| {
+            self.manifest.volumes().any(|volume| volume.name == name && capture::is_of_an_array(volume))
+        };
+        let sentence = |(volume, range): &(String, _)| {
+            let more = match is_of_an_array(volume) {
+                true => {
+                    "; others of its array may have what stood there, and these zeros fit neither parity nor copies: repair the array \
+                     and capture it again"
+                }
+                false => "",
+            };
+            format!("unreadable, stored as zeros: {range} of {volume}{more}")
+        };
+        self.report.bad_ranges.iter().map(sentence).collect()
     }
 }
 

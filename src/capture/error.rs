@@ -1,8 +1,25 @@
 //! Why a capture failed.
 
 use crate::image::{IndexError, ManifestError, StoreError};
+use crate::schema::{FileSystemKind, Volume};
 use crate::units::ByteRange;
 use std::io;
+
+const ZEROS: &str = "capture with --on-read-error zero to store zeros there and go on";
+const REPAIR: &str = "others of its array may have what stood there: let the running array put it right (repair into \
+                      /sys/block/md0/md/sync_action), or capture that as a disk (--disk /dev/md0); the zeros of --on-read-error zero fit neither \
+                      parity nor copies";
+
+/// What to do where a volume cannot be read.
+pub(super) fn way_out(volume: &Volume) -> &'static str {
+    if is_of_an_array(volume) { REPAIR } else { ZEROS }
+}
+
+/// True for a volume of which others may have the same bytes, or parity of them.
+#[must_use]
+pub fn is_of_an_array(volume: &Volume) -> bool {
+    volume.content.file_system().is_some_and(|found| found.kind == FileSystemKind::MdMember)
+}
 
 /// Why a capture failed. No version was published; the chunks that were stored stay for the next attempt.
 #[derive(Debug, thiserror::Error)]
@@ -11,15 +28,14 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The source cannot be read.
-    #[error(
-        "reading {range} of {volume}; the medium may be failing: capture with --on-read-error zero to store \
-         zeros there and go on"
-    )]
+    #[error("reading {range} of {volume}; the medium may be failing: {way_out}")]
     Read {
         /// Name of the volume.
         volume: String,
         /// Where, from the start of the volume.
         range: ByteRange,
+        /// What to do about it.
+        way_out: &'static str,
         /// The cause.
         source: io::Error,
     },

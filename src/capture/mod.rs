@@ -12,7 +12,7 @@ mod error;
 mod piece;
 mod volume;
 
-pub use error::Error;
+pub use error::{Error, is_of_an_array};
 
 use crate::blockio::{ReadAt, Window};
 use crate::image::{ImageVersion, Manifest, Store, StoredFile, StoredVolume, UsedMap};
@@ -151,6 +151,7 @@ fn store_volume(
         content: describe(&volume.content),
         source,
         sector_bytes,
+        way_out: error::way_out(volume),
         read,
         known: volume::known(store, version, capture.previous, volume)?,
         store,

@@ -18,6 +18,8 @@ pub(super) struct Reader<'a> {
     pub source: &'a dyn ReadAt,
     /// The unit in which a bad stretch is read again.
     pub sector_bytes: u64,
+    /// What to do where that stays unreadable.
+    pub way_out: &'static str,
     /// What happens to sectors that stay unreadable.
     pub on_read_error: OnReadError,
     /// Who may ask to stop: a medium that fails takes seconds for every sector.
@@ -105,7 +107,7 @@ impl Reader<'_> {
     }
 
     fn failed(&self, range: ByteRange, source: io::Error) -> Error {
-        Error::Read { volume: self.volume.to_owned(), range, source }
+        Error::Read { volume: self.volume.to_owned(), range, way_out: self.way_out, source }
     }
 }
 
@@ -156,7 +158,8 @@ mod tests {
     }
 
     fn reader(source: &dyn ReadAt, on_read_error: OnReadError) -> Reader<'_> {
-        Reader { volume: "v", source, sector_bytes: 512, on_read_error, monitor: &crate::progress::Silent }
+        let monitor = &crate::progress::Silent;
+        Reader { volume: "v", source, sector_bytes: 512, way_out: "no", on_read_error, monitor }
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub(super) struct Job<'a> {
     pub source: &'a dyn ReadAt,
     /// Logical sector size in bytes.
     pub sector_bytes: u64,
+    /// What to do where it cannot be read.
+    pub way_out: &'static str,
     /// The bytes to read.
     pub read: &'a RangeSet,
     /// What is known to be stored already.
@@ -121,6 +123,7 @@ pub(super) fn store_chunks(job: &Job<'_>) -> Result<Chunks, Error> {
             volume: job.volume,
             source: job.source,
             sector_bytes: job.sector_bytes,
+            way_out: job.way_out,
             on_read_error: job.options.on_read_error,
             monitor: job.monitor,
         },
