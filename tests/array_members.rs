@@ -286,6 +286,65 @@ fn the_superblock_of_the_last_partition_is_not_that_of_the_disk() {
     );
 }
 
+/// Members of a RAID 0 do not say how much of them is used.
+#[test]
+fn the_superblock_of_a_raid_0_in_the_last_partition_is_not_that_of_the_disk() {
+    let lab = Lab::new();
+    let half = lab.disk("clean-0.90", 0);
+    // Level, size and chunk.
+    let at = 16 * MIB - 65536;
+    [(7, 0u32), (8, 0), (65, 65536)]
+        .iter()
+        .for_each(|(word, value)| lab::overwrite(&half, at + word * 4, &value.to_le_bytes()));
+    let sum = arrays::checksum_0(&lab::bytes(&half, at, 4096));
+    lab::overwrite(&half, at + 38 * 4, &sum.to_le_bytes());
+    let disk = lab.path("disk");
+    for (start, is_of_the_disk) in [(1, false), (4, true)] {
+        // One behind which there is no room for a superblock, and one that ends before it.
+        let size = if is_of_the_disk { "size=4MiB, " } else { "" };
+        let script = format!("label: dos\nstart={start}MiB, {size}type=fd\n");
+        fs::File::create(&disk).unwrap();
+        lab::partitioned_disk(&disk, 17 * MIB, 512, &script);
+        lab::overwrite(&disk, MIB + at, &lab::bytes(&half, at, 65536));
+        let said = remint_ends(0, &["inspect", text(&disk)]);
+        assert_eq!(said.contains("MBR, disk signature"), !is_of_the_disk, "{said}");
+        assert_eq!(said.contains("the whole disk is a member"), is_of_the_disk, "{said}");
+    }
+}
+
+/// Be it that a partition stays away or a whole disk; a spare is missed by nobody.
+#[test]
+fn a_plan_says_which_members_are_left_out() {
+    let raid = "A19D880F-05FC-4D3B-A006-743F0F84911E";
+    let lab = Lab::new();
+    let disk = lab.path("disk");
+    let script = format!("label: gpt\nsize=16MiB, type={raid}\nsize=16MiB, type={raid}\n");
+    let places = lab::partitioned_disk(&disk, 40 * MIB, 512, &script);
+    for (number, place) in places.iter().enumerate() {
+        lab::put(&disk, place.start, &member("clean-1.2", number).path);
+    }
+    let spare = lab.disk("spare-1.2", 0);
+    lab::overwrite(&spare, 4096 + 16, &lab::bytes(&disk, places[0].start + 4096 + 16, 16));
+    let sum = arrays::checksum(&lab::bytes(&spare, 4096, 4096));
+    lab::overwrite(&spare, 4096 + 216, &sum.to_le_bytes());
+    lab.capture(0, &[&disk, &spare], &[]);
+    let targets = [lab.target("target", 40 * MIB), lab.target("other", 16 * MIB)];
+    let plan = |more: &[&str]| {
+        let first = format!("d0={}", text(&targets[0]));
+        let arguments = ["plan", "array", "--from", &lab.store, "--disk", &first];
+        let said = remint_ends(0, &[&arguments[..], more].concat());
+        said.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let words = "Of the members of an MD array d0-p1 will be there, without d0-p2: the array is degraded";
+    let second = format!("d1={}", text(&targets[1]));
+    let said = plan(&["--disk", &second, "--without", "d0-p2"]);
+    assert!(said.contains(words), "{said}");
+    for more in [&["--disk", &second][..], &["--without", "d1"]] {
+        let said = plan(more);
+        assert!(!said.contains("degraded"), "{said}");
+    }
+}
+
 #[test]
 fn a_disk_within_a_partition_is_named_and_captured_whole() {
     let lab = Lab::new();

@@ -148,7 +148,8 @@ fn what_is_used_of_members_is_told_and_the_rest_is_not_captured() {
     let arguments = ["plan", "array", "--from", &lab.store, "--without", "d2", "--disk", &named[0]];
     let said = remint_ends(0, &[&arguments[..], &["--disk", &named[1]]].concat());
     let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(said.contains("Disk 2 of the image has members of the same MD array as disk 1"), "{said}");
+    let words = "Of the members of an MD array d0-disk and d1-disk will be there, without d2-disk: the array is degraded";
+    assert!(said.contains(words), "{said}");
 }
 
 #[test]
@@ -202,7 +203,7 @@ fn members_in_doubt_keep_the_whole_array_from_being_captured() {
         change(&lab.members[1], field, &bytes);
         let said = lab.capture(1, &[0, 1, 2], &[]);
         words.iter().for_each(|word| assert!(said.contains(word), "{field}: {word}: {said}"));
-        assert!(said.contains("--when-dirty raw"), "{said}");
+        assert!(said.contains("--when-dirty raw") && !said.contains("name the disks of all"), "{said}");
     }
     // Layouts that Linux reads, and Remint does not.
     for (name, layout, words) in [
@@ -218,6 +219,16 @@ fn members_in_doubt_keep_the_whole_array_from_being_captured() {
     lab.members.iter().for_each(|member| change(member, 8, &[0, 0]));
     let said = lab.capture(1, &[0, 1, 2], &[]);
     assert!(said.contains("does not say which of the two layouts it has"), "{said}");
+    // What was said of each member alone is not said where all are named.
+    assert!(!said.contains("name the disks of all its members"), "{said}");
+    let said = lab.capture(1, &[0, 1], &[]);
+    assert!(
+        said.contains("where it has lost one, its data are gone") && !said.contains("mdadm --add"),
+        "{said}"
+    );
+    lab.members.iter().for_each(|member| change(member, 72, &(-4i32).to_le_bytes()));
+    let said = lab.capture(1, &[0, 1, 2], &[]);
+    assert!(said.contains("(multipath of 3 disks, superblock 1.2) of a level that is not read"), "{said}");
 }
 
 /// What the array holds decides, as on a disk.

@@ -88,8 +88,8 @@ fn judge(
         return Vec::new();
     }
     if current.iter().any(|member| member.superblock.level != 1) {
-        // Of one that is there twice that was said.
-        if there == current.len() {
+        // Of one that is there twice, and of a level that is not read, that was said.
+        if there == current.len() && current.iter().all(|member| member.superblock.lies_on_all()) {
             whole_arrays::read(sources, inspections, &current, &others);
         }
         return Vec::new();
@@ -140,8 +140,16 @@ pub(super) fn refuse(member: &Found, fact: String, inspections: &mut [&mut Inspe
     {
         found.state = State::Unsupported;
         found.used_bytes = None;
-        found.findings.push(fact);
-        let reason = "it is not a current member of its array".to_owned();
+        // Of the others more is known by now than when it was said that they are needed.
+        let count = found.findings.len();
+        found.findings.retain(|finding| !md::asks_for_all(finding));
+        let is_told_anew = found.findings.len() < count;
+        let of_what = match is_told_anew {
+            true => format!("a member of the {}: ", member.superblock.array()),
+            false => String::new(),
+        };
+        found.findings.push(format!("{of_what}{fact}"));
+        let reason = "its array is not read from these members".to_owned();
         volume.content = Content::Raw { reason, file_system: Some(found) };
     }
 }

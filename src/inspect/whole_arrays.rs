@@ -22,22 +22,22 @@ pub(super) fn read(
     let there: BTreeSet<u32> = chosen.iter().map(|member| member.superblock.position).collect();
     let is_whole = there.len() == chosen.len() && there.iter().copied().eq(0..disks);
     if !is_whole {
-        let fact = missing(chosen, others, disks);
-        return chosen.iter().for_each(|member| refuse(member, fact.clone(), inspections));
+        return refuse_all(chosen, &missing(chosen, others, first, disks), inspections);
     }
     if chosen.iter().any(|member| member.superblock.events != first.superblock.events) {
         let fact = "its members are at events of their own, so that one of them may lack what was written last: assemble the array \
                     (mdadm --assemble --scan) and stop it (mdadm --stop)";
-        return chosen.iter().for_each(|member| refuse(member, fact.to_owned(), inspections));
+        return refuse_all(chosen, fact, inspections);
     }
     let windows: Vec<Window<&dyn ReadAt>> =
         chosen.iter().filter_map(|member| window(sources, inspections, member)).collect();
     if let Some(claimed) = chosen.iter().find(|member| is_claimed(sources, inspections, member)) {
         let fact = format!(
-            "the disk of {} has a partition table too, and is no plain member of its array",
+            "the disk of {} has a partition table too, and is no plain member of its array: assemble the array and capture it as a \
+             disk (--disk /dev/md0)",
             claimed.name
         );
-        return chosen.iter().for_each(|member| refuse(member, fact.clone(), inspections));
+        return refuse_all(chosen, &fact, inspections);
     }
     let members: Vec<(&str, &dyn ReadAt, md::Superblock)> = chosen
         .iter()
@@ -53,10 +53,18 @@ pub(super) fn read(
             }
         }
         Err(error) => {
-            let fact = format!("its array could not be read ({})", crate::units::with_causes(&error));
-            chosen.iter().for_each(|member| refuse(member, fact.clone(), inspections));
+            let error = crate::units::with_causes(&error);
+            let fact = format!(
+                "its array could not be read ({error}): assemble it and capture it as a disk (--disk /dev/md0)"
+            );
+            refuse_all(chosen, &fact, inspections);
         }
     }
+}
+
+fn refuse_all(chosen: &[&Found], fact: &str, inspections: &mut [&mut Inspection]) {
+    let fact = format!("{fact}, or capture every member with --when-dirty raw; {}", md::HISTORY);
+    chosen.iter().for_each(|member| refuse(member, fact.clone(), inspections));
 }
 
 fn window<'a>(
@@ -80,7 +88,7 @@ fn is_claimed(sources: &[&dyn ReadAt], inspections: &[&mut Inspection], member: 
 }
 
 /// What is to be said of members that are not all.
-fn missing(chosen: &[&Found], others: &[&Found], disks: u32) -> String {
+fn missing(chosen: &[&Found], others: &[&Found], first: &Found, disks: u32) -> String {
     let left_out: Vec<&str> = others.iter().map(|member| member.name.as_str()).collect();
     let there = chosen.len().saturating_add(others.len());
     if u32::try_from(there) == Ok(disks) {
@@ -89,9 +97,15 @@ fn missing(chosen: &[&Found], others: &[&Found], disks: u32) -> String {
             "{names} belong to the same array: name them with --only too, or leave out all of it"
         );
     }
+    let lost = match first.superblock.level {
+        -1 | 0 => "where it has lost one, its data are gone",
+        _ => {
+            "where it has lost some, add new ones (mdadm --add) and let it become whole (mdadm --wait), or capture it running, as a \
+             disk (--disk /dev/md0)"
+        }
+    };
     format!(
-        "{there} of the {disks} members of its array are here: name the disks of the others with --disk too; where the array has lost \
-         some, add new ones (mdadm --add) and let it become whole (mdadm --wait), or capture it running, as a disk (--disk /dev/md0)"
+        "{there} of the {disks} members of its array are here: name the disks of the others with --disk too; {lost}"
     )
 }
 

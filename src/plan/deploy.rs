@@ -398,7 +398,6 @@ fn deploy_disks(
                 Keep::Table(chosen) => existing::restore_into(disk, target, chosen, options)?,
             };
             plan.warnings.extend(dynamic_disk::warnings(disk, disks, &without, options.new_ids));
-            plan.warnings.extend(array::warnings(disk, disks, &without));
             if options.new_ids || options.layout == Layout::Script {
                 plan.new_names = identity::new_names(disk, &plan);
             } else if options.layout != Layout::Standard {
@@ -409,6 +408,7 @@ fn deploy_disks(
             plans.push(plan);
         }
     }
+    array::warn(disks, &mut plans);
     Ok((plans, steps))
 }
 

@@ -46,7 +46,7 @@ impl<'a> Array<'a> {
         }
         let stretches = match first.level {
             -1 => linear(first.chunk_bytes, &sizes)?,
-            0 => striped(first.chunk_bytes, first.layout, &sizes)?,
+            0 => striped(first, &sizes)?,
             _ => {
                 let geometry = Geometry::new(first, first.data.length())?;
                 return Ok(Self::Spread { geometry, members: windows });
@@ -137,7 +137,8 @@ fn linear(chunk_bytes: u64, sizes: &[u64]) -> Result<Vec<Stretch>, String> {
     stretches.ok_or_else(|| "has a member without data".to_owned())
 }
 
-fn striped(chunk_bytes: u64, layout: Option<u32>, sizes: &[u64]) -> Result<Vec<Stretch>, String> {
+fn striped(superblock: &Superblock, sizes: &[u64]) -> Result<Vec<Stretch>, String> {
+    let chunk_bytes = superblock.chunk_bytes;
     if chunk_bytes < MIN_CHUNK_BYTES {
         return Err(format!(
             "has chunks of {chunk_bytes} bytes, and from {MIN_CHUNK_BYTES} on they are read"
@@ -150,10 +151,17 @@ fn striped(chunk_bytes: u64, layout: Option<u32>, sizes: &[u64]) -> Result<Vec<S
     if ends.first() == Some(&0) {
         return Err("has a member without data".to_owned());
     }
-    let counts_from_the_array = match layout {
+    let counts_from_the_array = match superblock.layout {
         _ if ends.len() == 1 => false,
         Some(ORIGINAL) => true,
         Some(ALTERNATE) => false,
+        _ if superblock.version == "0.90" => {
+            return Err(
+                "has members of several sizes, and a superblock that has no room for which of the two layouts it has, so that Linux has to \
+                 be told with raid0.default_layout=1, or 2 where it was made by Linux 3.14 to 5.3"
+                    .to_owned(),
+            );
+        }
         _ => {
             return Err(
                 "has members of several sizes, and does not say which of the two layouts it has; mdadm --assemble \

@@ -6,13 +6,15 @@ use crate::blockio::{ReadAt, Window};
 use crate::filesystem::inside::{self, Inside};
 use crate::filesystem::judgement::{Judged, Judgement, settle};
 use crate::filesystem::{Error, Reading, nested_table, read_content};
-use crate::schema::State;
+use crate::schema::{FileSystem, FileSystemKind, State};
 use crate::units::{ByteRange, RangeSet, u64_from};
 
 pub(super) const ASSEMBLE: &str =
     "assemble the array (mdadm --assemble --scan) and capture it as a disk (--disk /dev/md0)";
 const TOGETHER: &str = "name the disks of all its members (--disk), or assemble the array (mdadm --assemble --scan) and capture \
                         it as a disk (--disk /dev/md0)";
+const ON_ALL: &str = "whose data lie on all its members together";
+const SPARE: &str = "a spare of the ";
 const WHOLE: &str = "let the running array become whole (mdadm --wait) and stop it";
 
 /// A member, as far as it can be judged without its array.
@@ -26,9 +28,11 @@ pub(super) enum Checked<'a> {
 /// What a member is without the others.
 pub(super) fn alone(volume: &dyn ReadAt, superblock: &Superblock) -> Result<Judged, Error> {
     match check(volume, superblock) {
+        Ok(Checked::Sound { .. }) if superblock.lies_on_all() => {
+            settle(Err::<Judgement, Error>(refused(superblock, ON_ALL, TOGETHER)))
+        }
         Ok(Checked::Sound { .. }) if superblock.level != 1 => {
-            let why = "whose data lie on all its members together";
-            settle(Err::<Judgement, Error>(refused(superblock, why, TOGETHER)))
+            settle(Err::<Judgement, Error>(refused(superblock, "of a level that is not read", ASSEMBLE)))
         }
         Ok(Checked::Sound { data, around }) => {
             let inside = inside::look(&data)?;
@@ -78,6 +82,18 @@ pub(super) fn refused(superblock: &Superblock, why: &str, way_out: &str) -> Erro
     ))
 }
 
+/// True for what is said of a sound member when nothing is known of the others yet.
+#[must_use]
+pub fn asks_for_all(finding: &str) -> bool {
+    finding.contains(ON_ALL) && finding.contains(TOGETHER)
+}
+
+/// True for a member that holds nothing, as far as its description tells.
+#[must_use]
+pub fn is_spare(found: &FileSystem) -> bool {
+    found.kind == FileSystemKind::MdMember && found.findings.iter().any(|fact| fact.starts_with(SPARE))
+}
+
 /// Judges a member as far as its own bytes tell. The error is why it is not read.
 pub(super) fn check<'a>(volume: &'a dyn ReadAt, superblock: &Superblock) -> Result<Checked<'a>, Error> {
     let refused = |why: &str, way_out: &str| Err(refused(superblock, why, way_out));
@@ -92,7 +108,7 @@ pub(super) fn check<'a>(volume: &'a dyn ReadAt, superblock: &Superblock) -> Resu
                 let why = format!("that is a spare, or was not rebuilt yet, and {what} is on it");
                 return refused(&why, "if it is to stay in the array, leave it out with --only");
             }
-            let fact = format!("a spare of the {array}: nothing but its superblock is captured");
+            let fact = format!("{SPARE}{array}: nothing but its superblock is captured");
             return Ok(Checked::Settled(Judgement::Clean { map: around, hints: vec![fact] }));
         }
         Role::Faulty => return refused("that failed", "leave it out with --only"),

@@ -32,6 +32,7 @@ mod tests;
 mod version_0;
 mod version_1;
 
+pub use judge::{asks_for_all, is_spare};
 pub use set::{Member, read_together};
 pub use superblock::{Role, Superblock};
 
@@ -42,7 +43,7 @@ use crate::schema::{FileSystem, FileSystemKind};
 use crate::units::RangeSet;
 
 /// The way out where an array is history.
-const HISTORY: &str = "if the array is history, remove its superblock with mdadm --zero-superblock";
+pub const HISTORY: &str = "if the array is history, remove its superblock with mdadm --zero-superblock";
 
 /// The superblock of a member that can be believed: there is one, and its checksum is right.
 ///
