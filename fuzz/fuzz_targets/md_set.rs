@@ -24,13 +24,14 @@ fuzz_target!(|input: &[u8]| {
         volume.repair_with(remint_fuzz::repair_metadata);
     }
     let Some(found) = look(&volume) else { return };
-    for Member { reading, zeros } in &found {
+    for Member { reading, rows } in &found {
         assert_eq!(reading.used.is_some(), reading.file_system.state == State::Clean);
         assert!(!reading.file_system.findings.is_empty());
         let used = reading.used.clone().unwrap_or_default();
-        assert!(used.end() <= MEMBER_BYTES && zeros.end() <= MEMBER_BYTES);
-        assert!(zeros.iter().all(|range| used.within(range).next().is_none() || !reading.used.is_some()));
+        assert!(used.end() <= MEMBER_BYTES && rows.end() <= MEMBER_BYTES);
+        assert!(rows.is_empty() || reading.used.is_some());
     }
+    assert!(found.windows(2).all(|pair| in_rows(&pair[0]) == in_rows(&pair[1])), "a row of which not all is used");
     if found.iter().all(|member| member.reading.used.is_some()) && !volume.is_spoiled() {
         let used: RangeSet = (0u64..)
             .zip(&found)
@@ -42,6 +43,13 @@ fuzz_target!(|input: &[u8]| {
         assert_eq!(look(&With { volume: &volume, used: &used }), Some(found), "what is restored reads differently");
     }
 });
+
+/// What is used of the rows of a member.
+fn in_rows(member: &Member) -> Vec<ByteRange> {
+    let start = member.rows.start();
+    let moved = |range: ByteRange| ByteRange::new(range.start() - start, range.end() - start);
+    member.reading.used.iter().flat_map(|used| used.within(member.rows)).map(moved).collect()
+}
 
 /// What all members together are, where each has a superblock.
 fn look(volume: &dyn ReadAt) -> Option<Vec<Member>> {

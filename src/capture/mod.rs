@@ -115,7 +115,7 @@ fn store_everything(capture: &Capture<'_>) -> Result<(Manifest, Report), Error> 
             let window = place
                 .and_then(|place| Window::new(*source, place).ok())
                 .ok_or_else(|| Error::OutsideDisk { volume: volume.name.clone() })?;
-            stored.push(store_volume(capture, &totals, volume, (read, zeros), &window, sector_bytes)?);
+            stored.push(store_volume(capture, &totals, volume, (read, *zeros), &window, sector_bytes)?);
         }
     }
     let sectors = plan.disks.iter().map(|disk| disk.disk.logical_sector_bytes.bytes());
@@ -125,7 +125,7 @@ fn store_everything(capture: &Capture<'_>) -> Result<(Manifest, Report), Error> 
             let Some(read) = read else { continue };
             let source = source.filter(|source| source.size_bytes() == volume.size_bytes);
             let source = source.ok_or_else(|| Error::OutsideDisk { volume: volume.name.clone() })?;
-            let parts = (read, &RangeSet::new());
+            let parts = (read, ByteRange::default());
             stored.push(store_volume(capture, &totals, volume, parts, source, sector_bytes)?);
         }
     }
@@ -136,12 +136,12 @@ fn store_everything(capture: &Capture<'_>) -> Result<(Manifest, Report), Error> 
     Ok((manifest, report))
 }
 
-/// Stores one volume: the bytes that are read, and those that are zeros without being read, which a deploy writes as well.
+/// Stores one volume: the bytes that are read, and those of `zeros` that are not, as zeros, which a deploy writes as well.
 fn store_volume(
     capture: &Capture<'_>,
     totals: &Totals,
     volume: &Volume,
-    (read, zeros): (&RangeSet, &RangeSet),
+    (read, zeros): (&RangeSet, ByteRange),
     source: &dyn ReadAt,
     sector_bytes: u64,
 ) -> Result<StoredVolume, Error> {
@@ -160,7 +160,9 @@ fn store_volume(
         monitor,
     })?;
     let index = chunks.index.encode();
-    let used = UsedMap::new(source.size_bytes(), &read.union(zeros));
+    let mut written = read.clone();
+    written.insert(zeros);
+    let used = UsedMap::new(source.size_bytes(), &written);
     let put = |extension: &str, bytes: &[u8]| -> Result<StoredFile, Error> {
         let file = StoredFile::of(format!("{}.{extension}", volume.name), bytes);
         store.put_file(version, &file.name, bytes)?;

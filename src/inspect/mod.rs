@@ -41,7 +41,7 @@ use crate::blockio::ReadAt;
 use crate::partition::{self, Finding, Severity, TableReading, Trust};
 use crate::progress::{Event, Monitor, Phase};
 use crate::schema::{Disk, Role, Table, Volume};
-use crate::units::{RangeSet, SectorSize};
+use crate::units::{ByteRange, RangeSet, SectorSize};
 use volume::{Place, Understood};
 
 /// What the machine knows about a disk, and its bytes do not say.
@@ -69,8 +69,8 @@ pub struct Inspection {
     pub disk: Disk,
     /// For each volume, the bytes of it that a capture has to read; `None` where it has to read all.
     pub used: Vec<Option<RangeSet>>,
-    /// For each volume, its free bytes that have to be zeros wherever it is deployed; of most volumes none.
-    pub zeros: Vec<RangeSet>,
+    /// For each volume, the bytes of which those that are free have to be zeros wherever it is deployed; of most volumes none.
+    pub zeros: Vec<ByteRange>,
     /// What a person should know about the disk: sentences.
     pub findings: Vec<String>,
     /// Those of the findings for which a capture is refused unless a person decided.
@@ -82,7 +82,7 @@ impl Inspection {
     #[must_use]
     pub fn of_captured(disk: Disk) -> Self {
         let used = vec![None; disk.volumes.len()];
-        let zeros = vec![RangeSet::new(); disk.volumes.len()];
+        let zeros = vec![ByteRange::default(); disk.volumes.len()];
         Self { disk, used, zeros, findings: Vec::new(), refusals: Vec::new() }
     }
 }
@@ -134,7 +134,7 @@ pub fn read_disk(
     }
     monitor.event(Event::PhaseFinished { phase: Phase::Inspect });
     Ok(Inspection {
-        zeros: vec![RangeSet::new(); used.len()],
+        zeros: vec![ByteRange::default(); used.len()],
         disk: Disk {
             number: facts.number,
             size_bytes: disk.size_bytes(),

@@ -6,7 +6,7 @@ use crate::partition::{Trust, chs_of, encode, last_usable_lba};
 use crate::progress::Silent;
 use crate::schema::{Content, Disk, FileSystem, FileSystemKind, Role, State, Volume};
 use crate::schema::{Gpt, GptPartition, Mbr, MbrPartition, MbrRole, Table};
-use crate::units::{ByteRange, GIB, Guid, Hex, Lba, MIB, RangeSet, SectorSize};
+use crate::units::{ByteRange, GIB, Guid, Hex, Lba, MIB, SectorSize};
 
 const SECTOR: SectorSize = SectorSize::B512;
 
@@ -225,7 +225,7 @@ fn samples() -> Vec<Inspection> {
             volumes: vec![whole],
         },
         used: vec![None],
-        zeros: vec![RangeSet::new()],
+        zeros: vec![ByteRange::default()],
         findings: vec!["Two tables contradict each other.".to_owned()],
         refusals: vec!["Two tables contradict each other.".to_owned()],
     };

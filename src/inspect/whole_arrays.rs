@@ -119,6 +119,6 @@ fn apply(member: &Found, found: md::Member, inspections: &mut [&mut Inspection])
         *place = used;
     }
     if let Some(zeros) = inspection.zeros.get_mut(member.volume) {
-        *zeros = found.zeros;
+        *zeros = found.rows;
     }
 }

@@ -26,8 +26,8 @@ pub struct DiskFound {
     pub disk: Disk,
     /// For each volume, its used map.
     pub used: Vec<Option<RangeSet>>,
-    /// For each volume, its free bytes that have to be zeros wherever it is deployed.
-    pub zeros: Vec<RangeSet>,
+    /// For each volume, the bytes of which those that are free have to be zeros wherever it is deployed.
+    pub zeros: Vec<ByteRange>,
 }
 
 impl From<Inspection> for DiskFound {
@@ -44,8 +44,8 @@ pub struct DiskCapture {
     /// For each volume of `disk`, the bytes that are read, from the start of the volume; `None` where
     /// nothing is stored (swap, left out).
     pub read: Vec<Option<RangeSet>>,
-    /// For each volume, the bytes that are zeros wherever it is deployed, and are not read.
-    pub zeros: Vec<RangeSet>,
+    /// For each volume, the bytes of which those that are not read are zeros wherever it is deployed.
+    pub zeros: Vec<ByteRange>,
 }
 
 /// A volume group that was found, with what is known of each of its logical volumes.
@@ -418,7 +418,7 @@ mod tests {
             volumes: vec![volume],
         };
         let used = vec![Some(RangeSet::of(ByteRange::new(0, 4096)))];
-        capture(vec![DiskFound { disk, used, zeros: vec![RangeSet::new()] }], vec![], options)
+        capture(vec![DiskFound { disk, used, zeros: vec![ByteRange::default()] }], vec![], options)
     }
 
     #[test]

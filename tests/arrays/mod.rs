@@ -1,6 +1,8 @@
 //! Members of arrays that mdadm and Linux made in a virtual machine (`tests/arrays/make`), and what tests on them share.
 #![allow(dead_code, missing_docs)]
 
+pub mod model;
+
 use crate::aged::Image;
 use crate::lab::{self, MIB, run, text};
 use remint::filesystem::md;

@@ -6,8 +6,9 @@
 //!   being written to, rebuilt or reshaped, without bad blocks.
 //! - Of the other levels all members are read together, or none: nothing is made up for one that is missing, at another event,
 //!   or in doubt. Everything else is refused by name.
-//! - Of a row with parity all chunks have the same bytes in their maps. What no map has must be zeros wherever all members are
-//!   deployed, or the parity of free space is wrong, and so is what Linux later writes there beside it.
+//! - Of a row with parity all chunks have the same bytes in their maps, also where members differ in size or in where their data begin.
+//!   What no map has must be zeros wherever all members are deployed, or the parity of free space is wrong, and so is what
+//!   Linux later writes there beside it.
 //! - A member keeps its superblock, bitmap and list of bad blocks to the byte; the rest of its map is that of what the
 //!   array holds.
 //! - Wherever another version of the superblock could stand is used too: an old one on the target would be believed.

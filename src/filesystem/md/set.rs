@@ -7,15 +7,17 @@ use crate::blockio::ReadAt;
 use crate::filesystem::inside;
 use crate::filesystem::judgement::settle;
 use crate::filesystem::{Error, Reading};
-use crate::units::{ByteRange, RangeSet};
+use crate::units::ByteRange;
+use std::mem::take;
 
 /// What was found out about one member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// What it is, and what is used of it.
     pub reading: Reading,
-    /// Its free bytes that have to be zeros wherever it is deployed: with parity beside them.
-    pub zeros: RangeSet,
+    /// Its bytes in rows with parity: those that are free have to be zeros wherever it is deployed. Empty where there is no parity, or
+    /// no map.
+    pub rows: ByteRange,
 }
 
 /// Reads an array from all its members, each with its name for sentences and its superblock; in any order. Returns one answer for
@@ -54,7 +56,13 @@ pub fn read_together(members: &[(&str, &dyn ReadAt, Superblock)]) -> Result<Vec<
     let inside = inside::look(&array)?;
     let used = inside.judged.map.as_ref();
     let places = used.map(|used| array.places(used)).transpose();
-    let places = places.map_err(|source| Error::Io { structure: "MD array", at: 0, source })?;
+    let mut places = places.map_err(|source| Error::Io { structure: "MD array", at: 0, source })?;
+    let rows = array.with_parity().filter(|_| places.is_some()).unwrap_or_default();
+    // Where members differ in size, one may keep bytes of a row whatever the array holds: then all do.
+    let kept: Vec<ByteRange> = members.iter().zip(&checked).flat_map(|member| kept(member, rows)).collect();
+    for place in places.iter_mut().flatten() {
+        kept.iter().for_each(|range| place.insert(*range));
+    }
     let mut found: Vec<Option<Member>> = vec![None; members.len()];
     for (number, (_, at)) in sound.into_iter().enumerate() {
         let (Some((_, volume, superblock)), Some(Ok(Checked::Sound { around, .. }))) =
@@ -62,22 +70,29 @@ pub fn read_together(members: &[(&str, &dyn ReadAt, Superblock)]) -> Result<Vec<
         else {
             continue;
         };
-        let used = places.as_ref().map(|places| places.get(number).cloned().unwrap_or_default());
-        let zeros = free(superblock, &array, used.as_ref());
+        let used = places.as_mut().map(|places| places.get_mut(number).map(take).unwrap_or_default());
         let judged = judge::told(superblock, &inside, used, around);
+        let start = superblock.data.start();
+        let rows = ByteRange::at(start, rows.length()).filter(|rows| !rows.is_empty()).unwrap_or_default();
         if let Some(place) = found.get_mut(at) {
-            *place = Some(Member { reading: reading(*volume, Some(superblock), judged), zeros });
+            *place = Some(Member { reading: reading(*volume, Some(superblock), judged), rows });
         }
     }
     Ok(found.into_iter().flatten().collect())
 }
 
-/// What is free of a member with parity.
-fn free(superblock: &Superblock, array: &Array<'_>, used: Option<&RangeSet>) -> RangeSet {
-    let Some((rows, used)) = array.with_parity().zip(used) else { return RangeSet::new() };
+/// What a member keeps whatever the array holds, as far as it lies in these rows; counted from where its data begin.
+fn kept(
+    ((_, _, superblock), checked): (&(&str, &dyn ReadAt, Superblock), &Result<Checked<'_>, Error>),
+    rows: ByteRange,
+) -> Vec<ByteRange> {
+    let Ok(Checked::Sound { around, .. }) = checked else { return Vec::new() };
     let start = superblock.data.start();
-    let moved = |range: ByteRange| ByteRange::at(start.saturating_add(range.start()), range.length());
-    used.gaps(rows).iter().filter_map(moved).collect()
+    let Some(on_the_volume) = ByteRange::at(start, rows.length()) else { return Vec::new() };
+    let moved = |range: ByteRange| {
+        ByteRange::new(range.start().saturating_sub(start), range.end().saturating_sub(start))
+    };
+    around.within(on_the_volume).map(moved).collect()
 }
 
 /// Refuses all members: those in doubt for their own reason, the others because of `why`.
@@ -92,7 +107,7 @@ fn each(
             Ok(Checked::Settled(judgement)) => Ok(judgement),
             Err(error) => Err(error),
         })?;
-        Ok(Member { reading: reading(*volume, Some(superblock), judged), zeros: RangeSet::new() })
+        Ok(Member { reading: reading(*volume, Some(superblock), judged), rows: ByteRange::default() })
     });
     answers.collect()
 }
