@@ -4,8 +4,9 @@
 
 mod lab;
 
-use lab::windows::{SYSTEM, hive, hive_with_services, is_sound};
+use lab::windows::{SYSTEM, hive, hive_with_services, hivexsh, is_sound};
 use lab::{Kind, MIB, Mount, remint_ends, text};
+use remint::registry::Hive;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -186,6 +187,32 @@ fn a_windows_starts_with_the_drivers_for_another_controller() {
     let said = data.deploy_with(&["--boot-drivers", "usual"], 3);
     assert!(said.contains("no volume holds a Windows whose drivers"), "{said}");
     data.differs_in(&[]);
+}
+
+#[test]
+fn a_database_with_many_devices_takes_more_of_them_as_other_readers_see() {
+    let folder = lab::folder();
+    let driver = "Windows/System32/drivers/msahci.sys";
+    let mut hive = Hive::read(hive_with_services(folder.path(), &["msahci"], true)).unwrap();
+    let names: Vec<String> = (0..700).map(|number| format!("pci#ven_1234&dev_{number:04}")).collect();
+    for set in ["ControlSet001", "ControlSet002"] {
+        let path = [set, "Control", "CriticalDeviceDatabase"];
+        let database = hive.find(hive.root(), &path).unwrap().unwrap();
+        for name in &names {
+            hive.make_key(database, name).unwrap();
+        }
+    }
+    let lab = Lab::new(&NTFS, 40, &[(SYSTEM, &hive.into_bytes()), (driver, b"MZ")]);
+    lab.deploy_with(&["--boot-drivers", "usual"], 0);
+    let copy = lab.path("SYSTEM");
+    fs::write(&copy, lab.deployed(SYSTEM)).unwrap();
+    is_sound(&copy);
+    for set in ["ControlSet001", "ControlSet002"] {
+        let database = format!(r"\{set}\Control\CriticalDeviceDatabase");
+        let listed = hivexsh(&copy, &format!("cd {database}\nls\n"));
+        assert!(names.iter().all(|name| listed.lines().any(|line| line.trim() == name)), "{listed}");
+        assert_eq!(in_registry(&copy, &format!(r"{database}\pci#cc_010601"), "Service"), "msahci");
+    }
 }
 
 #[test]

@@ -7,8 +7,11 @@ use super::keys::{
 use super::{Error, Hive, PIECE_BYTES};
 use crate::units::usize_from;
 
-/// Nothing that is made here has more; a list of lists, which Windows makes of many keys, is not written.
-const MOST_SUBKEYS: usize = 500;
+/// A list of subkeys has no more. Of more keys Windows makes several, and a list of these: one cell of 4096 bytes holds 507.
+const MOST_IN_A_LIST: usize = 500;
+/// So many lists are in a list of lists, and no more keys in a key.
+const MOST_LISTS: usize = 500;
+const MOST_SUBKEYS: usize = MOST_IN_A_LIST * MOST_LISTS;
 /// Where the largest name and data of what a key holds are noted.
 const LARGEST_SUBKEY_NAME: usize = 52;
 const LARGEST_VALUE_NAME: usize = 60;
@@ -84,7 +87,7 @@ impl Hive {
     /// The key of this name in a key, which gets one where it has none.
     ///
     /// # Errors
-    /// Where the hive contradicts itself or is full, or the key has more than 500 keys.
+    /// Where the hive contradicts itself or is full, or the key has more than 250000 keys.
     pub fn make_key(&mut self, parent: Key, name: &str) -> Result<Key, Error> {
         let keys = self.keys(parent)?;
         let wanted = capitals(name);
@@ -127,8 +130,41 @@ impl Hive {
         Ok(Key(new))
     }
 
-    /// Writes the list of subkeys of a key anew, with the hash that newer hives have for each name.
+    /// Writes the list of subkeys of a key anew. Their order is that of their names, in a list of lists too.
     fn write_subkeys(&mut self, parent: Key, offsets: &[(Vec<u16>, u32)]) -> Result<(), Error> {
+        let mut lists = Vec::new();
+        for part in offsets.chunks(MOST_IN_A_LIST) {
+            lists.push(self.write_list(part)?);
+        }
+        let list = match lists.as_slice() {
+            [one] => *one,
+            several => self.write_lists(several)?,
+        };
+        let node = self.node(parent)?;
+        let old = self.number(&node, SUBKEY_LIST)?;
+        if self.number(&node, SUBKEYS)? > 0 {
+            self.free_list(old)?;
+        }
+        let count = u32::try_from(offsets.len()).unwrap_or(u32::MAX);
+        self.put(node.start.saturating_add(SUBKEYS), &count.to_le_bytes());
+        self.put(node.start.saturating_add(SUBKEY_LIST), &list.to_le_bytes());
+        Ok(())
+    }
+
+    /// A list of lists.
+    fn write_lists(&mut self, lists: &[u32]) -> Result<u32, Error> {
+        let list = self.allocate(lists.len().saturating_mul(4).saturating_add(4))?;
+        let content = self.cell(list)?;
+        let count = u16::try_from(lists.len()).unwrap_or(u16::MAX);
+        self.put(content.start, b"ri");
+        self.put(content.start.saturating_add(2), &count.to_le_bytes());
+        let offsets: Vec<u8> = lists.iter().flat_map(|list| list.to_le_bytes()).collect();
+        self.put(content.start.saturating_add(4), &offsets);
+        Ok(list)
+    }
+
+    /// A list of subkeys, with the hash that newer hives have for each name.
+    fn write_list(&mut self, offsets: &[(Vec<u16>, u32)]) -> Result<u32, Error> {
         let list = self.allocate(offsets.len().saturating_mul(8).saturating_add(4))?;
         let content = self.cell(list)?;
         let count = u16::try_from(offsets.len()).unwrap_or(u16::MAX);
@@ -139,14 +175,7 @@ impl Hive {
             self.put(at, &offset.to_le_bytes());
             self.put(at.saturating_add(4), &hash(name).to_le_bytes());
         }
-        let node = self.node(parent)?;
-        let old = self.number(&node, SUBKEY_LIST)?;
-        if self.number(&node, SUBKEYS)? > 0 {
-            self.free_list(old)?;
-        }
-        self.put(node.start.saturating_add(SUBKEYS), &u32::from(count).to_le_bytes());
-        self.put(node.start.saturating_add(SUBKEY_LIST), &list.to_le_bytes());
-        Ok(())
+        Ok(list)
     }
 
     /// Gives a list of subkeys back, with the lists that are in it.
