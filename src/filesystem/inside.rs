@@ -5,7 +5,7 @@
 
 use crate::blockio::{Mapped, ReadAt};
 use crate::filesystem::judgement::Judged;
-use crate::filesystem::{Error, Reading, lvm, md, nested_table, read_content};
+use crate::filesystem::{Error, Reading, luks, lvm, md, nested_table, read_content};
 use crate::schema::{FileSystem, FileSystemKind, LogicalVolume, Mapping, State};
 use crate::units::{ByteRange, RangeSet, format_size};
 
@@ -45,6 +45,10 @@ fn look_closer(array: &dyn ReadAt) -> Result<Result<Inside, FileSystem>, Error> 
         return Ok(Ok(Inside::clean(what, whole(array))));
     };
     let (kind, what) = (file_system.kind, name(&file_system));
+    if matches!(kind, FileSystemKind::Luks1 | FileSystemKind::Luks2) {
+        let findings = vec![luks::out_of_reach(array)?];
+        return Ok(Ok(Inside { what, judged: Judged { state: file_system.state, findings, map: None } }));
+    }
     if file_system.state != State::Clean {
         let findings = file_system.findings.iter().map(|finding| format!("its {kind}: {finding}")).collect();
         return Ok(Ok(Inside { what, judged: Judged { state: file_system.state, findings, map: None } }));
@@ -130,5 +134,21 @@ fn name(found: &FileSystem) -> String {
     match &found.label {
         Some(label) => format!("{} \"{label}\"", found.kind),
         None => format!("{}, {}", found.kind, format_size(found.size_bytes)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_luks_that_no_key_reaches_is_said_how_one_does() {
+        let mut volume = vec![0u8; 4 << 20];
+        volume[..8].copy_from_slice(b"LUKS\xBA\xBE\0\x01");
+        let found = look(&volume.as_slice()).unwrap();
+        assert_eq!(found.judged.state, State::Encrypted);
+        let said = found.judged.findings.join("; ");
+        assert!(said.contains("--disk /dev/md0") && said.contains("--when-dirty raw"), "{said}");
+        assert!(!said.contains("name a file"), "{said}");
     }
 }

@@ -10,8 +10,12 @@ use crate::units::{ByteRange, usize_from};
 use serde_json::{Map, Value};
 
 const SECTORS: [u64; 4] = [512, 1024, 2048, 4096];
-/// What more of each kind than a header can have is not looked at.
-const MOST: usize = 64;
+/// What more of each kind than a header can have is not looked at: it has 32 keyslots and 32 tokens at most.
+const MOST: usize = 32;
+/// Every salt that cryptsetup makes or takes has this length.
+const SALT_BYTES: usize = 32;
+/// A digest has this length, or that of its hash.
+const SHORT_DIGEST_BYTES: usize = 20;
 
 pub(super) fn read(half: &Half, volume_bytes: u64, found: &mut Header) {
     let json = &half.json;
@@ -60,6 +64,9 @@ fn data(half: &Half, volume_bytes: u64, found: &mut Header) -> Result<(), String
     let Some(sector_bytes) = sector_bytes else {
         return Err("has sectors of a size that none has".to_owned());
     };
+    let Some(first_sector) = number_of(segment, "iv_tweak") else {
+        return Err("does not say the number of its first sector (iv_tweak)".to_owned());
+    };
     let whole = range.length().checked_div(sector_bytes).unwrap_or(0).saturating_mul(sector_bytes);
     let range = ByteRange::new(range.start(), range.start().saturating_add(whole));
     found.digests = objects(json, "digests").filter_map(|(_, found)| digest(found, number)).collect();
@@ -71,7 +78,7 @@ fn data(half: &Half, volume_bytes: u64, found: &mut Header) -> Result<(), String
         cipher: name(segment, "encryption"),
         key_bytes,
         sector_bytes: usize_from(sector_bytes),
-        first_sector: number_of(segment, "iv_tweak").unwrap_or(0),
+        first_sector,
     });
     let stray = found.keyslots.iter().find(|slot| slot.area.end() > range.start().min(volume_bytes));
     match stray {
@@ -129,16 +136,20 @@ fn digest(found: &Value, segment: &str) -> Option<Digest> {
     if !texts(found.get("segments")).any(|number| number == segment) {
         return None;
     }
+    let kdf = key_derivation(found);
+    let is_long = |length| kdf.digest_bytes().is_none_or(|bytes| length == bytes);
+    let digest = from_base64(found.get("digest")?.as_str()?)?;
+    (digest.len() == SHORT_DIGEST_BYTES || is_long(digest.len())).then_some(())?;
     Some(Digest {
         keyslots: texts(found.get("keyslots")).filter_map(|number| number.parse().ok()).collect(),
-        kdf: key_derivation(found),
+        kdf,
         salt: salt(found)?,
-        digest: from_base64(found.get("digest")?.as_str()?).filter(|digest| !digest.is_empty())?,
+        digest,
     })
 }
 
 fn salt(found: &Value) -> Option<Vec<u8>> {
-    from_base64(found.get("salt")?.as_str()?)
+    from_base64(found.get("salt")?.as_str()?).filter(|salt| salt.len() == SALT_BYTES)
 }
 
 fn key_derivation(kdf: &Value) -> Kdf {
@@ -242,6 +253,8 @@ mod tests {
             ("/segments/0/offset", json!("18446744073709551615"), "no room"),
             ("/segments/0/size", json!("67108864"), "no room"),
             ("/segments/0/sector_size", json!(8192), "sectors of a size"),
+            ("/segments/0/iv_tweak", json!("many"), "iv_tweak"),
+            ("/segments/0/iv_tweak", json!(null), "iv_tweak"),
             ("/keyslots/0/area/offset", json!("16700000"), "not in front of its data"),
         ] {
             let mut json = usual();
@@ -257,6 +270,36 @@ mod tests {
     }
 
     #[test]
+    fn a_digest_that_no_luks_has_is_none() {
+        let base64 = |bytes: usize| json!("A".repeat(bytes / 3 * 4));
+        for (pointer, value, is_one) in [
+            ("/digests/0/digest", json!("zRgpFmHk2IdikUhfSxVjZIe7qDs="), true),
+            ("/digests/0/digest", base64(48), false),
+            ("/digests/0/digest", base64(3072), false),
+            ("/digests/0/digest", json!(""), false),
+            ("/digests/0/salt", base64(48), false),
+            ("/digests/0/hash", json!("sha512"), false),
+        ] {
+            let mut json = usual();
+            *json.pointer_mut(pointer).unwrap() = value;
+            assert_eq!(header(json).digests.len(), usize::from(is_one), "{pointer}");
+        }
+    }
+
+    #[test]
+    fn data_of_a_fixed_size_end_where_that_says_and_begin_with_the_number_of_their_first_sector() {
+        let mut json = usual();
+        json["segments"]["0"]["size"] = json!("8192000");
+        json["segments"]["0"]["iv_tweak"] = json!("4294967296");
+        let data = header(json).data.unwrap();
+        assert_eq!((data.range, data.first_sector), (ByteRange::new(16 << 20, 24_969_216), 1 << 32));
+        // A sector that is not whole is none.
+        let mut json = usual();
+        json["segments"]["0"]["size"] = json!("8192512");
+        assert_eq!(header(json).data.unwrap().range.end(), 24_969_216);
+    }
+
+    #[test]
     fn a_keyslot_that_no_luks_has_is_none() {
         for (pointer, value) in [
             ("/keyslots/0/key_size", json!(513)),
@@ -266,6 +309,7 @@ mod tests {
             ("/keyslots/0/area/offset", json!("18446744073709551615")),
             ("/keyslots/0/area/key_size", json!(u64::MAX)),
             ("/keyslots/0/kdf/salt", json!("not base 64")),
+            ("/keyslots/0/kdf/salt", json!("J9Ao4isb")),
             ("/keyslots/0/kdf", json!(null)),
             ("/keyslots", json!([1, 2])),
         ] {

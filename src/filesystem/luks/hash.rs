@@ -1,5 +1,6 @@
 //! The hash functions that LUKS names, and what it makes of them: PBKDF2, and keys that lie spread over a long area.
 
+use super::OPEN_IT;
 use crate::filesystem::Error;
 use crate::units::{u64_from, usize_from};
 use ring::{digest, pbkdf2};
@@ -107,22 +108,52 @@ pub struct Limits {
     pub memory_bytes: u64,
 }
 
-/// The most that LUKS2 lets Argon2 take (cryptsetup `lib/luks2/luks2_internal.h` and `lib/crypto_backend`): 4 GiB, 4 threads.
+/// The most that cryptsetup lets Argon2 take, in KiB: 4 GiB (`lib/crypto_backend/pbkdf_check.c`).
 const ARGON2_KIB: u64 = 4 << 20;
+/// It makes keyslots of 4 threads at most. More cost nothing here, where one thread does the work of all.
 const ARGON2_LANES: u64 = 16;
 /// Memory that Argon2 may go through, in KiB: 256 GiB, which takes some minutes. cryptsetup makes keyslots of about 8 GiB.
 const ARGON2_WORK_KIB: u64 = 256 << 20;
-/// Some minutes too. cryptsetup makes keyslots of some millions.
+/// Some minutes too. cryptsetup makes keyslots of some millions, and takes as many as a number of 32 bits holds.
 const PBKDF2_ITERATIONS: u64 = 1 << 28;
+/// What all tries on one volume may take together: four times the most that one of them may.
+const WORK: u64 = 1 << 30;
+
+/// What tries of keys on one volume may still take: in KiB that Argon2 goes through, or iterations of PBKDF2, which take about as long.
+pub(super) struct Work(u64);
+
+impl Work {
+    pub(super) const fn of_a_volume() -> Self {
+        Self(WORK)
+    }
+
+    fn take(&mut self, who: &str, work: u64) -> Result<(), Error> {
+        let Some(left) = self.0.checked_sub(work) else {
+            return Err(Error::unsupported(format!(
+                "{who} is not tried any more, because what was tried on this volume before took long: name the one key that opens it"
+            )));
+        };
+        self.0 = left;
+        Ok(())
+    }
+}
 
 impl Kdf {
+    /// Length of what it makes, where that is what its hash has, in bytes; `None` where that is not known.
+    pub(super) fn digest_bytes(&self) -> Option<usize> {
+        match self {
+            Self::Pbkdf2 { hash, .. } => Hash::named(hash).map(Hash::bytes),
+            Self::Argon2 { .. } | Self::Other(_) => None,
+        }
+    }
+
     /// Fills `out`, `who` being what is derived for, in a sentence.
     pub(super) fn derive(
         &self,
         who: &str,
         secret: &[u8],
         salt: &[u8],
-        limits: Limits,
+        (limits, work): (Limits, &mut Work),
         out: &mut [u8],
     ) -> Result<(), Error> {
         match self {
@@ -136,9 +167,12 @@ impl Kdf {
                 let counted = iterations.and_then(|iterations| u32::try_from(iterations).ok());
                 let Some(iterations) = counted.and_then(NonZeroU32::new) else {
                     return Err(Error::unsupported(format!(
-                        "{who} asks for {self}, and Remint takes 1 to {PBKDF2_ITERATIONS} iterations"
+                        "{who} asks for {self}, and Remint takes 1 to {PBKDF2_ITERATIONS} iterations: {OPEN_IT}"
                     )));
                 };
+                // Every stretch of the hash's length takes all iterations again.
+                let stretches = u64_from(out.len().div_ceil(hash.bytes()));
+                work.take(who, stretches.saturating_mul(iterations.get().into()))?;
                 hash.pbkdf2(secret, salt, iterations, out);
                 Ok(())
             }
@@ -153,9 +187,14 @@ impl Kdf {
                     Some(out.len()),
                 )
                 .map_err(failed)?;
+                work.take(who, passes.saturating_mul(*memory_kib))?;
                 let kind = if *is_id { argon2::Algorithm::Argon2id } else { argon2::Algorithm::Argon2i };
+                let mut blocks = Zeroizing::new(Vec::new());
+                let count = parameters.block_count();
+                blocks.try_reserve_exact(count).map_err(|_| failed(argon2::Error::OutOfMemory))?;
+                blocks.resize(count, argon2::Block::new());
                 argon2::Argon2::new(kind, argon2::Version::V0x13, parameters)
-                    .hash_password_into(secret, salt, out)
+                    .hash_password_into_with_memory(secret, salt, out, blocks.as_mut_slice())
                     .map_err(failed)
             }
             Self::Other(name) => Err(Error::unsupported(format!(
@@ -227,6 +266,7 @@ pub(super) fn from_base64(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::units::Hex;
 
     const LIMITS: Limits = Limits { memory_bytes: 1 << 20 };
 
@@ -259,13 +299,35 @@ mod tests {
             (pbkdf2("whirlpool", 1000), "needs the hash whirlpool"),
             (Kdf::Other("scrypt".to_owned()), "scrypt"),
         ] {
-            let said = kdf.derive("keyslot 3", b"secret", &[1; 32], LIMITS, &mut [0; 32]).unwrap_err();
+            let said = derive(&kdf, LIMITS, &mut Work::of_a_volume()).unwrap_err();
             assert!(said.to_string().contains(part) && said.to_string().contains("keyslot 3"), "{said}");
         }
         let large = Limits { memory_bytes: u64::MAX };
-        let said = argon2(1, (4 << 20) + 1, 1).derive("it", b"s", &[1; 32], large, &mut [0; 32]).unwrap_err();
+        let said = derive(&argon2(1, (4 << 20) + 1, 1), large, &mut Work::of_a_volume()).unwrap_err();
         assert!(said.to_string().contains("more than any"), "{said}");
-        assert!(argon2(1, 64, 2).derive("it", b"s", &[1; 32], LIMITS, &mut [0; 32]).is_ok());
+        let said = derive(&pbkdf2("sha256", 1 << 29), LIMITS, &mut Work::of_a_volume()).unwrap_err();
+        assert!(said.to_string().contains("/dev/mapper"), "{said}");
+        // A digest as long as two of its hash costs twice as much.
+        for kdf in [argon2(1, 64, 2), pbkdf2("sha1", 32)] {
+            assert!(derive(&kdf, LIMITS, &mut Work(64)).is_ok());
+            let said = derive(&kdf, LIMITS, &mut Work(63)).unwrap_err();
+            assert!(said.to_string().contains("keyslot 3 is not tried any more"), "{said}");
+        }
+    }
+
+    fn derive(kdf: &Kdf, limits: Limits, work: &mut Work) -> Result<(), Error> {
+        kdf.derive("keyslot 3", b"secret", &[1; 32], (limits, work), &mut [0; 32])
+    }
+
+    /// A vector of the tests of the reference implementation (phc-winner-argon2, `src/test.c`).
+    #[test]
+    fn argon2_in_memory_of_our_own_is_argon2() {
+        let kdf = Kdf::Argon2 { is_id: true, passes: 2, memory_kib: 65_536, lanes: 1 };
+        let (mut out, large) = ([0; 32], Limits { memory_bytes: u64::MAX });
+        kdf.derive("it", b"password", b"somesalt", (large, &mut Work::of_a_volume()), &mut out).unwrap();
+        let expected: Hex =
+            "09316115d5cf24ed5a15a31a3ba326e5cf32edc24702987c02b6566f61913cf7".parse().unwrap();
+        assert_eq!(out.as_slice(), expected.0);
     }
 
     #[test]

@@ -91,3 +91,21 @@ fn fields(header: &[u8], volume_bytes: u64, found: &mut Header) -> Result<Option
     });
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_without_an_enabled_keyslot_is_still_one() {
+        let mut header = [0u8; BYTES];
+        header[8..11].copy_from_slice(b"aes");
+        header[40..51].copy_from_slice(b"xts-plain64");
+        header[72..78].copy_from_slice(b"sha256");
+        header[104..108].copy_from_slice(&4096u32.to_be_bytes());
+        header[108..112].copy_from_slice(&64u32.to_be_bytes());
+        let found = read(&header, 4 << 20);
+        assert_eq!((found.obstacle, found.keyslots.len()), (None, 0));
+        assert_eq!(found.data.unwrap().range, ByteRange::new(2 << 20, 4 << 20));
+    }
+}

@@ -28,6 +28,9 @@ const SIZES: [u64; 9] =
 const FIELDS_BYTES: usize = 4096;
 const CHECKSUM_AT: usize = 448;
 const CHECKSUM_BYTES: usize = 64;
+/// Values, members and items that a text may have. 32 keyslots with their tokens and digests have about a thousand; in memory each takes
+/// many times what it takes in the text.
+const MOST_PARTS: usize = 10_000;
 const MENDS: &str = "cryptsetup repair mends it";
 
 /// One of the two headers, whole.
@@ -84,11 +87,18 @@ pub(super) fn read(volume: &dyn ReadAt) -> Result<Option<Header>, Error> {
     }))
 }
 
-/// Reads the second header, where the first has lost its magic.
+/// Reads the second header, where the first has lost its magic. Whatever wrote there may have taken the volume for its own, and written
+/// elsewhere too: which blocks are used is for a person to say, by mending the first header.
 pub(super) fn read_backup(volume: &dyn ReadAt) -> Result<Option<Header>, Error> {
-    let warning = format!("its first header is damaged: {MENDS}");
+    let warning = "its first header is gone: something else may have been put in the place of this LUKS. Where it is still the one that \
+                   counts, put the header back with cryptsetup repair, and capture it then"
+        .to_owned();
     Ok(find_second(volume)?.map(|half| match half {
-        Ok(half) => header(half, volume, Some(warning)),
+        Ok(half) => {
+            let mut found = header(half, volume, Some(warning));
+            found.obstacle.get_or_insert_with(|| "has lost its first header".to_owned());
+            found
+        }
         Err(rest) => damaged(rest, None),
     }))
 }
@@ -149,6 +159,9 @@ fn half(volume: &dyn ReadAt, magic: &[u8; 6], at: u64) -> Result<Option<Result<H
     }
     let text = bytes.get(FIELDS_BYTES..).unwrap_or_default();
     let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+    if text.iter().filter(|byte| matches!(byte, b'{' | b'[' | b',' | b':')).count() > MOST_PARTS {
+        return rest("its text has more parts than that of any header");
+    }
     let Ok(json) = serde_json::from_slice::<Value>(text) else {
         return rest("its text is no JSON");
     };

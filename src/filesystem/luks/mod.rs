@@ -6,7 +6,8 @@
 //! - Without a key nothing is decrypted. The headers are read for sentences, and no state comes of what they say.
 //! - Everything in front of the data and behind them is used.
 //! - What a header asks for is bounded before a key is derived with it.
-//! - Keys are wiped when they have served, and stand in no sentence.
+//! - A header that is believed has its magic at the start of the volume: another one may be left over from an earlier use.
+//! - Keys, and the memory that Argon2 filled for one, are wiped when they have served. Keys stand in no sentence.
 //!
 //! ```text
 //! 0                                       start of the data
@@ -32,7 +33,7 @@ use super::judgement::Judged;
 use super::{Error, Reading};
 use crate::blockio::ReadAt;
 use crate::schema::{FileSystem, State};
-use crate::units::{ByteRange, RangeSet, read_u16be, u64_from, usize_from};
+use crate::units::{ByteRange, RangeSet, read_u16be, u64_from, usize_from, with_causes};
 use cipher::Cipher;
 use decrypted::Decrypted;
 use header::Data;
@@ -77,7 +78,7 @@ pub(super) fn header(volume: &dyn ReadAt) -> Result<Option<Header>, Error> {
     }
 }
 
-/// The second header of a LUKS2 whose first one is gone.
+/// The second header of a LUKS2 whose first one is gone. No key opens it.
 pub(super) fn backup(volume: &dyn ReadAt) -> Result<Option<Header>, Error> {
     header_2::read_backup(volume)
 }
@@ -94,8 +95,18 @@ pub(super) fn findings(header: &Header) -> Vec<String> {
     findings
 }
 
+/// What is said of one that lies in something else, where no key is tried.
+pub(super) fn out_of_reach(volume: &dyn ReadAt) -> Result<String, Error> {
+    let words = header(volume)?.map(|header| header.words()).unwrap_or_default();
+    Ok(format!(
+        "encrypted with {words}: a key (--luks-key) is tried on partitions and logical volumes, and not on what lies in an array, on a dynamic \
+         disk or in another LUKS; assemble or open that and capture its device as a disk (--disk /dev/md0) with --luks-key, or capture it \
+         raw with --when-dirty raw"
+    ))
+}
+
 /// Tries keys on a volume. Where one opens it, the map of what it holds decides what of the volume is used. Every key is tried on every
-/// keyslot, between which `is_over` is asked: one may take seconds.
+/// keyslot, between which `is_over` is asked: one may take seconds, or where a header wants that, minutes.
 ///
 /// # Errors
 /// [`Error::Io`] where the volume cannot be read.
@@ -130,7 +141,12 @@ pub fn unlock(
         Ok(cipher) => cipher,
         Err(error) => return Ok(Unlocked::Closed(closed(volume, &header, vec![error.to_string()]))),
     };
-    let judged = judge(volume, data, cipher)?;
+    // That a key fits is true whatever can be read behind it.
+    let judged = judge(volume, data, cipher).unwrap_or_else(|error| Judged {
+        state: State::Damaged,
+        findings: vec![format!("what it holds cannot be read ({}): {OPEN_IT}", with_causes(&error))],
+        map: None,
+    });
     let named = format!("encrypted with {}, opened with its keyslot {keyslot}", header.words());
     let reading = reading(
         volume,

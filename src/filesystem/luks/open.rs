@@ -1,7 +1,7 @@
 //! Finding the key of a volume with what a person gave.
 
 use super::cipher::Cipher;
-use super::hash::{Hash, Limits};
+use super::hash::{Hash, Limits, Work};
 use super::header::{Digest, Header, Keyslot};
 use super::key::Key;
 use crate::blockio::ReadAt;
@@ -27,7 +27,14 @@ pub(super) enum Closed {
     Stopped,
 }
 
-/// Tries every key on every keyslot. What is asked between two of them is `is_over`.
+/// What came of a passphrase on a keyslot.
+enum Tried {
+    Fits(Zeroizing<Vec<u8>>),
+    DoesNotFit,
+    Stopped,
+}
+
+/// Tries every key on every keyslot. What is asked between two of them, and in front of every digest, is `is_over`.
 pub(super) fn open<'k>(
     volume: &dyn ReadAt,
     header: &Header,
@@ -36,6 +43,7 @@ pub(super) fn open<'k>(
     is_over: &dyn Fn() -> bool,
 ) -> Result<Result<Opened<'k>, Closed>, Error> {
     let mut untried: Vec<String> = Vec::new();
+    let mut work = Work::of_a_volume();
     for slot in &header.keyslots {
         let digests = header.digests.iter().filter(|digest| digest.keyslots.contains(&slot.number));
         let digests: Vec<&Digest> = digests.collect();
@@ -48,11 +56,12 @@ pub(super) fn open<'k>(
                 if is_over() {
                     return Ok(Err(Closed::Stopped));
                 }
-                match try_slot(volume, slot, &digests, passphrase, limits) {
-                    Ok(Some(volume_key)) => {
+                match try_slot(volume, slot, &digests, passphrase, (limits, &mut work), is_over) {
+                    Ok(Tried::Fits(volume_key)) => {
                         return Ok(Ok(Opened { volume_key, keyslot: slot.number, key, without_newline }));
                     }
-                    Ok(None) => {}
+                    Ok(Tried::DoesNotFit) => {}
+                    Ok(Tried::Stopped) => return Ok(Err(Closed::Stopped)),
                     Err(error @ Error::Io { .. }) => return Err(error),
                     Err(error) => {
                         let said = error.to_string();
@@ -72,14 +81,15 @@ fn passphrases(key: &Key) -> impl Iterator<Item = (&[u8], bool)> {
     std::iter::once((key.bytes(), false)).chain(key.without_newline().map(|bytes| (bytes, true)))
 }
 
-/// The key of the volume, where the passphrase is that of the keyslot.
+/// Finds the key of the volume, where the passphrase is that of the keyslot.
 fn try_slot(
     volume: &dyn ReadAt,
     slot: &Keyslot,
     digests: &[&Digest],
     passphrase: &[u8],
-    limits: Limits,
-) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+    (limits, work): (Limits, &mut Work),
+    is_over: &dyn Fn() -> bool,
+) -> Result<Tried, Error> {
     let who = format!("keyslot {}", slot.number);
     let Some(hash) = Hash::named(&slot.hash) else {
         return Err(Error::unsupported(format!(
@@ -91,22 +101,33 @@ fn try_slot(
     Cipher::new(&slot.cipher, &vec![0; slot.area_key_bytes])
         .map_err(|error| Error::unsupported(format!("{who}: {error}")))?;
     let mut key = Zeroizing::new(vec![0; slot.area_key_bytes]);
-    slot.kdf.derive(&who, passphrase, &slot.salt, limits, &mut key)?;
+    slot.kdf.derive(&who, passphrase, &slot.salt, (limits, &mut *work), &mut key)?;
     let cipher = Cipher::new(&slot.cipher, &key)?;
     let area = sectors(slot.area);
     let mut split =
         Zeroizing::new(read_structure(volume, "LUKS keyslot", area.start(), usize_from(area.length()))?);
     cipher.decrypt(0, 512, &mut split);
     let split = split.get(..usize_from(slot.area.length())).unwrap_or_default();
-    let Some(candidate) = hash.merge(split, slot.key_bytes, slot.stripes) else { return Ok(None) };
+    let Some(candidate) = hash.merge(split, slot.key_bytes, slot.stripes) else {
+        return Ok(Tried::DoesNotFit);
+    };
     for digest in digests {
+        if is_over() {
+            return Ok(Tried::Stopped);
+        }
         let mut found = vec![0; digest.digest.len()];
-        digest.kdf.derive("its digest", &candidate, &digest.salt, limits, &mut found)?;
+        digest.kdf.derive(
+            &format!("the digest of {who}"),
+            &candidate,
+            &digest.salt,
+            (limits, &mut *work),
+            &mut found,
+        )?;
         if found == digest.digest {
-            return Ok(Some(candidate));
+            return Ok(Tried::Fits(candidate));
         }
     }
-    Ok(None)
+    Ok(Tried::DoesNotFit)
 }
 
 /// A range up to the end of its last sector of 512 bytes.
