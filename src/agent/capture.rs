@@ -95,8 +95,8 @@ impl CaptureOutcome {
 
 /// Captures disks into a new version of an image.
 pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<CaptureOutcome> {
-    let keys = luks_keys::read(&request.luks_keys)?;
     monitor.event(Event::PhaseStarted { phase: Phase::Inspect, total_bytes: None });
+    let keys = luks_keys::read(&request.luks_keys, monitor)?;
     let machine = match request.disks.as_slice() {
         [] => vec![disks::only_candidate()?],
         named => disks::named(named, request.disk_settings)?,
@@ -159,6 +159,9 @@ pub fn capture(request: &CaptureRequest, monitor: &dyn Monitor) -> Result<Captur
     if let Some(message) = luks_keys::useless(&unlocking) {
         monitor.event(Event::Warning { subject: "keys".to_owned(), message });
     }
+    // They have served, and are wiped.
+    drop(unlocking);
+    drop(keys);
     let maps = found.iter_mut().zip(&sources).map(|(found, source)| -> btrfs::DiskMaps<'_> {
         let DiskFound { disk, used, .. } = found;
         (disk, used, *source)

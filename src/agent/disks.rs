@@ -46,7 +46,7 @@ pub struct Inspected {
 /// Inspects the named disks, or every disk of the machine. A named disk that cannot be read is an error; one among
 /// all does not keep the others from being shown. `luks_keys` are files with keys that are tried on encrypted volumes.
 pub fn inspect(wanted: &[Destination], settings: DiskSettings, luks_keys: &[PathBuf]) -> Result<Inspected> {
-    let keys = luks_keys::read(luks_keys)?;
+    let keys = luks_keys::read(luks_keys, &Silent)?;
     let machine = if wanted.is_empty() { linux::disks()? } else { named(wanted, settings)? };
     let mut inspected = Inspected { disks: Vec::new(), groups: Vec::new(), problems: Vec::new() };
     for (number, disk) in (0u32..).zip(machine) {
@@ -70,13 +70,12 @@ pub fn inspect(wanted: &[Destination], settings: DiskSettings, luks_keys: &[Path
         let open = |logical| inspect::open_logical(&group.group, logical, &opened, &linux::KernelVolumes);
         let logical: Vec<Option<Box<dyn ReadAt>>> = group.group.logical_volumes.iter().map(open).collect();
         let logical: Vec<Option<&dyn ReadAt>> = logical.iter().map(Option::as_deref).collect();
-        said.extend(
-            luks_keys::unlock_logical(group, &logical, &[], &mut unlocking)?
-                .into_iter()
-                .map(|sentence| (0, sentence)),
-        );
+        let position = disk_of(&disks, group);
+        let sentences = luks_keys::unlock_logical(group, &logical, &[], &mut unlocking)?;
+        said.extend(sentences.into_iter().map(|sentence| (position, sentence)));
     }
-    inspected.problems.extend(luks_keys::useless(&unlocking));
+    // Keys for other machines among those of a fleet are no problem.
+    inspected.problems.extend(luks_keys::useless(&unlocking).filter(|_| !unlocking.has_opened()));
     btrfs::read_inspected(&mut inspected, &sources);
     said.extend(twins(&inspected.disks, &[]));
     let machine: Vec<MachineDisk> = inspected.disks.iter().map(|disk| disk.machine.clone()).collect();
@@ -87,6 +86,15 @@ pub fn inspect(wanted: &[Destination], settings: DiskSettings, luks_keys: &[Path
         }
     }
     Ok(inspected)
+}
+
+/// Position of the disk with the first physical volume of a group, under which is said what there is to say of the group.
+fn disk_of(disks: &[Disk], group: &GroupInspection) -> usize {
+    let first = group.group.physical_volumes.first();
+    let has_it = |disk: &Disk| {
+        disk.volumes.iter().any(|volume| first.is_some_and(|first| first.volume == volume.name))
+    };
+    disks.iter().position(has_it).unwrap_or(0)
 }
 
 /// What is to be said of disks that this machine reaches by several paths: the position of each, with a sentence.

@@ -6,28 +6,21 @@ use crate::filesystem::luks::{Key, Limits, MOST_KEY_BYTES};
 use crate::inspect::{self, GroupInspection, Inspection, Unlocking};
 use crate::linux;
 use crate::progress::Monitor;
-use crate::units::{GIB, u64_from};
+use crate::units::GIB;
 use anyhow::{Context, Result};
-use std::fs::File;
-use std::io::Read;
 use std::path::PathBuf;
-use zeroize::Zeroizing;
 
 /// What is taken of a machine that does not say how much memory it has.
 const MEMORY_BYTES: u64 = GIB;
 
-/// Reads the keys. Their files are on this machine.
-pub(super) fn read(files: &[PathBuf]) -> Result<Vec<Key>> {
+/// Reads the keys, from files or pipes of this machine.
+pub(super) fn read(files: &[PathBuf], monitor: &dyn Monitor) -> Result<Vec<Key>> {
+    let read_one = |file: &PathBuf| -> Result<Key> {
+        let bytes = linux::read_secret(file, MOST_KEY_BYTES, &|| monitor.cancelled())
+            .with_context(|| format!("the LUKS key {}, a file of this machine", file.display()))?;
+        Ok(Key::new(&file.display().to_string(), bytes)?)
+    };
     files.iter().map(read_one).collect()
-}
-
-fn read_one(file: &PathBuf) -> Result<Key> {
-    let doing = || format!("reading the LUKS key {}, a file of this machine", file.display());
-    // Room for all of it at once: no copy of a part is left behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(MOST_KEY_BYTES.saturating_add(2)));
-    let most = u64_from(MOST_KEY_BYTES).saturating_add(1);
-    File::open(file).with_context(doing)?.take(most).read_to_end(&mut bytes).with_context(doing)?;
-    Ok(Key::new(&file.display().to_string(), bytes)?)
 }
 
 /// Keys for what is to be opened on this machine. A keyslot may take three quarters of the memory that is free, because one that was made
@@ -65,15 +58,24 @@ pub(super) fn unlock_logical(
     Ok(inspect::unlock_logical(found, sources, only, unlocking)?)
 }
 
-/// What is to be said of keys that opened nothing.
+/// What is to be said of keys with which nothing was opened.
 pub(super) fn useless(unlocking: &Unlocking<'_>) -> Option<String> {
-    let names = unlocking.useless();
-    (!names.is_empty()).then(|| format!("opened no encrypted volume: {}", names.join(", ")))
+    let names = unlocking.useless().join(", ");
+    if names.is_empty() {
+        return None;
+    }
+    Some(match unlocking.has_opened() {
+        false => format!("opened no encrypted volume: {names}"),
+        true => format!("nothing was opened with {names}; what one key opens is not tried with the others"),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::progress::Silent;
+    use crate::units::u64_from;
+    use std::fs::File;
 
     #[test]
     fn a_key_is_a_file_of_this_machine_with_a_passphrase_in_it() {
@@ -83,11 +85,13 @@ mod tests {
             std::fs::write(&path, bytes).unwrap();
             path
         };
-        let found = read(&[file("a", b"one"), file("b", b"two\n")]).unwrap();
+        let found = read(&[file("a", b"one"), file("b", b"two\n")], &Silent).unwrap();
         assert!(found.iter().map(Key::name).all(|name| name.ends_with('a') || name.ends_with('b')));
-        let said = |path: PathBuf| format!("{:#}", read(&[path]).unwrap_err());
+        let said = |path: PathBuf| format!("{:#}", read(&[path], &Silent).unwrap_err());
         assert!(said(file("empty", b"")).contains("is empty"));
-        assert!(said(folder.path().join("none")).contains("a file of this machine: No such file"));
+        let none = said(folder.path().join("none"));
+        assert!(none.contains("a file of this machine: ") && none.contains("No such file"), "{none}");
+        assert!(said(PathBuf::from("/dev/zero")).contains("neither a file nor a pipe"));
         let long = folder.path().join("long");
         File::create(&long).unwrap().set_len(u64_from(MOST_KEY_BYTES) + 1).unwrap();
         assert!(said(long).contains("longer than 8 MiB"));

@@ -27,7 +27,13 @@ impl<'a> Unlocking<'a> {
         Self { keys, limits, monitor, fitting: BTreeSet::new() }
     }
 
-    /// Names of the keys that opened no volume.
+    /// True where a key opened a volume.
+    #[must_use]
+    pub fn has_opened(&self) -> bool {
+        !self.fitting.is_empty()
+    }
+
+    /// Names of the keys with which no volume was opened.
     #[must_use]
     pub fn useless(&self) -> Vec<&str> {
         self.keys.iter().map(Key::name).filter(|name| !self.fitting.contains(*name)).collect()

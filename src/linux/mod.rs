@@ -52,6 +52,7 @@ mod replay;
 mod reread;
 mod resize;
 mod script;
+mod secret_file;
 mod settings;
 mod spill;
 mod ssh_keys;
@@ -82,6 +83,7 @@ pub use replay::{can_replay, replay};
 pub use reread::reread_table;
 pub use resize::Tools;
 pub use script::Script;
+pub use secret_file::read_secret;
 pub use spill::SpillFile;
 pub use writer::DiskWriter;
 
