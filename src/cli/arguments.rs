@@ -49,7 +49,9 @@ pub enum Command {
     Inspect(Inspect),
     /// Capture disks into a new version of an image; never writes to the source
     ///
-    /// Example: remint capture lab-2026 --to /srv/images --disk /dev/sda --luks-key /run/lab.key
+    /// Of a disk with LUKS: with --luks-key /etc/remint/lab.key, a file that holds a passphrase
+    ///
+    /// Example: remint capture lab-2026 --to /srv/images --disk /dev/sda
     Capture(Box<Capture>),
     /// Show what a deploy would do; writes nothing
     ///
@@ -174,8 +176,8 @@ pub struct Capture {
     /// What happens to a volume whose used blocks are not certain (dirty, hibernated, damaged, encrypted)
     #[arg(long, value_enum, value_name = "POLICY", default_value = "replay")]
     pub when_dirty: WhenDirtyArgument,
-    /// A file whose bytes are a passphrase of an encrypted volume (LUKS), to find out which of its blocks are used; what is captured
-    /// stays encrypted. May be given several times: every key is tried on every volume
+    /// A file or a pipe whose bytes are a passphrase of an encrypted volume (LUKS), to find out which of its blocks are used; what is
+    /// captured stays encrypted. May be given several times: keys are tried on every volume until one opens it
     #[arg(long = "luks-key", value_name = "FILE")]
     pub luks_keys: Vec<String>,
     /// A file to be made for changes of a replay that have no room in memory; it is gone afterwards
