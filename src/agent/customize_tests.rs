@@ -141,7 +141,11 @@ fn the_boot_entries_follow_only_behind_a_fallback_path_that_is_in_order_and_none
         let is_new = firmware.read().unwrap() != before;
         assert_eq!(is_new, takes && knows, "an entry followed, or one was made: {:?}", done.changes);
         if !takes {
-            assert!(done.problems[0].starts_with("the fallback path of UEFI: "), "{:?}", done.problems);
+            assert!(
+                done.problems[0].starts_with("making the fallback path of UEFI (partition 1) failed: "),
+                "{:?}",
+                done.problems
+            );
             assert!(done.problems[1].contains("not changed, because what stands"), "{:?}", done.problems);
         }
     }
