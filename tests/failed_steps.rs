@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 const EXT4: Kind = Kind { name: "ext4", family: "ext4", make: &["mkfs.ext4", "-q", "-F", "-b", "4096"] };
 const NTFS: Kind = Kind { name: "NTFS", family: "ntfs", make: &["mkntfs", "-q", "-F", "-Q"] };
 const BTRFS: Kind = Kind { name: "btrfs", family: "btrfs", make: &["mkfs.btrfs", "-q", "-m", "single"] };
+const FAT: Kind = Kind { name: "FAT32", family: "fat", make: &["mkfs.fat", "-F", "32"] };
 const SYSTEM: &str = "Windows/System32/config/SYSTEM";
 const GPT: &str = "label: gpt\nsize=32MiB, type=L\nsize=32MiB, type=L\nsize=120MiB, type=L\n";
 const DISK_BYTES: u64 = 188 * MIB;
@@ -93,21 +94,16 @@ impl Lab {
 
     /// Captures the disk and deploys it to another one, which ends with one of these codes. Returns what was said, in one line.
     fn deploy(&self, codes: &[i32], options: &[&str]) -> String {
+        let target = self.path("target.img");
+        self.deploy_to(codes, &["--disk", text(&target)], options)
+    }
+
+    fn deploy_to(&self, codes: &[i32], targets: &[&str], options: &[&str]) -> String {
         let (disk, target, store) = (self.path("disk.img"), self.path("target.img"), self.path("store"));
         remint_ends(0, &["capture", "lab", "--to", text(&store), "--disk", text(&disk)]);
         lab::noisy_disk(&target, DISK_BYTES);
-        let words = [
-            "deploy",
-            "lab",
-            "--from",
-            text(&store),
-            "--disk",
-            text(&target),
-            "--yes",
-            "--layout",
-            "original",
-        ];
-        let output = lab::remint(&[words.as_slice(), options].concat());
+        let words = ["deploy", "lab", "--from", text(&store), "--yes", "--layout", "original"];
+        let output = lab::remint(&[words.as_slice(), targets, options].concat());
         let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         assert!(codes.contains(&output.status.code().unwrap()), "{said}");
         run("sgdisk", &["--verify", text(&target)]);
@@ -183,6 +179,51 @@ fn where_one_volume_cannot_follow_all_keep_the_captured_identifiers() {
     drop(root);
     let place = lab.places[0];
     EXT4.check(&lab.path("target.img"), place.start, place.length);
+}
+
+#[test]
+fn a_file_that_is_too_large_to_be_looked_into_keeps_the_captured_identifiers() {
+    let lab = Lab::new(&EXT4);
+    {
+        let mount = lab.mount("disk.img", 2, &EXT4);
+        fs::File::create(mount.path().join("etc/crypttab")).unwrap().set_len(5 << 20).unwrap();
+    }
+    let said = lab.deploy(&[3], &["--new-ids"]);
+    assert!(said.contains("/etc/crypttab has 5242880 bytes and was not looked into"), "{said}");
+    assert!(lab.is_as_captured(&EXT4, &[ROOT, BOOT, OTHER]), "{said}");
+}
+
+/// The names in the deployed files of `target` are those of its own table, and of no other copy.
+#[test]
+fn of_two_copies_none_becomes_the_twin_of_the_other() {
+    let lab = Lab::new(&EXT4);
+    lab.debug(1, "clri /grub/grub.cfg");
+    let other = lab.path("other.img");
+    lab::noisy_disk(&other, DISK_BYTES);
+    let (first, second) = (format!("d0={}", text(&lab.path("target.img"))), format!("d0={}", text(&other)));
+    let said = lab.deploy_to(&[3], &["--disk", &first, "--disk", &second], &["--new-ids"]);
+    assert!(said.contains("d0-p2 does not follow to the new identifiers of partitions"), "{said}");
+    for path in [&lab.path("target.img"), &other] {
+        let named = format!("{}: making the names of partitions follow (d0-p2) failed", text(path));
+        assert!(said.contains(&named), "{said}");
+        let place = lab.places[0];
+        let mount = Mount::new(path, place.start, place.length, EXT4.family, true);
+        let fstab = fs::read_to_string(mount.path().join("etc/fstab")).unwrap();
+        assert!(ids(path).iter().take(2).all(|id| fstab.contains(id.as_str())), "{fstab}");
+    }
+    let all: BTreeSet<String> =
+        [ids(&lab.path("target.img")), ids(&other), lab.ids.clone()].into_iter().flatten().collect();
+    assert_eq!(all.len(), 9);
+}
+
+/// Where the kernel mounts FAT, names in it follow.
+#[test]
+fn names_in_a_fat_that_no_kernel_mounts_are_found_and_keep_the_captured_identifiers() {
+    let lab = Lab::new(&FAT);
+    let has_fat = fs::read_to_string("/proc/filesystems").unwrap().contains("vfat");
+    let said = lab.deploy(&[if has_fat { 0 } else { 3 }], &["--new-ids"]);
+    assert_eq!(said.contains("d0-p3: /etc/fstab names partitions as they were captured"), !has_fat, "{said}");
+    assert_eq!(lab.is_as_captured(&FAT, &[ROOT, BOOT]), !has_fat, "{said}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use plan_images::*;
 use remint::agent;
 use remint::image::Manifest;
 use remint::machine::{Holder, MachineDisk};
-use remint::plan::{self, DeployOptions, DeployPlan, Made, Refusal, Resize, Shrinking, Target};
+use remint::plan::{self, DeployOptions, DeployPlan, Made, NoWayBack, Refusal, Resize, Shrinking, Target};
 use remint::schema::{
     Compression, Content, DeployChoices, Disk, FileSystemKind, Firmware, FreeSpace, Layout, StandardChoice,
     Table,
@@ -636,15 +636,23 @@ fn new_identifiers_are_said_and_every_copy_has_its_own() {
         assert_eq!(names.as_slice(), &disk.new_names[1..]);
     }
 
+    // Two copies with the captured identifiers would be taken for each other.
+    assert_eq!(plan::with_captured_names(&plan), Err(NoWayBack::Twice));
+    let said: Vec<&String> = plan.disks.iter().flat_map(|disk| &disk.warnings).collect();
+    assert!(said.iter().any(|said| said.contains("does not start until it is put right")), "{said:?}");
+
     // The plan that is turned to where something cannot follow is that without new identifiers.
-    let captured = plan::with_captured_names(&plan).unwrap();
+    let one = &targets[..1];
+    let single = plan::deploy("example", "1", disks, one, &options).unwrap();
+    assert!(single.disks.iter().all(|disk| disk.warnings.iter().all(|said| !said.contains("put right"))));
+    let captured = plan::with_captured_names(&single).unwrap();
     assert_eq!(plan::check(&captured, disks), Ok(()));
     let without =
-        plan::deploy("example", "1", disks, &targets, &DeployOptions { new_ids: false, ..options.clone() });
+        plan::deploy("example", "1", disks, one, &DeployOptions { new_ids: false, ..options.clone() });
     let tables = |plan: &DeployPlan| plan.disks.iter().map(|disk| disk.table.clone()).collect::<Vec<_>>();
     assert_eq!(tables(&captured), tables(&without.unwrap()));
-    assert_eq!(captured.steps.len(), plan.steps.len());
-    assert_eq!(plan::with_captured_names(&captured), None);
+    assert_eq!(captured.steps.len(), single.steps.len());
+    assert_eq!(plan::with_captured_names(&captured), Err(NoWayBack::NothingNew));
     for (disk, back) in plan.disks.iter().zip(plan::way_back(&plan).disks) {
         for (name, back) in disk.new_names.iter().zip(&back.new_names) {
             assert_eq!((&name.old, &name.new), (&back.new, &back.old));

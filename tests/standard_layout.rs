@@ -1,4 +1,4 @@
-//! A system gets the partitions and the boot files of another firmware; where these cannot be made, nothing starts.
+//! A system gets the partitions and the boot files of another firmware; where it is no system that can be started, it is refused.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::expect_used, clippy::indexing_slicing)]
 
 mod lab;

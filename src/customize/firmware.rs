@@ -18,6 +18,14 @@ pub trait Firmware: Send + Sync {
     /// Where the disks cannot be listed. A disk that cannot be read has none.
     fn partitions_elsewhere(&self, targets: &[&str]) -> Result<Vec<PartitionId>, CustomizeError>;
 
+    /// UUIDs of the volume groups, and of their physical volumes, on the machine's disks but the targets.
+    ///
+    /// # Errors
+    /// Where the disks cannot be listed. A disk that cannot be read has none.
+    fn groups_elsewhere(&self, _targets: &[&str]) -> Result<Vec<String>, CustomizeError> {
+        Ok(Vec::new())
+    }
+
     /// Writes one variable.
     ///
     /// # Errors
@@ -49,6 +57,10 @@ impl Firmware for RehearsedFirmware<'_> {
 
     fn partitions_elsewhere(&self, targets: &[&str]) -> Result<Vec<PartitionId>, CustomizeError> {
         self.firmware.partitions_elsewhere(targets)
+    }
+
+    fn groups_elsewhere(&self, targets: &[&str]) -> Result<Vec<String>, CustomizeError> {
+        self.firmware.groups_elsewhere(targets)
     }
 
     fn write(&self, change: &Change) -> Result<(), CustomizeError> {

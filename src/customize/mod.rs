@@ -5,10 +5,11 @@
 //! it and its volume, and exit code 3: the other steps are taken, and the disk starts if the captured one did. Therefore
 //!
 //! - a step that fails leaves each file as it was, or as it was to become, and never a half of it;
-//! - where what names partitions cannot follow to new identifiers, disks keep the captured ones, and what followed goes back.
+//! - where what names partitions cannot follow to new identifiers, disks keep the captured ones, and what followed goes back, unless
+//!   a disk would become the twin of another one.
 //!
-//! Only what is vital fails the deploy, and leaves the target plainly unbootable: the boot files of a layout that had none
-//! before, a script that a person declared fatal, and a target that cannot be written (docs/decisions/0009-failed-steps.md).
+//! Only what is vital fails the deploy, and leaves the target plainly unbootable: a script that a person declared fatal, a file
+//! system that stays mounted, and a target that cannot be written (docs/decisions/0009-failed-steps.md).
 //!
 //! `linux` implements it with the kernel's file systems and with programs.
 
@@ -73,7 +74,7 @@ pub trait Customizer: Send + Sync {
     ///
     /// # Errors
     /// Where the step was not taken, or not to its end. Each file is as it was, or as it was to become. After a step that
-    /// [changes names](Step::changes_names) all of them name what they named before.
+    /// [changes names](Step::changes_names) all of them name what they named before, but after [`CustomizeError::NotPutBack`].
     fn take(
         &self,
         step: &Step,
@@ -128,6 +129,20 @@ pub enum CustomizeError {
         /// Why, and the way out.
         fact: String,
     },
+    /// A file system stays mounted. What is written to its disk beside it would be lost, or damage it: the disk is given up.
+    #[error("{doing}: it stays mounted, and its disk cannot be let go")]
+    StaysMounted {
+        /// What was being done, with its object.
+        doing: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// It failed when something was changed, which could not be put back.
+    #[error("{fact}")]
+    NotPutBack {
+        /// What was being done, and what stands there now.
+        fact: String,
+    },
     /// A program says that it failed, or did not end.
     #[error("{program} {outcome}: {output}")]
     Failed {
@@ -147,6 +162,12 @@ pub fn not_taken(step: &Step, error: &CustomizeError) -> String {
 }
 
 impl CustomizeError {
+    /// True where nothing more may be written to the disk.
+    #[must_use]
+    pub const fn stays_mounted(&self) -> bool {
+        matches!(self, Self::StaysMounted { .. })
+    }
+
     /// The error with its causes, as one sentence.
     #[must_use]
     pub fn with_causes(&self) -> String {

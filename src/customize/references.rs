@@ -6,6 +6,7 @@
 //! `HD(2,GPT,...)`. Both forms are told from everything else by what stands around them: neither a letter, a digit nor a
 //! dash. A UUID of LVM stands in GRUB's `lvmid/GROUP/VOLUME` and in names of udev, and its case counts. What stands in a binary, such as a unified kernel image or an initramfs, is not changed.
 
+use crate::filesystem::{self, FatFiles};
 use crate::plan::NewName;
 use std::borrow::Cow;
 
@@ -54,6 +55,41 @@ pub const FILES: &[&str] = &[
     "refind_linux.conf",
     "boot/refind_linux.conf",
 ];
+
+/// The files of a FAT that name partitions by their old names, or may: by our own reader, where no kernel mounts it.
+///
+/// # Errors
+/// Where a folder or file cannot be read.
+pub fn named_in_fat(fat: &FatFiles<'_>, names: &[NewName]) -> Result<Vec<String>, filesystem::Error> {
+    let mut named = Vec::new();
+    for pattern in FILES {
+        let mut paths = vec![String::new()];
+        for part in pattern.split('/') {
+            let mut longer = Vec::new();
+            for path in &paths {
+                let items = fat.list(path)?.unwrap_or_default();
+                let items = items.into_iter().filter(|item| stands_for_any_case(part, &item.name));
+                let join = |name: String| if path.is_empty() { name } else { format!("{path}/{name}") };
+                longer.extend(items.map(|item| join(item.name)));
+            }
+            longer.truncate(MOST_ENTRIES);
+            paths = longer;
+        }
+        for path in paths {
+            if fat.find(&path)?.is_some_and(|found| !found.is_folder)
+                && fat.read(&path, MOST_BYTES)?.is_some_and(|text| rewrite(&text, names).is_some())
+            {
+                named.push(path);
+            }
+        }
+    }
+    Ok(named)
+}
+
+/// FAT does not tell small letters from capitals.
+fn stands_for_any_case(part: &str, entry: &str) -> bool {
+    stands_for(&part.to_lowercase(), &entry.to_lowercase())
+}
 
 /// True where an entry of a folder is one that a part of a path stands for.
 #[must_use]

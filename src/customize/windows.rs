@@ -161,10 +161,11 @@ impl Followed {
     }
 }
 
-/// Has the hives on a FAT follow. Only bytes of their own are written, and no more than there were.
+/// Has the hives on a FAT follow. Where one cannot be written, all get their old content back. Only bytes of their own are written, and
+/// no more than there were.
 ///
 /// # Errors
-/// Where the volume cannot be written.
+/// Where the volume cannot be written; [`CustomizeError::NotPutBack`] where a hive does not get its old content back.
 pub fn follow_in_fat(volume: &dyn WriteAt, moved: &[MovedPartition]) -> Result<Followed, CustomizeError> {
     let mut followed = Followed::default();
     let files = match FatFiles::open(volume) {
@@ -172,9 +173,12 @@ pub fn follow_in_fat(volume: &dyn WriteAt, moved: &[MovedPartition]) -> Result<F
         Ok(None) => return Ok(followed),
         Err(error) => {
             followed.problems.push(format!("its files cannot be read: {error}"));
+            followed.keeps_names = moved.iter().any(MovedPartition::has_another_name);
             return Ok(followed);
         }
     };
+    // Those that were written, with what they held.
+    let mut written: Vec<(&str, Vec<ByteRange>, Vec<u8>)> = Vec::new();
     for path in HIVES {
         let found = files.places(path, MOST_BYTES).and_then(|places| {
             let bytes = places.as_ref().map(|places| files.bytes(places)).transpose()?;
@@ -194,16 +198,48 @@ pub fn follow_in_fat(volume: &dyn WriteAt, moved: &[MovedPartition]) -> Result<F
             Some(bytes) if bytes.len() != length => Err("it has no room to grow in its place".to_owned()),
             bytes => Ok((count, bytes)),
         });
-        if let Ok((_, Some(new))) = &result
-            && let Err(source) = write_places(volume, &places, new)
-        {
-            // As far as it still can be written, it is what it was.
-            let _ = write_places(volume, &places, &bytes);
-            return Err(CustomizeError::Io { doing: format!("writing /{path}"), source });
+        if let Ok((_, Some(new))) = &result {
+            let outcome = write_places(volume, &places, new);
+            written.push((path, places, bytes));
+            if let Err(source) = outcome {
+                return Err(put_back(volume, &written, path, source));
+            }
         }
         followed.add(path, result.map(|(count, _)| count));
     }
     Ok(followed)
+}
+
+/// Gives hives their old content after one could not be written. Returns what is said.
+fn put_back(
+    volume: &dyn WriteAt,
+    written: &[(&str, Vec<ByteRange>, Vec<u8>)],
+    path: &str,
+    source: io::Error,
+) -> CustomizeError {
+    for (other, places, bytes) in written {
+        // What cannot be written may be there still.
+        let _ = write_places(volume, places, bytes);
+        let is_back = read_places(volume, places, bytes.len()).is_ok_and(|is| is == *bytes);
+        if !is_back {
+            let fact = format!("writing /{path}: {source}; /{other} does not get its old content back");
+            return CustomizeError::NotPutBack { fact };
+        }
+    }
+    CustomizeError::Io { doing: format!("writing /{path}"), source }
+}
+
+/// Reads the first bytes of a file from its places.
+fn read_places(volume: &dyn WriteAt, places: &[ByteRange], length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    let mut rest = bytes.as_mut_slice();
+    for place in places {
+        let here = usize_from(place.length()).min(rest.len());
+        let (part, behind) = rest.split_at_mut_checked(here).unwrap_or_default();
+        volume.read_at(place.start(), part)?;
+        rest = behind;
+    }
+    Ok(bytes)
 }
 
 /// Writes a file in its places.
@@ -230,4 +266,65 @@ pub fn follow_bytes(bytes: Vec<u8>, moved: &[MovedPartition]) -> Result<(usize, 
 fn explained(error: &filesystem::Error) -> String {
     let cause = std::error::Error::source(error).map_or_else(String::new, |cause| format!(": {cause}"));
     format!("{error}{cause}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blockio::ReadAt;
+    use std::sync::Mutex;
+
+    /// A volume of which certain bytes cannot be written.
+    struct Volume {
+        bytes: Mutex<Vec<u8>>,
+        fails: ByteRange,
+    }
+
+    impl ReadAt for Volume {
+        fn size_bytes(&self) -> u64 {
+            64
+        }
+        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+            let at = usize_from(offset);
+            buffer.copy_from_slice(&self.bytes.lock().unwrap()[at..at + buffer.len()]);
+            Ok(())
+        }
+    }
+
+    impl WriteAt for Volume {
+        fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+            let at = usize_from(offset);
+            if self.fails.contains(ByteRange::new(offset, offset + bytes.len() as u64)) {
+                return Err(io::Error::other("a bad block"));
+            }
+            self.bytes.lock().unwrap()[at..at + bytes.len()].copy_from_slice(bytes);
+            Ok(())
+        }
+        fn write_zeros(&self, _: ByteRange) -> io::Result<()> {
+            Ok(())
+        }
+        fn discard(&self, _: ByteRange) -> io::Result<()> {
+            Ok(())
+        }
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn hives_get_their_old_content_back_and_one_that_does_not_is_named() {
+        let hive = |path, start| (path, vec![ByteRange::new(start, start + 4)], vec![1; 4]);
+        let written = [hive("one", 0), hive("other", 32)];
+        for (fails, is_told) in
+            [(ByteRange::new(60, 64), None), (ByteRange::new(0, 16), Some("/one does not get"))]
+        {
+            let volume = Volume { bytes: Mutex::new(vec![2; 64]), fails };
+            let error = put_back(&volume, &written, "other", io::Error::other("full"));
+            let said = error.with_causes();
+            assert!(said.starts_with("writing /other: full"), "{said}");
+            assert_eq!(matches!(error, CustomizeError::NotPutBack { .. }), is_told.is_some(), "{said}");
+            assert!(is_told.is_none_or(|told| said.contains(told)), "{said}");
+            assert_eq!(is_told.is_none(), volume.bytes.lock().unwrap()[..4] == [1; 4]);
+        }
+    }
 }

@@ -88,10 +88,8 @@ fn with_system<'a, T>(
     let mount = if read_only { Mounted::read_only } else { Mounted::new };
     let mounted = mount(device, at.path(), kind, options)?;
     let done = System::open(files, at.path()).and_then(|system| work(&system));
-    let unmounted = mounted.unmount();
-    let done = done?;
-    unmounted?;
-    Ok(done)
+    mounted.unmount()?;
+    done
 }
 
 /// The disk, the target and the place of the system's volume.

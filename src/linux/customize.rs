@@ -1,7 +1,7 @@
 //! Taking the steps of a plan on the deployed file systems.
 
 use super::loop_device::control_device;
-use super::mounted::{how, kernel_has};
+use super::mounted::kernel_has;
 use super::{
     Error, boot_files, fuse, is_root, lvm_devices, program, references, settings, ssh_keys, windows_files,
     windows_partitions,
@@ -9,9 +9,11 @@ use super::{
 use crate::blockio::{Window, WriteAt};
 use crate::customize::{
     CustomizeError, Customizer, Deployed, Taken, boot_sector, dynamic_disk, efi_system, fat,
+    references as following,
 };
+use crate::filesystem::{self, FatFiles};
 use crate::machine::MachineDisk;
-use crate::plan::{self, BootFiles, DeployPlan, NewContent, Step, System};
+use crate::plan::{self, BootFiles, DeployPlan, MovedPartition, NewContent, NewName, Step, System};
 use crate::progress::{Event, Monitor};
 use crate::schema::FileSystemKind;
 use crate::units::{ByteRange, SectorSize};
@@ -21,7 +23,7 @@ use crate::units::{ByteRange, SectorSize};
 pub struct Customizations;
 
 impl Customizer for Customizations {
-    fn missing(&self, step: &Step, _plan: &DeployPlan) -> Option<String> {
+    fn missing(&self, step: &Step, plan: &DeployPlan) -> Option<String> {
         match step {
             Step::MakeFileSystem { content: NewContent::Fat32 { .. } | NewContent::Empty, .. } => None,
             Step::MakeFileSystem { content: NewContent::Ntfs, .. } => missing_devices("a new NTFS").or_else(|| {
@@ -33,10 +35,17 @@ impl Customizer for Customizations {
             Step::BootFiles(files) => missing_devices("making a disk bootable").or_else(|| missing_for(files)),
             // Where they cannot be taken, a sentence says so in the end.
             Step::ForgetDevices { .. } | Step::FallbackLoader { .. } => None,
-            Step::PartitionNames { file_system, looked_into: true, .. } => {
-                // What a person may have to look into is no reason to refuse, but a system is.
-                let is_fat = how(*file_system).is_some_and(|(name, _)| name == "vfat");
-                references::missing(*file_system).filter(|_| !is_fat)
+            // Where it is found out later, no volume gets its new identifiers.
+            Step::PartitionNames { volume, file_system, looked_into: true, .. } => {
+                let mut logical = plan.logical_volumes().into_iter();
+                let is_logical = logical.any(|logical| logical.planned.volume == *volume);
+                let fuse = || fuse::missing().filter(|_| is_logical).map(|error| error.to_string());
+                // In a FAT they are found all the same, and few have any.
+                references::missing(*file_system).or_else(fuse).filter(|_| !is_fat(*file_system))
+            }
+            Step::WindowsPartitions { file_system: FileSystemKind::Ntfs, looked_into: true, moved, .. } => {
+                let has_another_name = moved.iter().any(MovedPartition::has_another_name);
+                has_another_name.then(windows_partitions::missing).flatten()
             }
             Step::Settings { volumes, .. } => settings::missing_for(volumes, "changing the settings of a system"),
             Step::SshHostKeys { volumes } => settings::missing_for(volumes, "making SSH host keys"),
@@ -84,9 +93,11 @@ impl Customizer for Customizations {
                 let problems = lvm_devices::forget(target, volume, *kind, deployed, monitor)?;
                 Ok(Taken { problems, ..Taken::default() })
             }
-            Step::WindowsPartitions { volume, looked_into: false, .. } => {
-                let problems =
-                    vec![format!("{volume}: {}", windows_partitions::not_looked_into("it was captured raw"))];
+            Step::WindowsPartitions { volume, looked_into: false, moved, .. } => {
+                // Where identifiers stay as they were captured, nothing has to follow.
+                let said =
+                    format!("{volume}: {}", windows_partitions::not_looked_into("it was captured raw"));
+                let problems = if moved.is_empty() { Vec::new() } else { vec![said] };
                 Ok(Taken { problems, ..Taken::default() })
             }
             Step::WindowsPartitions { target, volume, file_system, moved, .. } => {
@@ -94,7 +105,7 @@ impl Customizer for Customizations {
                 Ok(windows_partitions::follow(target, volume, kind, moved, deployed, monitor)?)
             }
             Step::Settings { settings: told, volumes } => {
-                let problems = settings::tell(told, volumes, deployed, monitor);
+                let problems = settings::tell(told, volumes, deployed, monitor)?;
                 Ok(Taken { problems, ..Taken::default() })
             }
             Step::SshHostKeys { volumes } => {
@@ -106,8 +117,7 @@ impl Customizer for Customizations {
             }
             Step::DynamicDisk { target, volume } => move_database(target, volume, deployed, monitor),
             Step::PartitionNames { target, volume, file_system, looked_into } => {
-                let problems = follow(target, volume, *file_system, *looked_into, deployed, monitor)?;
-                Ok(Taken { problems, ..Taken::default() })
+                Ok(follow(target, volume, *file_system, *looked_into, deployed, monitor)?)
             }
         }
     }
@@ -166,7 +176,7 @@ pub(super) fn written_place<'a>(
     })
 }
 
-/// Lets what names partitions follow in one file system. Returns sentences about what a person has to look after.
+/// Lets what names partitions follow in one file system.
 fn follow(
     target: &str,
     volume: &str,
@@ -174,21 +184,50 @@ fn follow(
     looked_into: bool,
     deployed: Deployed<'_>,
     monitor: &dyn Monitor,
-) -> Result<Vec<String>, Error> {
+) -> Result<Taken, Error> {
     let names = plan::names_for(deployed.plan, target);
     if names.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Taken::default());
     }
     let missing = if looked_into { references::missing(kind) } else { None };
-    if !looked_into || missing.is_some() {
-        return Ok(vec![not_looked_into(volume, kind, missing)]);
+    if let Some(missing) = missing.as_deref().filter(|_| is_fat(kind))
+        && let Ok(named) = named_in_fat(target, volume, &names, deployed)
+    {
+        let problem = |path| format!("{volume}: /{path} names partitions as they were captured: {missing}");
+        let (keeps_names, problems) = (!named.is_empty(), named.into_iter().map(problem).collect());
+        return Ok(Taken { problems, keeps_names, ..Taken::default() });
     }
-    let followed =
+    if !looked_into || missing.is_some() {
+        let keeps_names = missing.is_some();
+        let problems = vec![not_looked_into(volume, kind, missing)];
+        return Ok(Taken { problems, keeps_names, ..Taken::default() });
+    }
+    let (followed, kept) =
         lvm_devices::on_device(target, volume, deployed, |device| references::follow(device, kind, &names))?;
     for message in followed.changed {
         monitor.event(Event::Changed { volume: volume.to_owned(), message });
     }
-    Ok(followed.problems.into_iter().map(|problem| format!("{volume}: {problem}")).collect())
+    let problems = followed.problems.into_iter().map(|problem| format!("{volume}: {problem}"));
+    let problems = problems.chain(kept).collect();
+    Ok(Taken { problems, keeps_names: followed.keeps_names, ..Taken::default() })
+}
+
+const fn is_fat(kind: FileSystemKind) -> bool {
+    matches!(kind, FileSystemKind::Fat12 | FileSystemKind::Fat16 | FileSystemKind::Fat32)
+}
+
+/// The files of a FAT that name partitions by their old names, without mounting it.
+fn named_in_fat(
+    target: &str,
+    volume: &str,
+    names: &[NewName],
+    deployed: Deployed<'_>,
+) -> Result<Vec<String>, Error> {
+    let (target, place) = written_place(target, volume, deployed)?;
+    let window = Window::new(target, place).map_err(Error::io(format!("looking into {volume}")))?;
+    let refused = |error: filesystem::Error| Error::refused(error.to_string());
+    let fat = FatFiles::open(&window).map_err(refused)?.ok_or_else(|| Error::refused("it is no FAT"))?;
+    following::named_in_fat(&fat, names).map_err(refused)
 }
 
 /// Has the fallback path start what is deployed. Without it an entry of the firmware still does.
@@ -226,8 +265,8 @@ fn ensure_fallback(
 fn not_looked_into(volume: &str, kind: FileSystemKind, missing: Option<String>) -> String {
     let why = missing.map_or_else(String::new, |missing| format!(" ({missing})"));
     format!(
-        "{volume} ({kind}) was not looked into{why}: if it holds a system, see that its fstab and boot loader name no \
-         partition by its old identifier (PARTUUID)"
+        "{volume} ({kind}) was not looked into{why}: if it holds a system, see that its fstab and boot loader name \
+         partitions (PARTUUID) as they are now"
     )
 }
 
@@ -285,6 +324,8 @@ impl From<Error> for CustomizeError {
             Error::Io { doing, source } => Self::Io { doing, source },
             Error::Refused { fact } => Self::Refused { fact },
             Error::Unsupported { fact } => Self::Unsupported { fact },
+            Error::StaysMounted { doing, source } => Self::StaysMounted { doing, source },
+            Error::NotPutBack { fact } => Self::NotPutBack { fact },
         }
     }
 }

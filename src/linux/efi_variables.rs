@@ -5,10 +5,12 @@
 //! not written, nothing is deleted, and nothing but boot entries, their order and the next one is touched.
 
 use super::{DiskReader, Error, discover, ioctl};
+use crate::blockio::{ReadAt, Window};
 use crate::customize::{CustomizeError, Firmware};
+use crate::filesystem::lvm;
 use crate::partition::{self, Trust};
-use crate::uefi::{self, Change, LoadOption, PartitionId, Variables};
-use crate::units::read_u32le;
+use crate::uefi::{self, Change, HardDrive, LoadOption, PartitionId, Variables};
+use crate::units::{ByteRange, Lba, read_u32le};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -250,6 +252,34 @@ impl Firmware for EfiVariables {
         Ok(partitions)
     }
 
+    fn groups_elsewhere(&self, targets: &[&str]) -> Result<Vec<String>, CustomizeError> {
+        let mut uuids = Vec::new();
+        for disk in discover::disks()?.iter().filter(|disk| !targets.contains(&disk.path.as_str())) {
+            let Ok(reader) = DiskReader::open(&disk.path) else { continue };
+            let sector = disk.logical_sector_bytes;
+            let reading = partition::read(&reader, sector, Trust::Gpt);
+            let drives = reading.map_or_else(|_| Vec::new(), |reading| uefi::hard_drives(&reading.table));
+            let place = |drive: &HardDrive| {
+                let behind = Lba(drive.partition_start.checked_add(drive.partition_size)?);
+                let start = sector.byte_of(Lba(drive.partition_start))?;
+                sector.byte_of(behind).map(|end| ByteRange::new(start, end))
+            };
+            let whole = ByteRange::new(0, reader.size_bytes());
+            let places = drives.iter().filter_map(place).chain([whole]);
+            let windows: Vec<Window<&DiskReader>> =
+                places.filter_map(|place| Window::new(&reader, place).ok()).collect();
+            let volumes: Vec<(&str, &dyn ReadAt)> =
+                windows.iter().map(|window| ("", window as &dyn ReadAt)).collect();
+            let found = lvm::groups(&volumes);
+            uuids.extend(found.broken.into_iter().map(|group| group.uuid));
+            for group in found.groups.into_iter().map(|found| found.group) {
+                uuids.extend(group.physical_volumes.into_iter().map(|physical| physical.uuid));
+                uuids.push(group.uuid);
+            }
+        }
+        Ok(uuids)
+    }
+
     fn write(&self, change: &Change) -> Result<(), CustomizeError> {
         Ok(Self::write(self, change)?)
     }
@@ -258,7 +288,6 @@ impl Firmware for EfiVariables {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::uefi::HardDrive;
     use crate::units::Guid;
     use std::os::unix::fs::PermissionsExt;
 

@@ -20,6 +20,20 @@ pub enum Error {
         /// Why, and the way out.
         fact: String,
     },
+    /// A file system stays mounted. Nothing may be written to its device beside it: that would be lost, or damage it.
+    #[error("{doing}: it stays mounted, and its disk cannot be let go")]
+    StaysMounted {
+        /// What was being done, with its object.
+        doing: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// It failed when something was changed, which could not be put back.
+    #[error("{fact}")]
+    NotPutBack {
+        /// What was being done, and what stands there now.
+        fact: String,
+    },
     /// This machine, its kernel or the device cannot do it.
     #[error("{fact}")]
     Unsupported {

@@ -251,7 +251,9 @@ fn on_volume<T>(
     work: impl FnOnce(&Path) -> Result<T, CustomizeError>,
 ) -> Result<T, CustomizeError> {
     let on_device = |device: &Path| Ok(mounted(device, on, with_programs, work));
-    lvm_devices::on_device(&on.target, &on.volume, deployed, on_device)?
+    let (done, kept) = lvm_devices::on_device(&on.target, &on.volume, deployed, on_device)?;
+    let done = done?;
+    kept.map_or(Ok(done), |fact| Err(CustomizeError::Refused { fact }))
 }
 
 fn mounted<T>(
@@ -269,8 +271,6 @@ fn mounted<T>(
     let mount = if with_programs { Mounted::with_programs } else { Mounted::new };
     let mounted = mount(device, folder.path(), name, options)?;
     let done = work(folder.path());
-    let unmounted = mounted.unmount();
-    let done = done?;
-    unmounted?;
-    Ok(done)
+    mounted.unmount()?;
+    done
 }

@@ -3,7 +3,7 @@
 //! It names physical volumes by the serial numbers of their disks. On another disk LVM would pass over them, and a system
 //! on LVM would not start. Without the list LVM uses what it finds, as it does before anybody makes one.
 
-use super::as_device::as_device;
+use super::as_device::{kept_by, shown_as_device};
 use super::loop_device::{LoopDevice, control_device};
 use super::mounted::{MountFolder, Mounted, kernel_has};
 use super::{Error, fuse, is_root};
@@ -34,13 +34,13 @@ pub(super) fn forget(
         None => on_device(target, volume, deployed, |device| rename_list(device, family)),
     };
     match done {
-        Ok(false) => Ok(Vec::new()),
-        Ok(true) => {
+        Ok((false, kept)) => Ok(kept.into_iter().collect()),
+        Ok((true, kept)) => {
             let what = format!("/{} was renamed to {KEPT_AS}", LIST.join("/"));
             monitor.event(Event::Changed { volume: volume.to_owned(), message: what });
-            Ok(Vec::new())
+            Ok(kept.into_iter().collect())
         }
-        Err(error @ Error::Io { .. }) => Err(error),
+        Err(error @ (Error::Io { .. } | Error::StaysMounted { .. } | Error::NotPutBack { .. })) => Err(error),
         Err(error) => Ok(vec![format!(
             "whether {volume} has a list of LVM's devices that names the captured disk could not be seen ({error}); if it \
              has /{}, remove it",
@@ -60,13 +60,17 @@ fn missing(family: &str) -> Option<Error> {
     control_device().err().or_else(fuse::missing)
 }
 
-/// Shows a volume of the plan as a device.
+/// Shows a volume of the plan as a device. Returns what came of the work, and a sentence where the device stays although everything
+/// is done and on the disk: a program keeps it open.
+///
+/// # Errors
+/// Where it cannot be shown, and those of `work`. [`Error::NotPutBack`] where what it changed may not be on the disk.
 pub(super) fn on_device<T>(
     target: &str,
     volume: &str,
     deployed: Deployed<'_>,
     work: impl FnOnce(&Path) -> Result<T, Error>,
-) -> Result<T, Error> {
+) -> Result<(T, Option<String>), Error> {
     let gone = || Error::refused(format!("the plan has no volume {volume} on {target}"));
     let mut disks = deployed.plan.disks.iter().filter(|disk| disk.target.path == target);
     let planned =
@@ -76,12 +80,11 @@ pub(super) fn on_device<T>(
         if deployed.is_rehearsal {
             let (disk, place) = super::customize::written_place(target, volume, deployed)?;
             let window = Window::new(disk, place).map_err(Error::io(format!("looking at {volume}")))?;
-            return as_device(&window, volume, sector, false, work);
+            return shown_as_device(&window, volume, sector, false, work);
         }
         let shown = LoopDevice::attach(target, planned.place, false, sector)?;
         let done = work(shown.path())?;
-        shown.detach()?;
-        return Ok(done);
+        return Ok((done, kept_by(shown, volume)?));
     }
     let plan = deployed.plan;
     let logical = plan
@@ -92,7 +95,7 @@ pub(super) fn on_device<T>(
     let targets: Vec<&dyn WriteAt> = deployed.targets.to_vec();
     let stretches = logical.stretches();
     let mapped = stretches.and_then(|stretches| Mapped::new(targets, stretches).ok()).ok_or_else(gone)?;
-    as_device(&mapped, volume, SectorSize::B512, false, work)
+    shown_as_device(&mapped, volume, SectorSize::B512, false, work)
 }
 
 /// Renames the list on a device; true where there was one.

@@ -79,9 +79,8 @@ pub(super) fn while_mounted<E: From<Error>>(
     let folder = MountFolder::new("mounted")?;
     let mounted = Mounted::new(device, folder.path(), name, options)?;
     let done = work(folder.path());
-    let unmounted = mounted.unmount();
-    done?;
-    Ok(unmounted?)
+    mounted.unmount()?;
+    done
 }
 
 /// Changes the options of what is mounted at `folder`, which may make the kernel change the file system.
@@ -255,10 +254,16 @@ impl<'a> Mounted<'a> {
 
     /// Unmounts it, with what was mounted over it since, or nothing where it was unmounted already. Something that looks at every
     /// new mount may hold it for a moment.
+    ///
+    /// # Errors
+    /// [`Error::StaysMounted`], which goes before whatever else failed.
     pub(super) fn unmount(mut self) -> Result<(), Error> {
         let Some(at) = self.at else { return Ok(()) };
         let (mut wait_ms, mut unmounted) = (10, 0);
-        let doing = || format!("unmounting {}", at.display());
+        let held = |error: Errno| Error::StaysMounted {
+            doing: format!("unmounting {}", at.display()),
+            source: error.into(),
+        };
         loop {
             match umount2(at, MntFlags::UMOUNT_NOFOLLOW) {
                 Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) if !is_mounted(at) => {
@@ -266,24 +271,13 @@ impl<'a> Mounted<'a> {
                     return Ok(());
                 }
                 Ok(()) if unmounted < MOST_MOUNTS => unmounted = unmounted.saturating_add(1),
-                Ok(()) => return Err(still_held(at, doing(), Errno::EBUSY)),
+                Ok(()) => return Err(held(Errno::EBUSY)),
                 Err(Errno::EBUSY) if wait_ms < 5000 => {
                     sleep(Duration::from_millis(wait_ms));
                     wait_ms = wait_ms.saturating_mul(2);
                 }
-                Err(error) => return Err(still_held(at, doing(), error)),
+                Err(error) => return Err(held(error)),
             }
-        }
-    }
-}
-
-/// The error of a file system that stays mounted. What was changed in it is on its disk all the same, where a deploy goes on.
-fn still_held(at: &Path, doing: String, error: Errno) -> Error {
-    let on_disk = File::open(at).map_err(|_| error).and_then(nix::unistd::syncfs);
-    match on_disk {
-        Ok(()) => Error::io(doing)(error),
-        Err(also) => {
-            Error::refused(format!("{doing}: {error}; what was changed may not be on the disk: {also}"))
         }
     }
 }

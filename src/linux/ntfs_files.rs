@@ -54,8 +54,6 @@ pub(super) fn while_mounted<T>(
     }
     let mounted = Mounted::found(at.path());
     let result = work(at.path());
-    let unmounted = mounted.unmount();
-    let result = result?;
-    unmounted?;
-    Ok(result)
+    mounted.unmount()?;
+    result
 }

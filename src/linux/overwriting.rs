@@ -8,36 +8,55 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+/// Of a longer file only what is written over is kept in memory.
+const MOST_KEPT: u64 = 64 << 20;
+
 /// Gives a file this content; it is open for reading and writing. What makes it longer is written first, so that a volume
 /// without room for that keeps the file as it was: a deployed disk may hold the only copy. `doing` is for messages.
+///
+/// # Errors
+/// [`Error::NotPutBack`] where the file does not get its old content back.
 pub(super) fn overwrite(file: &File, bytes: &[u8], doing: &str) -> Result<(), Error> {
     let old_bytes = file.metadata().map_err(Error::io(doing))?.len();
-    // What is behind that is only cut off, when everything else is done.
-    let mut old = vec![0; usize_from(old_bytes).min(bytes.len())];
+    // What is behind that is only cut off, when everything else is on the disk.
+    let kept =
+        if old_bytes > MOST_KEPT { bytes.len().min(usize_from(old_bytes)) } else { usize_from(old_bytes) };
+    let mut old = vec![0; kept];
     file.read_exact_at(&mut old, 0).map_err(Error::io(doing))?;
-    let error = match replace(file, old_bytes, bytes) {
-        Ok(()) => return Ok(()),
-        Err(error) => error,
+    let (error, is_cut) = match write_all(file, old_bytes, bytes) {
+        Ok(()) => match cut(file, bytes) {
+            Ok(()) => return Ok(()),
+            Err(error) => (error, u64_from(bytes.len()) < old_bytes),
+        },
+        Err(error) => (error, false),
     };
+    let is_lost = is_cut && u64_from(old.len()) < old_bytes;
     // As far as it was overwritten it can be written once more, also on a file system that writes to another place each time.
     let _ = file.write_all_at(&old, 0);
     let put_back = file.set_len(old_bytes).and_then(|()| file.sync_all());
+    let fact = format!("{doing}: {error}; it does not get its old content back");
     match put_back.and_then(|()| holds(file, old_bytes, &old)) {
-        Ok(true) => Err(Error::io(doing)(error)),
-        Ok(false) => Err(Error::refused(format!("{doing}: {error}; it does not get its old content back"))),
-        Err(also) => {
-            Err(Error::refused(format!("{doing}: {error}; it does not get its old content back: {also}")))
-        }
+        Ok(true) if !is_lost => Err(Error::io(doing)(error)),
+        Ok(_) => Err(Error::NotPutBack { fact }),
+        Err(also) => Err(Error::NotPutBack { fact: format!("{fact}: {also}") }),
     }
 }
 
-fn replace(file: &File, old_bytes: u64, bytes: &[u8]) -> io::Result<()> {
+/// Writes everything but the end of a file.
+fn write_all(file: &File, old_bytes: u64, bytes: &[u8]) -> io::Result<()> {
     let (inside, behind) = bytes.split_at_checked(usize_from(old_bytes)).unwrap_or((bytes, &[]));
     if !behind.is_empty() {
         file.write_all_at(behind, old_bytes)?;
         file.sync_all()?;
     }
     file.write_all_at(inside, 0)?;
+    file.sync_all()
+}
+
+fn cut(file: &File, bytes: &[u8]) -> io::Result<()> {
+    if file.metadata()?.len() == u64_from(bytes.len()) {
+        return Ok(());
+    }
     file.set_len(u64_from(bytes.len()))?;
     file.sync_all()
 }

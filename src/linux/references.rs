@@ -18,7 +18,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use std::fs::{self, File, FileTimes, OpenOptions};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -43,6 +43,8 @@ pub(super) fn missing(kind: FileSystemKind) -> Option<String> {
 pub(super) struct Followed {
     pub(super) changed: Vec<String>,
     pub(super) problems: Vec<String>,
+    /// True: something may name partitions as they were captured.
+    pub(super) keeps_names: bool,
 }
 
 /// Puts the names of partitions right in the file system on a device.
@@ -53,7 +55,7 @@ pub(super) fn follow(device: &Path, kind: FileSystemKind, names: &[NewName]) -> 
     let looked = look_through_all(folder.path(), kind, names);
     mounted.unmount()?;
     let (to_change, problems) = looked?;
-    let mut followed = Followed { changed: Vec::new(), problems };
+    let mut followed = Followed { changed: Vec::new(), keeps_names: !problems.is_empty(), problems };
     if !to_change.is_empty() {
         let mounted = Mounted::new(device, folder.path(), name, options)?;
         let changed = change_all(&to_change, names);
@@ -77,7 +79,9 @@ fn change_all(files: &[RootAndPath], names: &[NewName]) -> Result<Vec<String>, E
                 for (root, path) in files.iter().take(position) {
                     change(root, path, &back).map_err(|also| {
                         let (error, also) = (error.with_causes(), also.with_causes());
-                        Error::refused(format!("{error}; what was changed before is not put back: {also}"))
+                        Error::NotPutBack {
+                            fact: format!("{error}; what was changed before is not put back: {also}"),
+                        }
                     })?;
                 }
                 return Err(error);
@@ -121,9 +125,14 @@ fn subvolumes(mounted: &Path) -> Result<Vec<PathBuf>, Error> {
         let kept = if is_folder { folders(&kept)? } else { Vec::new() };
         found.extend(kept.into_iter().map(|number| number.join("snapshot")).take(MOST_ENTRIES));
     }
-    found.retain(|folder| is_writable_subvolume(folder));
-    found.sort_unstable();
-    Ok(found)
+    let mut writable = Vec::new();
+    for folder in found {
+        if is_writable_subvolume(&folder)? {
+            writable.push(folder);
+        }
+    }
+    writable.sort_unstable();
+    Ok(writable)
 }
 
 /// The folders in a folder; what links to one is none.
@@ -136,18 +145,32 @@ fn folders(folder: &Path) -> Result<Vec<PathBuf>, Error> {
 }
 
 /// Whether a folder is a subvolume that may be changed. The flag is its own, however the file system is mounted.
-fn is_writable_subvolume(folder: &Path) -> bool {
-    let opened = OpenOptions::new().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(folder);
-    let Ok(opened) = opened else { return false };
-    opened.metadata().is_ok_and(|metadata| metadata.ino() == SUBVOLUME_INODE)
-        && ioctl::btrfs_subvolume_is_read_only(&opened).is_ok_and(|read_only| !read_only)
+fn is_writable_subvolume(folder: &Path) -> Result<bool, Error> {
+    let doing = || Error::io(format!("looking at {}", folder.display()));
+    let is_folder = OFlag::O_NOFOLLOW | OFlag::O_DIRECTORY;
+    let opened = match OpenOptions::new().read(true).custom_flags(is_folder.bits()).open(folder) {
+        // What snapper keeps in a numbered folder may be gone.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(false);
+        }
+        opened => opened.map_err(doing())?,
+    };
+    if opened.metadata().map_err(doing())?.ino() != SUBVOLUME_INODE {
+        return Ok(false);
+    }
+    let is_read_only = ioctl::btrfs_subvolume_is_read_only(&opened);
+    is_read_only.map(|read_only| !read_only).map_err(|errno| doing()(errno.into()))
 }
 
 /// The files in which something is to be changed, and sentences about those that nobody could look into.
 fn look_through(root: &Path, names: &[NewName]) -> Result<(Vec<PathBuf>, Vec<String>), Error> {
     let (mut to_change, mut problems) = (Vec::new(), Vec::new());
     let top = File::open(root).map_err(Error::io(format!("opening {}", root.display())))?;
-    for path in FILES.iter().flat_map(|pattern| expand(&top, pattern)) {
+    let mut paths = Vec::new();
+    for pattern in FILES {
+        paths.extend(expand(&top, pattern)?);
+    }
+    for path in paths {
         let Some(file) = open_within(&top, &path, OFlag::O_RDONLY)? else { continue };
         let metadata = file.metadata().map_err(reading(&path))?;
         if !metadata.is_file() {
@@ -169,29 +192,38 @@ fn look_through(root: &Path, names: &[NewName]) -> Result<(Vec<PathBuf>, Vec<Str
 }
 
 /// The paths that a pattern stands for, as far as their folders are there.
-fn expand(top: &File, pattern: &str) -> Vec<PathBuf> {
+fn expand(top: &File, pattern: &str) -> Result<Vec<PathBuf>, Error> {
     let mut paths = vec![PathBuf::new()];
     for part in pattern.split('/') {
-        paths = paths.iter().flat_map(|path| matching(top, path, part)).take(MOST_ENTRIES).collect();
+        let mut longer = Vec::new();
+        for path in &paths {
+            longer.extend(matching(top, path, part)?);
+        }
+        longer.truncate(MOST_ENTRIES);
+        paths = longer;
     }
-    paths
+    Ok(paths)
 }
 
-/// The entries of a folder that a part of a pattern stands for.
-fn matching(top: &File, folder: &Path, part: &str) -> Vec<PathBuf> {
+/// The entries of a folder that a part of a pattern stands for; none where it is not there.
+fn matching(top: &File, folder: &Path, part: &str) -> Result<Vec<PathBuf>, Error> {
     if !part.contains('*') {
-        return vec![folder.join(part)];
+        return Ok(vec![folder.join(part)]);
     }
-    let Ok(Some(open)) = open_within(top, folder, OFlag::O_RDONLY | OFlag::O_DIRECTORY) else {
-        return Vec::new();
+    let Some(open) = open_within(top, folder, OFlag::O_RDONLY | OFlag::O_DIRECTORY)? else {
+        return Ok(Vec::new());
     };
     // By the descriptor: the way to the folder is not walked a second time.
-    let Ok(entries) = fs::read_dir(format!("/proc/self/fd/{}", open.as_raw_fd())) else { return Vec::new() };
-    let names = entries.take(MOST_ENTRIES).filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let mut found: Vec<PathBuf> =
-        names.filter(|name| stands_for(part, name)).map(|name| folder.join(name)).collect();
+    let listing = || Error::io(format!("listing /{}", folder.display()));
+    let entries = fs::read_dir(format!("/proc/self/fd/{}", open.as_raw_fd())).map_err(listing())?;
+    let mut found = Vec::new();
+    for entry in entries.take(MOST_ENTRIES) {
+        // No file that is looked for has a name that is no text.
+        let name = entry.map_err(listing())?.file_name().into_string();
+        found.extend(name.ok().filter(|name| stands_for(part, name)).map(|name| folder.join(name)));
+    }
     found.sort();
-    found
+    Ok(found)
 }
 
 /// Opens what a path means inside of a file system; `None` where it is not there.

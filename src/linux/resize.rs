@@ -147,6 +147,8 @@ impl From<Error> for ResizeError {
             Error::Io { doing, source } => Self::Io { doing, source },
             Error::Refused { fact } => Self::Refused { fact },
             Error::Unsupported { fact } => Self::Unsupported { fact },
+            Error::NotPutBack { fact } => Self::Refused { fact },
+            Error::StaysMounted { doing, source } => Self::Io { doing, source },
         }
     }
 }

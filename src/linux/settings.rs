@@ -37,18 +37,27 @@ pub(super) fn missing_for(volumes: &[SystemVolume], what: &str) -> Option<String
 
 /// Tells every system on the volumes. Returns sentences about what a person has to look after: what fails in one volume, or with one
 /// file, keeps no other from being told.
+///
+/// # Errors
+/// Where a file system stays mounted.
 pub(super) fn tell(
     settings: &Settings,
     volumes: &[SystemVolume],
     deployed: Deployed<'_>,
     monitor: &dyn Monitor,
-) -> Vec<String> {
+) -> Result<Vec<String>, CustomizeError> {
     let (mut found, mut answered, mut problems) = (false, BTreeSet::new(), Vec::new());
     let mut has_windows = false;
     for SystemVolume { target, volume, file_system } in volumes {
         let on_device = |device: &Path| Ok(in_volume(device, volume, *file_system, settings));
-        let looked = lvm_devices::on_device(target, volume, deployed, on_device);
-        let renamed = match looked.unwrap_or_else(|error| Looked::Failed(error.with_causes())) {
+        let looked = match lvm_devices::on_device(target, volume, deployed, on_device) {
+            Ok((looked, kept)) => {
+                problems.extend(kept);
+                looked?
+            }
+            Err(error) => Looked::Failed(error.with_causes()),
+        };
+        let renamed = match looked {
             Looked::Told(renamed) => {
                 found = true;
                 has_windows |= *file_system == FileSystemKind::Ntfs;
@@ -81,7 +90,7 @@ pub(super) fn tell(
     problems.extend(lacking.map(|answer| {
         format!("no answer file of a deployed Windows has an element {}, so it was not set", answer.element)
     }));
-    problems
+    Ok(problems)
 }
 
 /// What a volume is found to hold.
@@ -93,7 +102,13 @@ enum Looked {
     Failed(String),
 }
 
-fn in_volume(device: &Path, volume: &str, kind: FileSystemKind, settings: &Settings) -> Looked {
+/// An error is that of a file system that stays mounted.
+fn in_volume(
+    device: &Path,
+    volume: &str,
+    kind: FileSystemKind,
+    settings: &Settings,
+) -> Result<Looked, CustomizeError> {
     let look = |tree: &Tree| match (kind, &settings.name) {
         (FileSystemKind::Ntfs, None) if settings.answers.is_empty() && settings.boot_drivers.is_empty() => {
             Ok(None)
@@ -116,7 +131,8 @@ fn in_volume(device: &Path, volume: &str, kind: FileSystemKind, settings: &Setti
     };
     let (is_system, mut renamed) = match with_files(device, kind, true, volume, all) {
         Ok(found) => found,
-        Err(error) => return Looked::Failed(error.with_causes()),
+        Err(error) if error.stays_mounted() => return Err(error),
+        Err(error) => return Ok(Looked::Failed(error.with_causes())),
     };
     if !renamed.changed.is_empty() {
         let changed = std::mem::take(&mut renamed.changed);
@@ -130,6 +146,9 @@ fn in_volume(device: &Path, volume: &str, kind: FileSystemKind, settings: &Setti
             Ok(())
         });
         if let Err(error) = written {
+            if error.stays_mounted() {
+                return Err(error);
+            }
             let why = error.with_causes();
             match changed.iter().filter(|file| !renamed.changed.contains(file)).collect::<Vec<_>>().as_slice()
             {
@@ -138,7 +157,7 @@ fn in_volume(device: &Path, volume: &str, kind: FileSystemKind, settings: &Setti
             }
         }
     }
-    if is_system { Looked::Told(renamed) } else { Looked::NoSystem(renamed) }
+    Ok(if is_system { Looked::Told(renamed) } else { Looked::NoSystem(renamed) })
 }
 
 fn write(tree: &Tree, kind: FileSystemKind, file: &ChangedFile) -> Result<(), Error> {
@@ -181,10 +200,8 @@ fn with_files<T>(
     let mount = if read_only { Mounted::read_only } else { Mounted::new };
     let mounted = mount(device, folder.path(), name, options)?;
     let done = Tree::open(folder.path(), volume).map_err(Into::into).and_then(|tree| work(&tree));
-    let unmounted = mounted.unmount();
-    let done = done?;
-    unmounted?;
-    Ok(done)
+    mounted.unmount()?;
+    done
 }
 
 impl Files for Tree {

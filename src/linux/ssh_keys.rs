@@ -15,7 +15,6 @@ use crate::customize::{CustomizeError, Deployed};
 use crate::plan::SystemVolume;
 use crate::progress::{Event, Monitor};
 use crate::schema::FileSystemKind;
-use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -37,16 +36,14 @@ pub(super) fn renew(
 ) -> Result<Vec<String>, CustomizeError> {
     let (mut problems, mut has_keys) = (Vec::new(), false);
     for on in volumes.iter().take_while(|_| !monitor.cancelled()) {
-        let is_shown = Cell::new(false);
-        let on_device = |device: &Path| {
-            is_shown.set(true);
-            in_volume(device, on, deployed.is_rehearsal, monitor)
-        };
+        let on_device = |device: &Path| in_volume(device, on, deployed.is_rehearsal, monitor);
         let looked = lvm_devices::on_device(&on.target, &on.volume, deployed, on_device);
         let looked = match looked {
-            Ok(looked) => looked,
-            // It is held still.
-            Err(error) if is_shown.get() => return Err(error.into()),
+            Ok((looked, kept)) => {
+                problems.extend(kept);
+                looked
+            }
+            Err(error @ Error::StaysMounted { .. }) => return Err(error.into()),
             Err(error) => Looked::not(error),
         };
         has_keys |= looked.has_keys;

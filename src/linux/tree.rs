@@ -114,7 +114,7 @@ impl Tree {
     }
 
     /// Writes a file, in its place where it is there: it keeps its owner, its mode and its attributes. A new one that cannot be
-    /// written is not there.
+    /// written is not there, or empty where a link leads to it.
     pub(super) fn write(&self, path: &str, bytes: &[u8]) -> Result<(), Error> {
         let flags = OFlag::O_RDWR | OFlag::O_NONBLOCK;
         let (file, is_new) = match self.resolve(path, flags, Mode::empty()) {
@@ -127,7 +127,13 @@ impl Tree {
         let file = file.map_err(Error::io(self.writing(path)))?;
         let written = overwriting::overwrite(&file, bytes, &self.writing(path));
         if is_new && written.is_err() {
-            self.remove(path)?;
+            // Where a link leads to it, the link stays, and what it leads to is empty.
+            match self.resolve(path, OFlag::O_PATH | OFlag::O_NOFOLLOW, Mode::empty()) {
+                Ok(found) if found.metadata().is_ok_and(|found| found.is_symlink()) => {
+                    file.set_len(0).map_err(Error::io(self.writing(path)))?;
+                }
+                _ => self.remove(path)?,
+            }
         }
         written
     }

@@ -3,7 +3,7 @@
 use super::customize::{missing_devices, written_place};
 use super::ntfs_files::with_ntfs;
 use super::tree::Tree;
-use super::{Error, lvm_devices, windows_files};
+use super::{Error, lvm_devices, program};
 use crate::blockio::Window;
 use crate::customize::recovery::{self, RECOVERY};
 use crate::customize::windows::{Followed, HIVES, follow_bytes, follow_in_fat};
@@ -45,13 +45,27 @@ fn in_ntfs(
     moved: &[MovedPartition],
     deployed: Deployed<'_>,
 ) -> Result<Followed, CustomizeError> {
-    let missing = missing_devices("looking into an NTFS").or_else(windows_files::missing);
-    if let Some(missing) = missing {
+    if let Some(missing) = missing() {
         let mut followed = Followed::default();
         add_not_looked_into(&mut followed, moved, &missing);
         return Ok(followed);
     }
-    lvm_devices::on_device(target, volume, deployed, |device| Ok(on_device(device, volume, moved)))?
+    let on_device = |device: &Path| Ok(on_device(device, volume, moved));
+    let (followed, kept) = lvm_devices::on_device(target, volume, deployed, on_device)?;
+    let mut followed = followed?;
+    followed.problems.extend(kept);
+    Ok(followed)
+}
+
+/// What is missing on this machine: a sentence.
+pub(super) fn missing() -> Option<String> {
+    missing_devices("having a Windows name the partitions of its new disk").or_else(|| {
+        program::find("ntfs-3g").is_none().then(|| {
+            "having a Windows name the partitions of its new disk needs the program ntfs-3g; install the package ntfs-3g, or \
+             deploy from the boot image"
+                .to_owned()
+        })
+    })
 }
 
 /// What cannot be mounted, or written, is no failure: a volume with data is as good as before. Of several files that are to be
@@ -59,7 +73,7 @@ fn in_ntfs(
 fn on_device(device: &Path, volume: &str, moved: &[MovedPartition]) -> Result<Followed, CustomizeError> {
     let looked = with_ntfs(device, true, volume, |tree| Ok(look(tree, moved)?));
     let (mut followed, to_write) = match looked {
-        Err(error @ CustomizeError::Io { .. }) => return Err(error),
+        Err(error) if is_failure(&error) => return Err(error),
         Err(error) => (Followed::default(), Err(error)),
         Ok((followed, to_write)) => (followed, Ok(to_write)),
     };
@@ -69,13 +83,19 @@ fn on_device(device: &Path, volume: &str, moved: &[MovedPartition]) -> Result<Fo
     });
     match written {
         Ok(()) => Ok(followed),
-        Err(error @ CustomizeError::Io { .. }) => Err(error),
+        Err(error) if is_failure(&error) => Err(error),
         Err(error) => {
             followed.changed.clear();
             add_not_looked_into(&mut followed, moved, &error.with_causes());
             Ok(followed)
         }
     }
+}
+
+/// True where more is wrong than that a volume cannot be mounted or written.
+const fn is_failure(error: &CustomizeError) -> bool {
+    use CustomizeError::{Io, NotPutBack, StaysMounted};
+    matches!(error, Io { .. } | StaysMounted { .. } | NotPutBack { .. })
 }
 
 /// A file, what it held, and what it is to hold.
@@ -87,7 +107,9 @@ fn write_all(tree: &Tree, files: &[ToWrite]) -> Result<(), Error> {
         for (path, old, _) in files.iter().take(position) {
             tree.overwrite(path, old).map_err(|also| {
                 let (error, also) = (error.with_causes(), also.with_causes());
-                Error::refused(format!("{error}; what was changed before is not put back: {also}"))
+                Error::NotPutBack {
+                    fact: format!("{error}; what was changed before is not put back: {also}"),
+                }
             })?;
         }
         return Err(error);
@@ -140,7 +162,8 @@ fn add_not_looked_into(followed: &mut Followed, moved: &[MovedPartition], why: &
 /// What is said of a volume that nobody could look into.
 pub(super) fn not_looked_into(why: &str) -> String {
     format!(
-        "it was not looked into ({why}): if it holds a Windows, that does not start before its boot configuration \
-         names the partitions anew (bcdboot, from Windows' installation medium)"
+        "it was not looked into ({why}): a Windows on it does not start where partitions have other identifiers, or on an MBR begin \
+         elsewhere, than when they were captured, before its boot configuration names them anew (bcdboot, from Windows' \
+         installation medium)"
     )
 }

@@ -14,24 +14,52 @@ use crate::units::Guid;
 use std::collections::BTreeSet;
 use std::mem;
 
-/// The same plan with the captured identifiers of disks, partitions and volume groups, and its steps at the same positions.
-/// `None` where it has no new ones, where a script gave them, and where a table would have one of them twice.
-#[must_use]
-pub fn with_captured_names(plan: &DeployPlan) -> Option<DeployPlan> {
+/// Why there is no plan with the captured identifiers: a clause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoWayBack {
+    /// Every identifier is the captured one.
+    #[error("no disk has another identifier")]
+    NothingNew,
+    /// Its table may be of another kind.
+    #[error("a script made the table")]
+    Script,
+    /// On two targets, or beside a partition that stays.
+    #[error("one of them would be there twice on the targets")]
+    Twice,
+    /// The plan with them would not pass.
+    #[error("they do not go with the rest of the plan")]
+    Unsound,
+}
+
+/// Everything that has a new identifier.
+fn new_names(plan: &DeployPlan) -> impl Iterator<Item = &NewName> {
     let of_disks = plan.disks.iter().flat_map(|disk| &disk.new_names);
-    let names: Vec<NewName> =
-        of_disks.chain(plan.groups.iter().flat_map(|group| &group.new_names)).cloned().collect();
-    if names.is_empty() || plan.disks.iter().any(|disk| disk.layout == Layout::Script) {
-        return None;
+    of_disks.chain(plan.groups.iter().flat_map(|group| &group.new_names))
+}
+
+/// The captured identifiers that something has a new one for: GUIDs in small letters, signatures (`1a2b3c4d`) and UUIDs of LVM.
+#[must_use]
+pub fn captured_ids(plan: &DeployPlan) -> BTreeSet<String> {
+    new_names(plan).map(|name| name.old.clone()).collect()
+}
+
+/// The same plan with the captured identifiers of disks, partitions and volume groups, and its steps at the same positions.
+///
+/// # Errors
+/// Why there is none.
+pub fn with_captured_names(plan: &DeployPlan) -> Result<DeployPlan, NoWayBack> {
+    let names: Vec<NewName> = new_names(plan).cloned().collect();
+    if names.is_empty() {
+        return Err(NoWayBack::NothingNew);
+    }
+    if plan.disks.iter().any(|disk| disk.layout == Layout::Script) {
+        return Err(NoWayBack::Script);
     }
     let names = Names(&names);
     let mut captured = plan.clone();
     for disk in &mut captured.disks {
         names.restore_table(&mut disk.table);
         disk.new_names.clear();
-        if !all_differ(&disk.table) {
-            return None;
-        }
     }
     for group in &mut captured.groups {
         names.restore_uuid(&mut group.group.uuid);
@@ -39,6 +67,9 @@ pub fn with_captured_names(plan: &DeployPlan) -> Option<DeployPlan> {
         let logical = group.group.logical_volumes.iter_mut().map(|logical| &mut logical.uuid);
         physical.chain(logical).for_each(|uuid| names.restore_uuid(uuid));
         group.new_names.clear();
+    }
+    if is_there_twice(&captured, &captured_ids(plan)) {
+        return Err(NoWayBack::Twice);
     }
     for entries in &mut captured.boot_entries {
         let drives = entries.followed.iter_mut().map(|followed| &mut followed.is);
@@ -56,7 +87,7 @@ pub fn with_captured_names(plan: &DeployPlan) -> Option<DeployPlan> {
             moved.retain(|moved| moved.was != moved.is);
         }
     }
-    Some(captured)
+    Ok(captured)
 }
 
 /// The plan by whose steps what follows new identifiers goes back to the captured ones, at the same positions.
@@ -137,9 +168,31 @@ impl Names<'_> {
     }
 }
 
-/// A partition that stays on the target may have the identifier of a captured one.
-fn all_differ(table: &Table) -> bool {
-    let Table::Gpt(gpt) = table else { return true };
+/// The warning of a plan whose disks would not keep the captured identifiers where something cannot follow to new ones.
+pub(super) fn warning(plan: &DeployPlan) -> Option<String> {
+    let why = with_captured_names(plan).err().filter(|why| *why != NoWayBack::NothingNew)?;
+    plan.steps.iter().any(Step::changes_names).then(|| {
+        format!(
+            "A system that cannot follow to the new identifiers does not start until it is put right: the captured ones cannot \
+             stay instead, because {why}."
+        )
+    })
+}
+
+/// Two targets may receive one disk, and a partition that stays may have the identifier of a captured one.
+fn is_there_twice(plan: &DeployPlan, ids: &BTreeSet<String>) -> bool {
+    let mut all: Vec<String> = Vec::new();
+    for disk in &plan.disks {
+        all.extend(identity::disk_id(&disk.table));
+        if let Table::Gpt(gpt) = &disk.table {
+            all.extend(gpt.partitions.iter().map(|entry| entry.partition_guid.to_string().to_lowercase()));
+        }
+    }
+    let groups = plan.groups.iter().map(|group| &group.group);
+    for group in groups.chain(plan.existing_groups.iter().map(|existing| &existing.group)) {
+        all.push(group.uuid.clone());
+        all.extend(group.physical_volumes.iter().map(|physical| physical.uuid.clone()));
+    }
     let mut seen = BTreeSet::new();
-    gpt.partitions.iter().all(|entry| seen.insert(entry.partition_guid.to_string()))
+    all.into_iter().any(|id| ids.contains(&id) && !seen.insert(id))
 }

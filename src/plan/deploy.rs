@@ -364,6 +364,7 @@ fn deploy_captured(
     steps.extend(boot_entries::steps(&plan.boot_entries));
     plan.steps = steps;
     btrfs_set::warn(captured, &mut plan, options);
+    identity::warn(captured, &mut plan);
     Ok(plan)
 }
 

@@ -1,6 +1,7 @@
 //! A plan as text that a person can judge: 80 columns, readable without colour.
 
 use super::captured::Captured;
+use super::captured_names::with_captured_names;
 use super::copies::WishedCopy;
 use super::deploy::{Clearing, DeployPlan, DiskPlan};
 use super::existing_group::ExistingGroup;
@@ -30,6 +31,10 @@ const BOOT_ENTRIES: &str = "Boot entries of the firmware: those of captured part
 /// And where that comes first.
 const FIRST: &str = " What starts this disk comes first in their order, before the network too.";
 
+/// What is said of new identifiers.
+const GOES_BACK: &str = " Where one volume cannot follow, all disks keep the captured identifiers, unless another disk of \
+                         the machine has one of them.";
+
 /// Prints a plan for the disks of its image.
 #[must_use]
 pub fn explain<'a>(plan: &DeployPlan, captured: impl Into<Captured<'a>>) -> String {
@@ -39,10 +44,11 @@ pub fn explain<'a>(plan: &DeployPlan, captured: impl Into<Captured<'a>>) -> Stri
     if let Some(sentence) = plan.shrinking.sentence() {
         wrap(&mut text, "", sentence);
     }
+    let goes_back = with_captured_names(plan).is_ok();
     for disk_plan in &plan.disks {
         let source = disks.iter().find(|disk| Some(disk.number) == disk_plan.source_number);
         text.push('\n');
-        explain_disk(disk_plan, source, &mut text);
+        explain_disk(disk_plan, source, goes_back, &mut text);
         if let Some(entries) =
             plan.boot_entries.iter().find(|entries| entries.target == disk_plan.target.path)
         {
@@ -163,7 +169,7 @@ fn explain_group(plan: &DeployPlan, group: &GroupPlan, source: Option<&VolumeGro
     }
 }
 
-fn explain_disk(plan: &DiskPlan, source: Option<&Disk>, text: &mut String) {
+fn explain_disk(plan: &DiskPlan, source: Option<&Disk>, goes_back: bool, text: &mut String) {
     let target = &plan.target;
     let name = [target.model.as_deref(), target.serial.as_deref().map(str::trim)];
     let name = name.into_iter().flatten().filter(|name| !name.is_empty()).collect::<Vec<_>>().join(" ");
@@ -188,7 +194,7 @@ fn explain_disk(plan: &DiskPlan, source: Option<&Disk>, text: &mut String) {
         let minimum = format!("Smallest disk that this fits on: {} ({minimum} bytes)", format_size(minimum));
         wrap(text, "  ", &minimum);
     }
-    explain_names(plan, text);
+    explain_names(plan, goes_back, text);
     for line in plan.script_output.iter().flat_map(|output| output.lines()) {
         wrap(text, "  | ", line);
     }
@@ -223,8 +229,8 @@ fn explain_disk(plan: &DiskPlan, source: Option<&Disk>, text: &mut String) {
     }
 }
 
-/// Which identifiers are new.
-fn explain_names(plan: &DiskPlan, text: &mut String) {
+/// Which identifiers are new; with `goes_back` only where all volumes can follow.
+fn explain_names(plan: &DiskPlan, goes_back: bool, text: &mut String) {
     let Some(disk) = plan.source_number.map(|number| format!("d{number}")) else { return };
     let (whole, partitions): (Vec<_>, Vec<_>) = plan.new_names.iter().partition(|name| name.of == disk);
     let whole = whole.first().map(|name| format!("the disk is {} instead of {}", name.new, name.old));
@@ -236,7 +242,8 @@ fn explain_names(plan: &DiskPlan, text: &mut String) {
     let all: Vec<String> = whole.into_iter().chain(count).collect();
     if !all.is_empty() {
         let follow = "in fstab, crypttab, GRUB and systemd-boot what names a partition (PARTUUID) follows";
-        wrap(text, "  ", &format!("New identifiers: {}; {follow}.", all.join(", and ")));
+        let unless = if goes_back { GOES_BACK } else { "" };
+        wrap(text, "  ", &format!("New identifiers: {}; {follow}.{unless}", all.join(", and ")));
     }
 }
 

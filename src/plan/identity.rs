@@ -2,11 +2,13 @@
 //! of them.
 
 use super::captured::Captured;
+use super::captured_names;
 use super::deploy::{DeployPlan, DiskPlan, VolumeAction, VolumePlan};
 use super::group::GroupPlan;
 use super::seed::Seed;
 use super::step::Step;
 use crate::schema::{Content, Disk, FileSystemKind, Layout, MbrRole, Role, Table, VolumeGroup};
+use crate::uefi::PartitionId;
 use serde::Serialize;
 
 /// Something that has another identifier than when it was captured.
@@ -27,6 +29,15 @@ pub(super) fn disk_id(table: &Table) -> Option<String> {
         Table::Gpt(gpt) => Some(gpt.disk_guid.to_string().to_lowercase()),
         Table::Mbr(mbr) if mbr.disk_signature != 0 => Some(format!("{:08x}", mbr.disk_signature)),
         Table::Mbr(_) | Table::None => None,
+    }
+}
+
+/// The identifier of a partition as a [`NewName`] has it; that of its disk on an MBR.
+#[must_use]
+pub fn id_in_files(id: &PartitionId) -> String {
+    match id {
+        PartitionId::Gpt { guid } => guid.to_string().to_lowercase(),
+        PartitionId::Mbr { signature, .. } => format!("{signature:08x}"),
     }
 }
 
@@ -174,7 +185,8 @@ pub(super) fn steps(captured: Captured<'_>, plan: &DeployPlan) -> Vec<Step> {
         let volume = captured.volumes().find(|volume| volume.name == planned.volume)?;
         let (file_system, looked_into) = match &volume.content {
             _ if planned.action != VolumeAction::Write => return None,
-            Content::FileSystem(found) => (found.kind, looks_into(found.kind)),
+            // A mount would write to the journal, and it might be the wrong one.
+            Content::FileSystem(found) => (found.kind, looks_into(found.kind) && found.journal().is_none()),
             Content::Raw { file_system: Some(found), .. } => (found.kind, false),
             _ => return None,
         };
@@ -192,6 +204,48 @@ pub(super) fn steps(captured: Captured<'_>, plan: &DeployPlan) -> Vec<Step> {
     let logical = plan.logical_volumes();
     steps.extend(logical.iter().filter_map(|logical| step(logical.target(plan), logical.planned)));
     steps
+}
+
+/// Warns of the volumes that may hold a system and that nobody looks into, where something has a new name.
+pub(super) fn warn(captured: Captured<'_>, plan: &mut DeployPlan) {
+    let of_plan = captured_names::warning(plan);
+    let mut with_names = plan.disks.iter_mut().filter(|disk| !disk.new_names.is_empty());
+    let first = with_names.next().map(|disk| &mut disk.warnings);
+    let first = first.or_else(|| {
+        let mut with_names = plan.groups.iter_mut().filter(|group| !group.new_names.is_empty());
+        with_names.next().map(|group| &mut group.warnings)
+    });
+    let Some(first) = first else { return };
+    first.extend(of_plan);
+    for disk in &mut plan.disks {
+        disk.warnings.extend(disk.volumes.iter().filter_map(|planned| not_looked_into(captured, planned)));
+    }
+    for group in &mut plan.groups {
+        group.warnings.extend(group.volumes.iter().filter_map(|planned| not_looked_into(captured, planned)));
+    }
+}
+
+/// The warning of a volume that may hold a system, and that nobody looks into.
+fn not_looked_into(captured: Captured<'_>, planned: &VolumePlan) -> Option<String> {
+    use FileSystemKind::{Bitlocker, Luks1, Luks2, Ntfs};
+    let volume = captured.volumes().find(|volume| volume.name == planned.volume)?;
+    let (found, why) = match &volume.content {
+        _ if planned.action != VolumeAction::Write => return None,
+        Content::FileSystem(found) if looks_into(found.kind) && found.journal().is_some() => {
+            (found, "its journal is on another volume")
+        }
+        Content::Raw { file_system: Some(found), .. } => match found.kind {
+            Luks1 | Luks2 | Bitlocker => (found, "it is encrypted"),
+            kind if looks_into(kind) || kind == Ntfs => (found, "it was captured raw"),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    Some(format!(
+        "{} ({}) is not looked into, because {why}: a system on it that names partitions by their old identifiers does not start \
+         before it names the new ones.",
+        planned.volume, found.kind
+    ))
 }
 
 /// What the disk of the image is called that a target receives.

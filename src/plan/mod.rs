@@ -52,7 +52,7 @@ pub use capture::{
     capture, describe,
 };
 pub use captured::Captured;
-pub use captured_names::{way_back, with_captured_names};
+pub use captured_names::{NoWayBack, captured_ids, way_back, with_captured_names};
 pub use check::{Fault, check};
 pub use choice::deployed;
 pub use copies::{Amount, WishedCopy, WishedScript};
@@ -66,7 +66,7 @@ pub use existing_group::{ExistingGroup, IntoLogical, kept_from_writing};
 pub use explain::explain;
 pub use group::{GroupPlan, MemberPlan};
 pub use hard_names::HardNames;
-pub use identity::{NewName, names_for};
+pub use identity::{NewName, id_in_files, names_for};
 pub use keep::{Made, Stays, Target};
 pub use logical::PlannedLogical;
 pub use matching::match_disks;

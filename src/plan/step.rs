@@ -244,11 +244,27 @@ impl Step {
         }
     }
 
-    /// True where a deploy without it is none: what a person declared fatal, and the boot files of a layout that had none
-    /// before. What else fails is a problem of a finished deploy.
+    /// Path of the target that it is about, where that is one.
+    #[must_use]
+    pub fn target(&self) -> Option<&str> {
+        match self {
+            Self::PartitionNames { target, .. }
+            | Self::WindowsPartitions { target, .. }
+            | Self::BootSector { target, .. }
+            | Self::DynamicDisk { target, .. }
+            | Self::MakeFileSystem { target, .. }
+            | Self::ForgetDevices { target, .. }
+            | Self::FallbackLoader { target, .. } => Some(target),
+            Self::BootFiles(files) => Some(&files.target),
+            Self::CopyFiles { on, .. } | Self::Script { on: Some(on), .. } => Some(&on.target),
+            Self::Script { on: None, .. } | Self::Settings { .. } | Self::SshHostKeys { .. } => None,
+        }
+    }
+
+    /// True where a deploy fails with it: a script that a person declared fatal. What else fails is a problem of a finished deploy.
     #[must_use]
     pub const fn is_vital(&self) -> bool {
-        matches!(self, Self::Script { fatal: true, .. } | Self::MakeFileSystem { .. } | Self::BootFiles(_))
+        matches!(self, Self::Script { fatal: true, .. })
     }
 
     /// True where it lets files follow to the names that partitions have now.

@@ -5,8 +5,8 @@
 //! - Nothing is written before everything that can be known beforehand is checked: the plan, the indexes,
 //!   the used maps, the presence of every chunk, the tools that are needed, the bytes of the new table.
 //! - Every chunk is verified before one byte of it is written.
-//! - A step that fails is a problem of a finished deploy, but for a vital one. Where it was to let what names partitions follow,
-//!   the table and the volume groups get the captured identifiers.
+//! - A step that fails is a problem of a finished deploy, but for a vital one and a file system that stays mounted. Where it was to
+//!   let what names partitions follow, the table and the volume groups get the captured identifiers, unless something else has them.
 //! - Volume groups are described when all of their volumes are written and resized, each label after its metadata.
 //! - The table is written after everything else, sector 0 last. Until then the disk is plainly
 //!   unbootable, and after a failure it is made so again.
@@ -38,7 +38,6 @@ use crate::plan::{DeployPlan, DiskPlan, Resize, VolumeAction, VolumePlan};
 use crate::progress::{Event, Monitor, Phase};
 use crate::resize::{Change, Resizer};
 use crate::units::ByteRange;
-use customize::Customized;
 use groups::Logical;
 use guard::Guarded;
 use std::num::NonZeroUsize;
@@ -170,7 +169,8 @@ fn carry_out<'a>(
     flush(targets, "flushing the volumes")?;
     finish(Phase::Write, around.monitor);
     resize(prepared, targets, &groups, around)?;
-    let Customized { mut problems, codes, keeps_names } = customize::customize(prepared, targets, around)?;
+    let customize::Customized { mut problems, codes, keeps_names, .. } =
+        customize::customize(prepared, targets, around)?;
     start(Phase::Commit, None, around.monitor);
     let ending = prepared.ending(keeps_names);
     groups::describe(ending, targets)?;

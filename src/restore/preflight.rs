@@ -6,7 +6,9 @@ use crate::customize::Customizer;
 use crate::filesystem::lvm;
 use crate::image::{ChunkId, ImageVersion, Index, Manifest, Store, StoredContent};
 use crate::partition::{self, Piece};
-use crate::plan::{self, DeployPlan, DiskPlan, GroupPlan, Resize, Stays, Step, VolumeAction, VolumePlan};
+use crate::plan::{
+    self, DeployPlan, DiskPlan, GroupPlan, NoWayBack, Resize, Stays, Step, VolumeAction, VolumePlan,
+};
 use crate::resize::{Change, Resizer};
 use crate::schema::{self, FileSystemKind, Table};
 use crate::units::{ByteRange, MIB, RangeSet};
@@ -20,7 +22,7 @@ pub struct Prepared<'a> {
     tables: Vec<Tables>,
     /// For each group of the plan and each of its physical volumes, what describes the group.
     descriptions: Vec<Vec<Vec<lvm::Piece>>>,
-    captured_names: Option<CapturedNames>,
+    captured_names: Result<CapturedNames, NoWayBack>,
     total_bytes: u64,
 }
 
@@ -155,13 +157,14 @@ fn describe_groups(plan: &DeployPlan) -> Result<Vec<Vec<Vec<lvm::Piece>>>, Error
 }
 
 impl CapturedNames {
-    /// `None` where the plan has no new identifiers, or the captured ones cannot be had.
-    fn of(plan: &DeployPlan, manifest: &Manifest) -> Result<Option<Self>, Error> {
-        let Some(captured) = plan::with_captured_names(plan) else { return Ok(None) };
-        if plan::check(&captured, manifest).is_err() {
-            return Ok(None);
-        }
-        Ok(Some(Self {
+    /// Within, why the captured identifiers cannot be had.
+    fn of(plan: &DeployPlan, manifest: &Manifest) -> Result<Result<Self, NoWayBack>, Error> {
+        let captured = match plan::with_captured_names(plan) {
+            Ok(captured) if plan::check(&captured, manifest).is_err() => return Ok(Err(NoWayBack::Unsound)),
+            Ok(captured) => captured,
+            Err(why) => return Ok(Err(why)),
+        };
+        Ok(Ok(Self {
             back: plan::way_back(plan),
             tables: captured.disks.iter().map(encode_tables).collect::<Result<_, _>>()?,
             descriptions: describe_groups(&captured)?,
@@ -209,15 +212,18 @@ impl Prepared<'_> {
         tables.map(|tables| tables.meanwhile.as_slice()).unwrap_or_default()
     }
 
-    /// The plan by whose steps what followed to new identifiers goes back; `None` where there are none.
-    pub(super) fn way_back(&self) -> Option<&DeployPlan> {
-        self.captured_names.as_ref().map(|names| &names.back)
+    /// The plan by whose steps what followed to new identifiers goes back.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) fn way_back(&self) -> Result<&DeployPlan, NoWayBack> {
+        self.captured_names.as_ref().map(|names| &names.back).map_err(|why| *why)
     }
 
     /// What is written in the end. With `keeps_names` that are the captured identifiers.
     pub(super) fn ending(&self, keeps_names: bool) -> Ending<'_> {
         let (plan, tables, descriptions) = match &self.captured_names {
-            Some(names) if keeps_names => (&names.plan, &names.tables, &names.descriptions),
+            Ok(names) if keeps_names => (&names.plan, &names.tables, &names.descriptions),
             _ => (self.plan, &self.tables, &self.descriptions),
         };
         Ending { plan, tables, descriptions }

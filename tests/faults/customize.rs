@@ -1,4 +1,4 @@
-//! Deploys with a step between the last volume and the table: whatever fails, nothing can start from the target.
+//! Deploys with a step between the last volume and the table: whatever fails, nothing can start from the target, unless only the step does.
 
 use super::deploy::{Deploy, Outcome};
 use super::disk::{Target, Tear};
@@ -23,6 +23,8 @@ pub const CODE: [u8; BOOT_CODE_BYTES] = [0xC0; BOOT_CODE_BYTES];
 pub struct Stamp {
     pub missing: Option<String>,
     pub fails: bool,
+    /// Only where a file system is made.
+    pub fails_to_make: bool,
     pub problem: Option<String>,
 }
 
@@ -36,7 +38,7 @@ impl Customizer for Stamp {
         deployed: Deployed<'_>,
         monitor: &dyn Monitor,
     ) -> Result<Taken, CustomizeError> {
-        if self.fails {
+        if self.fails || (self.fails_to_make && matches!(step, Step::MakeFileSystem { .. })) {
             return Err(CustomizeError::Unsupported { fact: "no loader is there".to_owned() });
         }
         let failed = |source: io::Error| CustomizeError::Io { doing: "stamping".to_owned(), source };
@@ -88,27 +90,62 @@ fn a_step_is_taken_before_the_table_is_there_and_its_problem_is_told() {
 }
 
 #[test]
-fn a_target_call_that_fails_beside_a_step_ends_in_a_plain_target_or_a_good_one() {
+fn a_target_call_that_fails_beside_a_step_ends_in_a_plain_target_or_a_good_one_with_or_without_the_step() {
     let deploy = stamped(Stamp::default());
     for tear in [Tear::Before, Tear::Half] {
         for_every_call(|n| {
             let targets = deploy.targets(0, || Trigger::once(n), tear);
             let outcome = deploy.run(&targets, &deploy.image.store, &Silent);
-            deploy.judge(&targets, &outcome, &format!("{tear:?}, call {n}"));
+            let what = format!("{tear:?}, call {n}");
+            match &outcome {
+                Outcome::Problems(problems) if problems[0].contains("does not start by itself") => {
+                    deploy.judge_without_step(&targets, &what);
+                }
+                _ => deploy.judge(&targets, &outcome, &what),
+            }
             targets[0].fired()
         });
     }
 }
 
 #[test]
-fn a_step_that_fails_leaves_a_plain_target_and_says_which_it_was() {
-    let deploy = stamped(Stamp { fails: true, ..Stamp::default() });
+fn boot_files_that_cannot_be_made_are_the_first_problem_of_a_disk_with_its_table() {
+    let mut deploy = stamped(Stamp::default());
+    deploy.fail_steps(Stamp { fails: true, ..Stamp::default() });
     let targets = deploy.sound_targets();
     let outcome = deploy.run(&targets, &deploy.image.store, &Silent);
     deploy.judge(&targets, &outcome, "a step that fails");
-    let Outcome::Failed(failure) = outcome else { panic!("{outcome:?}") };
-    assert!(failure.target_changed && failure.not_cleared.is_empty());
-    assert_eq!(failure.error.to_string(), "making boot files for UEFI (d0-p2)");
+    let Outcome::Problems(problems) = outcome else { panic!("{outcome:?}") };
+    let path = &deploy.plan.disks[0].target.path;
+    assert_eq!(
+        problems,
+        [format!(
+            "{path} does not start by itself: making boot files for UEFI (d0-p2) failed: no loader is there; deploy again, or have \
+             grub-install make them from a rescue system"
+        )]
+    );
+}
+
+#[test]
+fn nothing_is_written_into_a_file_system_that_could_not_be_made() {
+    let mut deploy = stamped(Stamp::default());
+    let new = deploy.plan.disks[0].made[0].clone();
+    let target = deploy.plan.disks[0].target.path.clone();
+    let made = Step::MakeFileSystem { target, partition: 2, place: new.place, content: new.content };
+    deploy.plan.steps.insert(0, made);
+    deploy.fail_steps(Stamp { fails_to_make: true, ..Stamp::default() });
+    let targets = deploy.sound_targets();
+    let Outcome::Problems(problems) = deploy.run(&targets, &deploy.image.store, &Silent) else { panic!() };
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(problems[0].contains("does not start by itself: making boot files for UEFI"), "{problems:?}");
+    assert!(
+        problems[0].contains("the new file system that it writes into could not be made"),
+        "{problems:?}"
+    );
+    assert!(problems[1].contains("(new partition 2) failed: no loader is there"), "{problems:?}");
+    let bytes = targets[0].bytes();
+    let start = new.place.start() as usize;
+    assert!(bytes[start..start + (1 << 16)].iter().all(|byte| *byte == 0), "something is recognised there");
 }
 
 #[test]

@@ -71,6 +71,13 @@ impl<'a> Deploy<'a> {
         self.stamp = stamp;
     }
 
+    /// Has the steps fail, so that nothing of them stands on the targets.
+    pub fn fail_steps(&mut self, stamp: Stamp) {
+        let (image, disks) = (self.image, self.plan.disks.iter().zip(&self.before));
+        self.expected = disks.map(|(plan, before)| expected(image, plan, before)).collect();
+        self.stamp = stamp;
+    }
+
     /// Targets of which the one with this number fails.
     pub fn targets(&self, failing: usize, trigger: impl Fn() -> Trigger, tear: Tear) -> Vec<Target> {
         let trigger = |number| if number == failing { trigger() } else { Trigger::never() };
@@ -132,6 +139,19 @@ impl<'a> Deploy<'a> {
             let reading = partition::read(&bytes.as_slice(), SECTOR, Trust::Undecided).unwrap();
             assert_eq!(without_sector_zero(reading.table), without_sector_zero(disk.table.clone()), "{what}");
             assert_eq!(reading.findings, [], "{what}");
+        }
+    }
+
+    /// Holds the targets to a deploy of which only the step failed; its sector may be there or not, or by half.
+    pub fn judge_without_step(&self, targets: &[Target], what: &str) {
+        for ((disk, target), before) in self.plan.disks.iter().zip(targets).zip(&self.before) {
+            let (bytes, mut expected) = (target.bytes(), expected(self.image, disk, before));
+            let step = self.plan.steps[0].volume();
+            let volume = disk.volumes.iter().find(|planned| planned.volume == step).unwrap();
+            let at = (volume.place.start() + STAMP_AT) as usize;
+            expected[at..at + STAMP.len()].copy_from_slice(&bytes[at..at + STAMP.len()]);
+            assert!(!target.unflushed(), "{what}: not everything is on the medium");
+            assert_same(&bytes, &expected, &format!("{what}: {}", disk.target.path));
         }
     }
 

@@ -10,14 +10,15 @@ use super::trigger::{StopAt, Trigger};
 use super::{for_every_call, gpt, group, two_disks};
 use remint::blockio::{Window, WriteAt};
 use remint::customize::references::rewrite;
-use remint::customize::{CustomizeError, Customizer, Deployed, Taken};
+use remint::customize::{CustomizeError, Customizer, Deployed, Firmware, Taken};
 use remint::filesystem::lvm;
 use remint::image::{Manifest, Store};
 use remint::partition::{self, Trust};
-use remint::plan::{self, DeployOptions, DeployPlan, Step};
+use remint::plan::{self, DeployOptions, DeployPlan, Step, Target as Onto};
 use remint::progress::{Monitor, Silent};
 use remint::restore::{self, Error, Failure, Surroundings};
 use remint::schema::{Layout, Table};
+use remint::uefi::{Change, PartitionId, Variables, hard_drives};
 use remint::units::SectorSize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -31,6 +32,10 @@ enum Manner {
     Half,
     /// So does every later one.
     Forever,
+    /// One text followed and cannot be put back, and every later one fails.
+    Torn,
+    /// A file system stays mounted.
+    Held,
 }
 
 /// A system on every volume, with a text that names all captured partitions and groups, and another that does.
@@ -56,6 +61,13 @@ impl Customizer for Systems {
     }
     fn take(&self, step: &Step, deployed: Deployed<'_>, _: &dyn Monitor) -> Result<Taken, CustomizeError> {
         let fails = self.fails.strikes();
+        if fails && self.manner == Manner::Held {
+            let source = std::io::Error::from_raw_os_error(16);
+            return Err(CustomizeError::StaysMounted { doing: "unmounting it".to_owned(), source });
+        }
+        if fails && self.manner == Manner::Torn {
+            return Err(CustomizeError::NotPutBack { fact: "one is not put back".to_owned() });
+        }
         if fails && (self.manner != Manner::Half || !step.changes_names()) {
             return Err(CustomizeError::Refused { fact: "there is no room".to_owned() });
         }
@@ -117,12 +129,40 @@ struct Lab<'a> {
     plan: DeployPlan,
     captured: BTreeSet<String>,
     sizes: Vec<usize>,
+    elsewhere: Elsewhere,
+}
+
+/// What stands on other disks of the machine.
+#[derive(Clone, Default)]
+struct Elsewhere {
+    partitions: Vec<PartitionId>,
+    groups: Vec<String>,
+    is_unknown: bool,
+}
+
+impl Firmware for Elsewhere {
+    fn read(&self) -> Result<Variables, CustomizeError> {
+        Untouched.read()
+    }
+    fn partitions_elsewhere(&self, _: &[&str]) -> Result<Vec<PartitionId>, CustomizeError> {
+        let fact = "no disk can be listed".to_owned();
+        if self.is_unknown { Err(CustomizeError::Refused { fact }) } else { Ok(self.partitions.clone()) }
+    }
+    fn groups_elsewhere(&self, _: &[&str]) -> Result<Vec<String>, CustomizeError> {
+        Ok(self.groups.clone())
+    }
+    fn write(&self, change: &Change) -> Result<(), CustomizeError> {
+        Untouched.write(change)
+    }
 }
 
 impl<'a> Lab<'a> {
     fn new(manifest: &'a Manifest, store: &'a dyn Store, sizes: &[usize]) -> Self {
         let machine: Vec<_> = (0..).zip(sizes).map(|(number, size)| machine_disk(number, *size)).collect();
-        let targets = plan::match_disks(&manifest.disks, &machine).unwrap();
+        let mut targets = plan::match_disks(&manifest.disks, &machine[..manifest.disks.len()]).unwrap();
+        // What is left receives copies of the first.
+        let copies = machine.iter().skip(manifest.disks.len());
+        targets.extend(copies.map(|disk| Onto::new(manifest.disks[0].number, disk.clone())));
         let options = DeployOptions {
             new_ids: true,
             seed: Some("000102030405060708090a0b0c0d0e0f".parse().unwrap()),
@@ -134,7 +174,8 @@ impl<'a> Lab<'a> {
         let mut captured: BTreeSet<String> =
             manifest.disks.iter().flat_map(|disk| names_of_table(&disk.table)).collect();
         captured.extend(manifest.volume_groups.iter().flat_map(names_of_group));
-        Self { manifest, store, plan, captured, sizes: sizes.to_vec() }
+        let (sizes, elsewhere) = (sizes.to_vec(), Elsewhere::default());
+        Self { manifest, store, plan, captured, sizes, elsewhere }
     }
 
     fn run(
@@ -152,7 +193,7 @@ impl<'a> Lab<'a> {
             restore::prepare(&self.plan, self.manifest, self.store, version("1"), &resizer, customizer)
                 .unwrap();
         let disks: Vec<&dyn WriteAt> = targets.iter().map(|target| -> &dyn WriteAt { target }).collect();
-        let (firmware, workers) = (&Untouched, ONE_WORKER);
+        let (firmware, workers) = (&self.elsewhere, ONE_WORKER);
         let around = Surroundings { resizer: &resizer, customizer, firmware, workers, monitor };
         let result = restore::run(&prepared, &disks, &around).map(|finished| {
             let mut said: BTreeSet<String> =
@@ -223,6 +264,80 @@ fn what_can_not_go_back_either_is_told_by_name() {
         let problems = lab.run(&systems, &Silent).0.unwrap();
         let said = format!("{} may name partitions by identifiers", lab.plan.steps[before].volume());
         assert!(problems.iter().any(|problem| problem.starts_with(&said)), "{problems:?}");
+    }
+}
+
+#[test]
+fn a_step_that_leaves_something_that_cannot_be_put_back_is_told_by_name_too() {
+    let lab = labs().remove(0);
+    let first = lab.plan.steps.iter().position(Step::changes_names).unwrap();
+    let systems = Systems::new(&lab.plan, &lab.captured, Trigger::from(first as u64 + 1), Manner::Torn);
+    let problems = lab.run(&systems, &Silent).0.unwrap();
+    let said = format!("{} may name partitions by identifiers", lab.plan.steps[first].volume());
+    assert!(problems.iter().any(|problem| problem.starts_with(&said)), "{problems:?}");
+}
+
+#[test]
+fn a_file_system_that_stays_mounted_fails_the_deploy_and_nothing_more_is_written() {
+    for lab in labs() {
+        for (failing, step) in (1..).zip(&lab.plan.steps) {
+            let systems = Systems::new(&lab.plan, &lab.captured, Trigger::once(failing), Manner::Held);
+            let (result, targets) = lab.run(&systems, &Silent);
+            let failure = result.unwrap_err();
+            assert!(matches!(&failure.error, Error::Customize { .. }), "{step}: {failure:?}");
+            assert_eq!(systems.taken.lock().unwrap().len() as u64, failing - 1, "{step}");
+            targets.iter().for_each(|target| assert_plain(target, &step.to_string()));
+        }
+    }
+}
+
+/// Every identifier is a new one, though a step that lets names follow failed, and its volume is named.
+fn assert_new(lab: &Lab<'_>, why: &str) {
+    let failing = lab.plan.steps.iter().position(Step::changes_names).unwrap();
+    let systems = Systems::new(&lab.plan, &lab.captured, Trigger::once(failing as u64 + 1), Manner::Whole);
+    let (result, targets) = lab.run(&systems, &Silent);
+    let problems = result.unwrap();
+    let said = format!("{} does not follow to the new identifiers", lab.plan.steps[failing].volume());
+    let said =
+        problems.iter().find(|problem| problem.contains(&said)).unwrap_or_else(|| panic!("{problems:?}"));
+    assert!(said.contains(why) && said.contains("does not start until it does"), "{said}");
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(names_of(&lab.plan, &targets).is_disjoint(&lab.captured));
+}
+
+#[test]
+fn no_disk_becomes_the_twin_of_another_one_of_the_machine() {
+    let why = "another disk of this machine has one of them";
+    for mut lab in labs() {
+        let drives = hard_drives(&lab.manifest.disks[0].table);
+        if !drives.is_empty() {
+            lab.elsewhere.partitions = vec![drives[0].id];
+            assert_new(&lab, why);
+        }
+        lab.elsewhere = Elsewhere { is_unknown: true, ..Elsewhere::default() };
+        assert_new(&lab, "no disk can be listed");
+        lab.elsewhere = Elsewhere::default();
+        if let Some(group) = lab.manifest.volume_groups.first() {
+            lab.elsewhere.groups = vec![group.physical_volumes[0].uuid.clone()];
+            assert_new(&lab, why);
+        }
+    }
+}
+
+#[test]
+fn of_two_copies_of_one_disk_each_keeps_its_own_identifiers_and_is_told_by_its_path() {
+    let (manifest, store) = group::shared_image();
+    let twice = [12 * MIB + 512, 12 * MIB + 512];
+    let image = gpt();
+    let labs = [
+        Lab::new(&image.manifest, &image.store, &[super::GPT_TARGET[0], super::GPT_TARGET[0]]),
+        Lab::new(manifest, store, &twice),
+    ];
+    for lab in labs {
+        assert_new(&lab, "one of them would be there twice on the targets");
+        let systems = Systems::new(&lab.plan, &lab.captured, Trigger::once(1), Manner::Whole);
+        let problems = lab.run(&systems, &Silent).0.unwrap();
+        assert!(problems[0].starts_with(&format!("{}: ", lab.plan.disks[0].target.path)), "{problems:?}");
     }
 }
 
