@@ -49,14 +49,14 @@ pub fn wrong_parity(name: &str, disks: &[&Path]) -> usize {
             .map(|step| (q.map_or(0, |q| q + 1) + step) % count)
             .filter(|member| Some(*member) != q && Some(*member) != p)
             .collect();
-        for at in start..start + chunk_bytes {
+        (start..start + chunk_bytes).for_each(|at| {
             let sum = data.iter().chain(&p).fold(0, |sum, member| sum ^ members[*member][at]);
             wrong += usize::from(sum != 0);
             if let Some(q) = q {
                 let sum = data.iter().rev().fold(0, |sum, member| twice(sum) ^ members[*member][at]);
                 wrong += usize::from(sum != members[q][at]);
             }
-        }
+        });
     }
     wrong
 }
