@@ -272,6 +272,7 @@ fn explained(error: &filesystem::Error) -> String {
 mod tests {
     use super::*;
     use crate::blockio::ReadAt;
+    use crate::units::u64_from;
     use std::sync::Mutex;
 
     /// A volume of which certain bytes cannot be written.
@@ -294,7 +295,7 @@ mod tests {
     impl WriteAt for Volume {
         fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
             let at = usize_from(offset);
-            if self.fails.contains(ByteRange::new(offset, offset + bytes.len() as u64)) {
+            if self.fails.contains(ByteRange::new(offset, offset + u64_from(bytes.len()))) {
                 return Err(io::Error::other("a bad block"));
             }
             self.bytes.lock().unwrap()[at..at + bytes.len()].copy_from_slice(bytes);

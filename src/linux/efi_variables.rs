@@ -269,7 +269,7 @@ impl Firmware for EfiVariables {
             let windows: Vec<Window<&DiskReader>> =
                 places.filter_map(|place| Window::new(&reader, place).ok()).collect();
             let volumes: Vec<(&str, &dyn ReadAt)> =
-                windows.iter().map(|window| ("", window as &dyn ReadAt)).collect();
+                windows.iter().map(|window| -> (&str, &dyn ReadAt) { ("", window) }).collect();
             let found = lvm::groups(&volumes);
             uuids.extend(found.broken.into_iter().map(|group| group.uuid));
             for group in found.groups.into_iter().map(|found| found.group) {
