@@ -3,36 +3,74 @@
 
 use super::captured::Captured;
 use super::deploy::{DeployOptions, DeployPlan, DiskPlan, VolumeAction, VolumePlan};
-use crate::schema::{BootLoaderChoice, FileSystem, FileSystemKind, Volume};
-use std::collections::{BTreeMap, BTreeSet};
+use super::refusal::Refusal;
+use crate::schema::{BootLoaderChoice, Disk, FileSystem, FileSystemKind, Volume};
+use std::collections::BTreeMap;
 
-/// Says of each such file system what a person should know: that some of its devices are not deployed, and that what is wished for
-/// does not reach it.
-pub(super) fn warn(captured: Captured<'_>, plan: &mut DeployPlan, options: &DeployOptions) {
+/// True for a disk of the image that has a device of such a file system, captured by what is used of it or raw.
+pub(super) fn is_on(disk: &Disk) -> bool {
+    disk.volumes.iter().any(is_device)
+}
+
+fn is_device(volume: &Volume) -> bool {
+    volume.content.file_system().is_some_and(|found| found.kind == FileSystemKind::BtrfsSet)
+}
+
+/// Says of each such file system what a person should know: what must not be attached when it is mounted, and that what is wished
+/// for does not reach it.
+///
+/// # Errors
+/// A refusal where some of its devices are deployed and others are not. What is left of those on the machine, from an earlier
+/// deploy of the same image, has the same identifiers: Linux joins it with the new ones and takes the superblock of whichever is
+/// newest (kernel, `device_list_add` and `open_fs_devices` in `fs/btrfs/volumes.c`).
+pub(super) fn judge(
+    captured: Captured<'_>,
+    plan: &mut DeployPlan,
+    options: &DeployOptions,
+) -> Result<(), Refusal> {
     let mut systems: BTreeMap<&str, Vec<&Volume>> = BTreeMap::new();
-    for volume in captured.volumes() {
-        let found = volume.content.file_system().filter(|found| found.kind == FileSystemKind::BtrfsSet);
-        if let Some(uuid) = found.and_then(|found| found.uuid.as_deref()) {
+    for volume in captured.volumes().filter(|volume| is_device(volume)) {
+        if let Some(uuid) = volume.content.file_system().and_then(|found| found.uuid.as_deref()) {
             systems.entry(uuid).or_default().push(volume);
         }
     }
-    let written: BTreeSet<String> = {
+    let mut written: BTreeMap<String, u32> = BTreeMap::new();
+    {
         let logical = plan.logical_volumes();
         let of_disks = plan.disks.iter().flat_map(|disk| &disk.volumes);
         let all = of_disks.chain(logical.iter().map(|logical| logical.planned));
-        all.filter(|planned| is_written(planned)).map(|planned| planned.volume.clone()).collect()
-    };
+        for planned in all.filter(|planned| is_written(planned)) {
+            let count = written.entry(planned.volume.clone()).or_default();
+            *count = count.saturating_add(1);
+        }
+    }
     for volumes in systems.into_values() {
         let (there, missing): (Vec<&Volume>, Vec<&Volume>) =
-            volumes.iter().partition(|volume| written.contains(&volume.name));
+            volumes.iter().partition(|volume| written.contains_key(&volume.name));
         let Some(first) = there.first() else { continue };
-        let mut warnings = Vec::new();
         if !missing.is_empty() {
+            return Err(Refusal::PartOfBtrfs {
+                label: label(first),
+                deployed: names(&there),
+                missing: names(&missing),
+            });
+        }
+        let mut warnings = vec![format!(
+            "Do not mount the btrfs{} on {} while the captured disks or another copy of them are attached: Linux takes all that has \
+             its identifiers for one file system, and what it writes then parts both.",
+            label(first),
+            names(&there)
+        )];
+        let several: Vec<&Volume> = there
+            .iter()
+            .filter(|volume| written.get(&volume.name).is_some_and(|count| *count > 1))
+            .copied()
+            .collect();
+        if !several.is_empty() {
             warnings.push(format!(
-                "The btrfs{} has a device on {} too, which is not deployed: without all of its devices it is not mounted, or with \
-                 -o degraded where everything is stored twice.",
-                label(first),
-                names(&missing)
+                "{} of it {} deployed several times: leave one copy in the machine and take the others out before it is mounted.",
+                names(&several),
+                if several.len() == 1 { "is" } else { "are" }
             ));
         }
         if wishes(options) {
@@ -49,6 +87,7 @@ pub(super) fn warn(captured: Captured<'_>, plan: &mut DeployPlan, options: &Depl
             disk.warnings.extend(warnings);
         }
     }
+    Ok(())
 }
 
 fn is_written(planned: &VolumePlan) -> bool {

@@ -363,7 +363,7 @@ fn deploy_captured(
     steps.extend(settings::steps(captured, &plan, options));
     steps.extend(boot_entries::steps(&plan.boot_entries));
     plan.steps = steps;
-    btrfs_set::warn(captured, &mut plan, options);
+    btrfs_set::judge(captured, &mut plan, options)?;
     identity::warn(captured, &mut plan);
     Ok(plan)
 }

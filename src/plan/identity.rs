@@ -1,6 +1,7 @@
 //! Identifiers that have to be unique within one machine: GUIDs, disk signatures, and the names of partitions that come
 //! of them.
 
+use super::btrfs_set;
 use super::captured::Captured;
 use super::captured_names;
 use super::deploy::{DeployPlan, DiskPlan, VolumeAction, VolumePlan};
@@ -279,9 +280,14 @@ pub(super) fn warnings(disk: &Disk, disks: &[Disk]) -> Vec<String> {
 /// Warns where the same disk of the image goes onto another disk of the machine as well.
 pub(super) fn copy_warning(disk: &Disk, other_target: &str) -> Option<String> {
     let mine = identifier(disk)?;
+    let way_out = if btrfs_set::is_on(disk) {
+        "take one of them out; --new-ids does not reach the btrfs on several devices"
+    } else {
+        "--new-ids gives each its own"
+    };
     Some(format!(
         "{other_target} receives the same disk {} with the same {mine}: while both are in one machine, it may take one \
-         for the other; --new-ids gives each its own.",
+         for the other; {way_out}.",
         disk.number
     ))
 }

@@ -125,6 +125,20 @@ pub enum Refusal {
         /// Its size.
         target_bytes: u64,
     },
+    /// Some devices of a btrfs on several, and not all.
+    #[error(
+        "the btrfs{label} on {deployed} has devices on {missing} too, which are not deployed: what an earlier deploy left of those \
+         would be joined with the new ones, and wrong data read; deploy all of its devices, or none (--without for each of \
+         them)"
+    )]
+    PartOfBtrfs {
+        /// A space and its label in quotes; empty where it has none.
+        label: String,
+        /// Names of the volumes that would be deployed.
+        deployed: String,
+        /// Names of those that would not.
+        missing: String,
+    },
     /// An MBR cannot describe sectors from 2^32 on.
     #[error(
         "{part} of disk {disk} would end at byte {end_bytes}, but an MBR reaches only to byte {limit_bytes} on \

@@ -35,12 +35,12 @@ pub(super) fn judge(volume: &Volume, special: Option<Special>, from: SectorSize,
 }
 
 fn judge_file_system(kind: FileSystemKind, block_bytes: u64, from: SectorSize, to: SectorSize) -> Verdict {
-    use FileSystemKind::{Btrfs, Ext2, Ext3, Ext4, Fat12, Fat16, Fat32, Ntfs, Swap, Xfs};
+    use FileSystemKind::{Btrfs, BtrfsSet, Ext2, Ext3, Ext4, Fat12, Fat16, Fat32, Ntfs, Swap, Xfs};
     let refuse = |why: &str| Verdict::Refuse(format!("{kind} {why}"));
     match kind {
         Swap => Verdict::Fine,
-        Btrfs | Ext2 | Ext3 | Ext4 if block_bytes >= to.bytes() => Verdict::Fine,
-        Btrfs | Ext2 | Ext3 | Ext4 => refuse("has blocks smaller than a sector of the target"),
+        Btrfs | BtrfsSet | Ext2 | Ext3 | Ext4 if block_bytes >= to.bytes() => Verdict::Fine,
+        Btrfs | BtrfsSet | Ext2 | Ext3 | Ext4 => refuse("has blocks smaller than a sector of the target"),
         Xfs if to.bytes() < from.bytes() => Verdict::Fine,
         Xfs => refuse("was made for smaller sectors and does not mount on larger ones"),
         Ntfs | Fat12 | Fat16 | Fat32 => refuse("stores the sector size in its boot sector"),
@@ -52,7 +52,7 @@ fn judge_file_system(kind: FileSystemKind, block_bytes: u64, from: SectorSize, t
 mod tests {
     use super::*;
     use crate::schema::{FileSystem, Role, State};
-    use FileSystemKind::{Btrfs, Ext4, Luks2, Ntfs, Xfs};
+    use FileSystemKind::{Btrfs, BtrfsSet, Ext4, Luks2, Ntfs, Xfs};
 
     fn raw(kind: Option<(FileSystemKind, u64)>) -> Volume {
         let file_system = kind.map(|(kind, block_size_bytes)| FileSystem {
@@ -88,6 +88,8 @@ mod tests {
         assert!(refused(Ext4, 1024, small, large));
         assert!(!refused(Btrfs, 4096, small, large));
         assert!(refused(Btrfs, 2048, small, large));
+        assert!(!refused(BtrfsSet, 4096, small, large));
+        assert!(refused(BtrfsSet, 2048, small, large));
         assert!(!refused(Ext4, 1024, large, small));
         assert!(refused(Xfs, 4096, small, large));
         assert!(!refused(Xfs, 4096, large, small));
