@@ -13,7 +13,7 @@ const STRUCTURE: &str = "btrfs extent item";
 
 /// The bytes in use of every block group, which have to be as many as it counts.
 pub(super) fn read(trees: &Trees<'_>, root: Root, groups: &[BlockGroup<'_>]) -> Result<Used, Error> {
-    let mut used = Used::default();
+    let mut used = Used::new(trees.devices);
     let mut counted: Vec<u64> = groups.iter().map(|_| 0).collect();
     let mut end = 0;
     trees.walk(root, &|_| true, &mut |item| {

@@ -29,7 +29,7 @@ pub(super) fn read(trees: &Trees<'_>, root: Root, groups: &[BlockGroup<'_>]) -> 
         next: 0,
         current: None,
         gone: ByteRange::default(),
-        used: Used::default(),
+        used: Used::new(trees.devices),
     };
     trees.walk(root, &|_| true, &mut |item| reader.visit(item))?;
     reader.finish_group(root.bytenr)?;
