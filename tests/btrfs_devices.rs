@@ -12,10 +12,10 @@ use disks::Lab;
 use lab::lvm::Lvm;
 use lab::{MIB, Noise, remint_ends, run, text};
 use remint::blockio::{MemoryDisk, ReadAt, WriteAt, read_vec};
-use remint::filesystem::{BtrfsSource, Reading, read_btrfs_devices};
+use remint::filesystem::Reading;
 use remint::schema::State;
 use remint::units::ByteRange;
-use set::{NAMES, Set, mounted, read_all};
+use set::{Set, change_super, mounted, read_all, read_some};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -50,6 +50,16 @@ fn the_map_of_every_profile_is_that_of_the_tool() {
         for wanted in form.split_whitespace().filter(|word| word.starts_with("raid") || *word == "dup") {
             assert!(profiles.contains(&wanted.to_uppercase()), "{form}: {profiles:?}");
         }
+    }
+}
+
+#[test]
+fn devices_of_several_sizes_have_chunks_of_their_own_number() {
+    for form in ["-d raid1 -m raid1", "-d raid0 -m raid1"] {
+        let set = Set::of_sizes(&[200 * MIB, 300 * MIB, 400 * MIB], form);
+        set.mounted("rw", |at| set::fill(at, 7, 300));
+        set.assert_map(form);
+        assert!(set.has_narrow_chunks());
     }
 }
 
@@ -203,6 +213,123 @@ fn devices_that_went_separate_ways_are_refused_by_name() {
     let generations: Vec<u64> = set.paths.iter().map(|path| set::super_field(path, "generation")).collect();
     assert_eq!(generations[0], generations[1]);
     refused(&set.readings(), &["at the same generation", "mounted without the others"]);
+}
+
+/// What every one of the devices is told, which are in one state and have no map.
+fn told(readings: &[Option<Reading>], state: State) -> String {
+    let found: Vec<_> = readings.iter().flatten().collect();
+    for reading in &found {
+        assert_eq!((reading.file_system.state, &reading.used), (state, &None), "{:?}", reading.file_system);
+        assert_eq!(reading.file_system.findings, found[0].file_system.findings);
+    }
+    found[0].file_system.findings.join(" ")
+}
+
+// Fields of a superblock; the last one is that of its `dev_item`.
+const GENERATION: usize = 0x48;
+const LOG_ROOT: usize = 0x60;
+const NUM_DEVICES: usize = 0x88;
+const DEVID: usize = 0xC9;
+
+#[test]
+fn what_a_power_cut_or_a_replacement_leaves_is_called_by_its_name() {
+    let set = Set::filled(2, 200 * MIB, "-d raid0 -m raid0");
+    // A sync of a file has reached one device.
+    let disks = set.in_memory();
+    change_super(&disks[1], |bytes| bytes[LOG_ROOT + 2] = 1);
+    let said = told(&read_some(&disks, 2), State::Dirty);
+    assert!(said.contains("mount it with all of its devices"), "{said}");
+    // A commit has reached one device.
+    for behind in 0..2 {
+        let disks = set.in_memory();
+        change_super(&disks[behind], |bytes| bytes[GENERATION] -= 1);
+        let said = told(&read_some(&disks, 2), State::Unsupported);
+        assert!(said.contains(&format!("d{behind}-p1 (device {}) is at generation", behind + 1)), "{said}");
+        assert!(!said.contains("remove missing"), "{said}");
+    }
+    // What is not here is told by its number, and not to be given up.
+    let mut disks = set.in_memory();
+    let chunk_root = set.places_of(set::super_field(&set.paths[0], "chunk_root"));
+    for missing in [2, 1] {
+        let said = told(&read_some(&disks[..1], 1), State::Unsupported);
+        assert!(said.contains(&format!("device {missing} (UUID ")), "{said}");
+        // Nobody should give it up where the file system could not say whether it is one of its own.
+        let is_known = chunk_root.iter().all(|(device, _)| device + 1 != missing);
+        assert_eq!(said.contains("remove missing"), is_known, "{said}");
+        disks.reverse();
+    }
+    // It is here, and damaged, or something else has its signature there too.
+    let said = told(&read_some(&disks, 1), State::Unsupported);
+    assert!(said.contains("d1-p1 is its device 2 and cannot be used"), "{said}");
+    let byte = read_vec(&disks[1], (64 << 10) + 500, 1).unwrap();
+    disks[1].write_at((64 << 10) + 500, &[byte[0] ^ 1]).unwrap();
+    for devices in [1, 2] {
+        let said = told(&read_some(&disks, devices), State::Unsupported);
+        assert!(said.contains("d1-p1 may be that device") && !said.contains("remove missing"), "{said}");
+    }
+
+    let disks = set.in_memory();
+    change_super(&disks[1], |bytes| bytes[DEVID] = 0);
+    let replacing = told(&read_some(&disks, 2), State::Unsupported);
+    assert!(replacing.contains("the replacement of a device was not finished"), "{replacing}");
+    // The last statistics of a device become the state of a replacement: started, suspended, and finished.
+    let (leaf, node) = (set.leaf_of("4"), set::super_field(&set.paths[0], "nodesize") as usize);
+    for (status, state) in [(1, State::Unsupported), (4, State::Unsupported), (2, State::Clean)] {
+        let disks = set.in_memory();
+        let [(device, at)] = set.places_of(leaf)[..] else { panic!("one copy") };
+        set::change_node(&disks[device], at, node, |bytes| {
+            let item = 0x65 + 25;
+            assert_eq!((bytes[item], bytes[item + 8], bytes[item + 9]), (0, 249, 2));
+            bytes[item + 8..item + 10].copy_from_slice(&[250, 0]);
+            let data = u32::from_le_bytes(bytes[item + 17..item + 21].try_into().unwrap()) as usize;
+            bytes[0x65 + data + 32] = status;
+        });
+        let readings = read_some(&disks, 2);
+        if state == State::Unsupported {
+            assert_eq!(told(&readings, state), replacing);
+        } else {
+            assert!(readings.iter().flatten().all(|found| found.file_system.state == state));
+        }
+    }
+}
+
+#[test]
+fn a_btrfs_on_one_device_that_was_one_of_the_set_is_seen() {
+    let set = Set::filled(2, 200 * MIB, "-d raid1 -m raid1");
+    // A copy from before the second one was added.
+    let mut disks = set.in_memory();
+    let single = |change: &dyn Fn(&mut [u8])| {
+        let single = set.in_memory().remove(0);
+        change_super(&single, |bytes| {
+            bytes[NUM_DEVICES] = 1;
+            change(bytes);
+        });
+        single
+    };
+    disks.push(single(&|bytes| bytes[GENERATION] -= 1));
+    let said = told(&read_some(&disks, 2), State::Unsupported);
+    assert!(said.contains("d0-p1 and d2-p1 are both its device 1, at the generations"), "{said}");
+    // The first one went on alone, and the second one comes back.
+    let disks = [set.in_memory().remove(1), single(&|bytes| bytes[GENERATION] += 1)];
+    let readings = read_some(&disks, 1);
+    assert!(readings[1].is_none());
+    let said = told(&readings, State::Unsupported);
+    assert!(said.contains("it went on without d0-p1 (device 2), on d1-p1 alone, which is newer"), "{said}");
+    assert!(!said.contains("remove missing"), "{said}");
+
+    // Both file systems would be found by the UUID.
+    let paths: Vec<PathBuf> = (0..3).map(|number| set.folder.path().join(format!("twin-{number}"))).collect();
+    std::fs::copy(&set.paths[0], &paths[0]).unwrap();
+    std::fs::copy(&set.paths[1], &paths[1]).unwrap();
+    std::fs::copy(&set.paths[0], &paths[2]).unwrap();
+    let sealed = single(&|_| {});
+    let file = std::fs::File::options().write(true).open(&paths[2]).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &read_vec(&sealed, 64 << 10, 4096).unwrap(), 64 << 10)
+        .unwrap();
+    let said = remint_ends(0, &["inspect", text(&paths[0]), text(&paths[1]), text(&paths[2])]);
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("d0-disk and d2-disk are both its device 1, one is a copy of the other"), "{said}");
+    assert!(said.contains("The file systems d2-disk and d0-disk and d1-disk have the same UUID"), "{said}");
 }
 
 #[test]
@@ -364,12 +491,7 @@ fn ten_thousand_changes_are_noticed_or_change_nothing() {
                 set::seal(&mut new);
             }
             disks[device].write_at(place.start(), &new).unwrap();
-            let sources: Vec<BtrfsSource<'_>> = disks
-                .iter()
-                .zip(NAMES)
-                .map(|(volume, name)| BtrfsSource { name, volume, is_chosen: true })
-                .collect();
-            let after: Vec<Reading> = read_btrfs_devices(&sources).into_iter().flatten().collect();
+            let after: Vec<Reading> = set::read_some(&disks, count).into_iter().flatten().collect();
             let is_clean =
                 after.len() == count && after.iter().all(|found| found.file_system.state == State::Clean);
             for found in after.iter().filter(|found| found.file_system.state != State::Clean) {

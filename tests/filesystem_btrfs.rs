@@ -198,6 +198,8 @@ fn several_devices_and_other_forms_are_unsupported_by_name() {
     assert_eq!(reading.file_system.state, State::Unsupported);
     assert_eq!(reading.file_system.kind, FileSystemKind::BtrfsSet);
     assert!(reading.file_system.findings[0].contains("it is one of 2 devices of a btrfs"));
+    // As where it is in an encrypted volume or an array.
+    assert!(reading.file_system.findings[0].contains("--disk /dev/mapper/A --disk /dev/mapper/B"));
     assert!(reading.file_system.uuid.is_some() && reading.used.is_none());
 
     for (options, word) in [("--csum xxhash", "xxhash64"), ("--csum blake2", "BLAKE2b")] {

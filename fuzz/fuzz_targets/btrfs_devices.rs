@@ -37,7 +37,8 @@ fuzz_target!(|input: &[u8]| {
         && !disk.is_spoiled()
     {
         // Not a byte that the trees are read from is left out.
-        let second = second.iter().filter_map(|part| ByteRange::at(part.start() + FIRST_BYTES, part.length()));
+        let second =
+            second.iter().filter_map(|part| ByteRange::at(part.start() + FIRST_BYTES, part.length()));
         let used: RangeSet = first.iter().chain(second).collect();
         assert_eq!(look(&Restored { disk: &disk, used: &used }), found);
     }
@@ -48,7 +49,7 @@ fn look(disk: &dyn ReadAt) -> Vec<Reading> {
     let end = disk.size_bytes();
     let places = [ByteRange::new(0, FIRST_BYTES.min(end)), ByteRange::new(FIRST_BYTES.min(end), end)];
     let windows = places.map(|place| Window::new(disk, place).unwrap());
-    let source = |name, volume| BtrfsSource { name, volume, is_chosen: true };
+    let source = |name, volume| BtrfsSource { name, volume, is_chosen: true, is_device: true };
     let readings = read_btrfs_devices(&[source("d0-p1", &windows[0]), source("d1-p1", &windows[1])]);
     readings.into_iter().flatten().collect()
 }

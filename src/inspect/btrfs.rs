@@ -3,10 +3,10 @@
 use super::volume::{Understood, content};
 use crate::blockio::{ReadAt, Window};
 use crate::filesystem::{self, BtrfsSource};
-use crate::schema::{Disk, FileSystemKind, LogicalVolume, Volume};
+use crate::schema::{Content, Disk, FileSystemKind, LogicalVolume, State, Volume};
 use crate::units::{ByteRange, RangeSet};
 
-/// A volume that is a device of a btrfs of several.
+/// A volume that is a device of a btrfs of several, or holds another btrfs that may have been one.
 pub struct BtrfsDevice<'a> {
     volume: &'a mut Volume,
     used: &'a mut Option<RangeSet>,
@@ -18,6 +18,15 @@ fn is_device(volume: &Volume) -> bool {
     volume.content.file_system().is_some_and(|found| found.kind == FileSystemKind::BtrfsSet)
 }
 
+/// True where there may be a superblock of btrfs: also beside the signature of something else, which is unsupported.
+fn may_be_btrfs(volume: &Volume) -> bool {
+    use FileSystemKind::{Btrfs, BtrfsSet};
+    let is_doubtful = matches!(volume.content, Content::Raw { .. });
+    volume.content.file_system().is_some_and(|found| {
+        matches!(found.kind, Btrfs | BtrfsSet) || (is_doubtful && found.state == State::Unsupported)
+    })
+}
+
 /// Those on a disk, with the places of their used maps. `only` names the volumes that are wanted; empty for all.
 pub fn btrfs_on_disk<'a>(
     disk: &'a mut Disk,
@@ -25,7 +34,7 @@ pub fn btrfs_on_disk<'a>(
     source: &'a dyn ReadAt,
     only: &'a [String],
 ) -> impl Iterator<Item = BtrfsDevice<'a>> {
-    let volumes = disk.volumes.iter_mut().zip(used).filter(|(volume, _)| is_device(volume));
+    let volumes = disk.volumes.iter_mut().zip(used).filter(|(volume, _)| may_be_btrfs(volume));
     volumes.filter_map(move |(volume, used)| {
         let window = Window::new(source, ByteRange::at(volume.start_bytes, volume.size_bytes)?).ok()?;
         let is_chosen = only.is_empty() || only.contains(&volume.name);
@@ -41,17 +50,21 @@ pub fn btrfs_on_logical<'a>(
     is_chosen: bool,
 ) -> Option<BtrfsDevice<'a>> {
     let volume = &mut logical.volume;
-    is_device(volume).then(|| BtrfsDevice { volume, used, source: Box::new(source), is_chosen })
+    may_be_btrfs(volume).then(|| BtrfsDevice { volume, used, source: Box::new(source), is_chosen })
 }
 
 /// Finds out what is used of each. A device is captured by its map only together with all of its file system.
 pub fn read_btrfs(devices: Vec<BtrfsDevice<'_>>) {
+    if !devices.iter().any(|device| is_device(device.volume)) {
+        return;
+    }
     let sources: Vec<BtrfsSource<'_>> = devices
         .iter()
         .map(|device| BtrfsSource {
             name: &device.volume.name,
             volume: device.source.as_ref(),
             is_chosen: device.is_chosen,
+            is_device: is_device(device.volume),
         })
         .collect();
     let readings = filesystem::read_btrfs_devices(&sources);

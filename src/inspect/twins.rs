@@ -9,12 +9,19 @@ use std::collections::{BTreeMap, BTreeSet};
 #[must_use]
 pub fn twins(inspections: &[&Inspection], only: &[String]) -> Vec<(usize, String)> {
     let mut shared: BTreeMap<String, Vec<(usize, &str)>> = BTreeMap::new();
+    let mut of_sets: BTreeMap<String, Vec<(usize, &str)>> = BTreeMap::new();
     for (position, inspection) in inspections.iter().enumerate() {
         for volume in inspection.disk.volumes.iter().filter(|v| only.is_empty() || only.contains(&v.name)) {
             if let Some(uuid) = own_uuid(volume) {
                 shared.entry(uuid).or_default().push((position, &volume.name));
+            } else if let Some(uuid) = uuid_of_a_set(volume) {
+                of_sets.entry(uuid).or_default().push((position, &volume.name));
             }
         }
+    }
+    // A btrfs on one device that is a copy of one of several, from before the others were added or after they were removed.
+    for (uuid, volumes) in &mut shared {
+        volumes.extend(of_sets.remove(uuid).unwrap_or_default());
     }
     let mut said = Vec::new();
     for (uuid, volumes) in shared.into_iter().filter(|(_, volumes)| volumes.len() > 1) {
@@ -38,6 +45,15 @@ fn own_uuid(volume: &Volume) -> Option<String> {
         Content::FileSystem(found) | Content::Swap(found) => found,
         Content::PhysicalVolume(_) | Content::LeftOut => return None,
     };
+    written(found)
+}
+
+/// The UUID of a btrfs on several devices, which they share.
+fn uuid_of_a_set(volume: &Volume) -> Option<String> {
+    volume.content.file_system().filter(|found| found.kind == FileSystemKind::BtrfsSet).and_then(written)
+}
+
+fn written(found: &FileSystem) -> Option<String> {
     let uuid = found.uuid.as_deref()?.trim().to_lowercase();
     uuid.chars().any(|letter| letter.is_ascii_hexdigit() && letter != '0').then_some(uuid)
 }

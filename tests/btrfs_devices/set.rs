@@ -20,6 +20,7 @@ pub const NAMES: [&str; 4] = ["d0-p1", "d1-p1", "d2-p1", "d3-p1"];
 pub struct Set {
     pub folder: TempDir,
     pub paths: Vec<PathBuf>,
+    /// Of the first one.
     pub bytes: u64,
 }
 
@@ -65,12 +66,23 @@ impl Set {
     /// `options` are those of mkfs.btrfs.
     pub fn new(count: usize, bytes: u64, options: &str) -> Self {
         let folder = lab::folder();
+        Self::in_folder(folder, &vec![bytes; count], options)
+    }
+
+    /// On devices of these sizes.
+    pub fn of_sizes(sizes: &[u64], options: &str) -> Self {
+        Self::in_folder(lab::folder(), sizes, options)
+    }
+
+    fn in_folder(folder: TempDir, sizes: &[u64], options: &str) -> Self {
         let paths: Vec<PathBuf> =
-            (0..count).map(|number| folder.path().join(format!("device-{number}"))).collect();
-        paths.iter().for_each(|path| File::create(path).unwrap().set_len(bytes).unwrap());
+            (0..sizes.len()).map(|number| folder.path().join(format!("device-{number}"))).collect();
+        for (path, bytes) in paths.iter().zip(sizes) {
+            File::create(path).unwrap().set_len(*bytes).unwrap();
+        }
         let options = ["-q", "-f"].into_iter().chain(options.split_whitespace());
         run("mkfs.btrfs", &options.chain(paths.iter().map(|path| text(path))).collect::<Vec<_>>());
-        Self { folder, paths, bytes }
+        Self { folder, paths, bytes: sizes[0] }
     }
 
     /// The same, filled.
@@ -82,7 +94,7 @@ impl Set {
 
     pub fn mounted<T>(&self, options: &str, act: impl FnOnce(&Path) -> T) -> T {
         let places: Vec<(&Path, u64, u64)> =
-            self.paths.iter().map(|path| (path.as_path(), 0, self.bytes)).collect();
+            self.paths.iter().map(|path| (path.as_path(), 0, length(path))).collect();
         mounted(&places, options, act)
     }
 
@@ -130,6 +142,18 @@ impl Set {
         self.chunks().iter().rfind(|chunk| chunk.start <= at).unwrap().places(at)
     }
 
+    /// Logical address of the first leaf of a tree, by the number of that.
+    pub fn leaf_of(&self, tree: &str) -> u64 {
+        let dump = self.dump(tree);
+        let line = dump.lines().find(|line| line.starts_with("leaf ")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// True where some chunks do not have a stripe of every device.
+    pub fn has_narrow_chunks(&self) -> bool {
+        self.chunks().iter().any(|chunk| chunk.stripes.len() < self.paths.len())
+    }
+
     /// The profiles of the chunks.
     pub fn profiles(&self) -> Vec<String> {
         self.chunks().into_iter().map(|chunk| chunk.profile).collect()
@@ -161,19 +185,22 @@ impl Set {
             }
         }
         let mirrors = [64 << 10, 64 << 20, 256 << 30].map(|at: u64| ByteRange::at(at, 4096).unwrap());
-        let mirrors: Vec<ByteRange> = mirrors.into_iter().filter(|place| place.end() <= self.bytes).collect();
-        used.into_iter().map(|used| used.into_iter().chain(mirrors.iter().copied()).collect()).collect()
+        let with_mirrors = |(used, path): (Vec<ByteRange>, &PathBuf)| {
+            let bytes = length(path);
+            used.into_iter().chain(mirrors.into_iter().filter(|place| place.end() <= bytes)).collect()
+        };
+        used.into_iter().zip(&self.paths).map(with_mirrors).collect()
     }
 
     /// Clean, and in use is exactly what the extent tree has.
     pub fn assert_map(&self, what: &str) -> Vec<Reading> {
         let readings = self.readings();
-        for (reading, expected) in readings.iter().zip(self.used_by_the_tool()) {
+        for ((reading, expected), path) in readings.iter().zip(self.used_by_the_tool()).zip(&self.paths) {
             let found = &reading.file_system;
             assert_eq!(found.state, State::Clean, "{what}: {:?}", found.findings);
             assert_eq!(found.kind, FileSystemKind::BtrfsSet);
             assert_eq!(found.findings.len(), 1, "{what}: {:?}", found.findings);
-            assert_eq!((found.size_bytes, found.minimum_bytes), (self.bytes, self.bytes));
+            assert_eq!((found.size_bytes, found.minimum_bytes), (length(path), length(path)));
             let used = reading.used.as_ref().unwrap();
             assert_eq!(found.used_bytes, Some(used.total_bytes()));
             assert!(*used == expected, "{what}");
@@ -197,6 +224,10 @@ impl Set {
     }
 }
 
+fn length(path: &Path) -> u64 {
+    fs::metadata(path).unwrap().len()
+}
+
 fn open(paths: &[PathBuf]) -> Vec<DiskReader> {
     paths.iter().map(|path| DiskReader::open(path).unwrap()).collect()
 }
@@ -208,9 +239,35 @@ pub fn read_files(paths: &[PathBuf]) -> Vec<Reading> {
 
 /// Reads devices together, all of them wanted.
 pub fn read_all<D: ReadAt>(disks: &[D]) -> Vec<Reading> {
-    let sources: Vec<BtrfsSource<'_>> =
-        disks.iter().zip(NAMES).map(|(volume, name)| BtrfsSource { name, volume, is_chosen: true }).collect();
-    read_btrfs_devices(&sources).into_iter().map(|reading| reading.expect("a device is recognised")).collect()
+    let readings = read_some(disks, disks.len());
+    readings.into_iter().map(|reading| reading.expect("a device is recognised")).collect()
+}
+
+/// The same, of which so many were recognised as devices of several.
+pub fn read_some<D: ReadAt>(disks: &[D], devices: usize) -> Vec<Option<Reading>> {
+    let sources: Vec<BtrfsSource<'_>> = (0..)
+        .zip(disks.iter().zip(NAMES))
+        .map(|(number, (volume, name))| BtrfsSource {
+            name,
+            volume,
+            is_chosen: true,
+            is_device: number < devices,
+        })
+        .collect();
+    read_btrfs_devices(&sources)
+}
+
+/// Changes a superblock, and puts its checksum right.
+pub fn change_super(disk: &MemoryDisk, change: impl FnOnce(&mut [u8])) {
+    change_node(disk, 64 << 10, 4096, change);
+}
+
+/// Changes so many bytes, and puts the checksum right that they begin with.
+pub fn change_node(disk: &MemoryDisk, at: u64, bytes: usize, change: impl FnOnce(&mut [u8])) {
+    let mut node = read_vec(disk, at, bytes).unwrap();
+    change(&mut node);
+    seal(&mut node);
+    disk.write_at(at, &node).unwrap();
 }
 
 /// Mounts a file system whose devices lie at these places: file, start, length. Of those nothing is known to the kernel

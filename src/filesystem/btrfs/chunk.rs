@@ -10,7 +10,7 @@ use super::key::{Key, kind};
 use super::striping::Striping;
 use super::superblock::Superblock;
 use crate::filesystem::Error;
-use crate::units::{ByteRange, OutOfBounds, read_u16le, read_u64le, u64_from};
+use crate::units::{ByteRange, OutOfBounds, read_array, read_u16le, read_u64le, u64_from};
 use std::collections::BTreeSet;
 
 const STRUCTURE: &str = "btrfs chunk item";
@@ -30,6 +30,7 @@ pub(super) struct Stripe {
     pub(super) device: Option<usize>,
     /// Where it begins on the device.
     pub(super) offset: u64,
+    dev_uuid: [u8; 16],
 }
 
 /// A part of a device.
@@ -107,6 +108,11 @@ impl Chunk {
         self.stripes.iter().filter_map(|stripe| stripe.place(ByteRange::new(0, self.stripe_bytes)))
     }
 
+    /// True where a byte that cannot be read is made of what else is in its row.
+    pub(super) const fn has_parity(&self) -> bool {
+        self.striping.has_parity()
+    }
+
     /// How often each byte is there to be read.
     pub(super) const fn copies(&self) -> u64 {
         self.striping.copies()
@@ -144,7 +150,8 @@ fn stripes(devices: &Devices<'_>, item: &[u8], count: u16) -> Result<Vec<Stripe>
     let stripe = |index: u16| {
         let from = item_bytes(index);
         let (devid, offset) = (read_u64le(item, from)?, read_u64le(item, from.saturating_add(8))?);
-        Ok(Stripe { devid, device: devices.position(devid), offset })
+        let dev_uuid = read_array(item, from.saturating_add(16))?;
+        Ok(Stripe { devid, device: devices.position(devid), offset, dev_uuid })
     };
     (0..count).map(stripe).collect()
 }
@@ -211,10 +218,10 @@ impl Chunks {
         few.0.iter().all(|chunk| self.holding(chunk.logical) == Some(chunk))
     }
 
-    /// The number of a device that a chunk is on and that is not here.
-    pub(super) fn elsewhere(&self) -> Option<u64> {
+    /// The number and the UUID of a device that a chunk is on and that is not here.
+    pub(super) fn elsewhere(&self) -> Option<(u64, [u8; 16])> {
         let mut stripes = self.0.iter().flat_map(|chunk| &chunk.stripes);
-        stripes.find(|stripe| stripe.device.is_none()).map(|stripe| stripe.devid)
+        stripes.find(|stripe| stripe.device.is_none()).map(|stripe| (stripe.devid, stripe.dev_uuid))
     }
 
     /// How many, for messages.

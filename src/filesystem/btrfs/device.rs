@@ -12,6 +12,8 @@ const STRUCTURE: &str = "btrfs device tree item";
 /// `BTRFS_IOCTL_DEV_REPLACE_STATE_STARTED` and `..._SUSPENDED`
 const REPLACE_STARTED: u64 = 1;
 const REPLACE_SUSPENDED: u64 = 4;
+pub(super) const REPLACING: &str =
+    "the replacement of a device was not finished; let btrfs replace finish, or cancel it, and capture again";
 
 /// One stretch of a device that is given to a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,10 +36,7 @@ pub(super) fn read(trees: &Trees<'_>, root: Root) -> Result<Vec<DevExtent>, Erro
             kind::DEV_REPLACE => {
                 let state = read_u64le(item.data, 32).map_err(&short)?;
                 if matches!(state, REPLACE_STARTED | REPLACE_SUSPENDED) {
-                    return Err(Error::unsupported(
-                        "the replacement of a device was not finished; let btrfs replace finish, or cancel it, and \
-                         capture again",
-                    ));
+                    return Err(Error::unsupported(REPLACING));
                 }
                 return Ok(());
             }

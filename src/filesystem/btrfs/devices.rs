@@ -14,6 +14,11 @@ pub(super) struct Device<'a> {
 }
 
 impl Device<'_> {
+    /// As in `d0-p1 (device 1)`.
+    pub(super) fn named(&self) -> String {
+        format!("{} (device {})", self.name, self.superblock.devid)
+    }
+
     /// The bytes that the file system has of it.
     pub(super) const fn range(&self) -> ByteRange {
         ByteRange::new(0, self.superblock.total_bytes)
@@ -75,8 +80,6 @@ impl<'a> Devices<'a> {
 
     /// As in `d0-p1 (device 1) and d1-p1 (device 2)`.
     pub(super) fn names(&self) -> String {
-        let names =
-            self.0.iter().map(|device| format!("{} (device {})", device.name, device.superblock.devid));
-        names.collect::<Vec<_>>().join(" and ")
+        self.0.iter().map(Device::named).collect::<Vec<_>>().join(" and ")
     }
 }

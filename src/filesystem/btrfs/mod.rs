@@ -21,6 +21,7 @@ mod extent;
 mod free_space;
 mod key;
 mod minimum;
+mod others;
 mod roots;
 mod striping;
 mod superblock;
@@ -104,8 +105,9 @@ fn judge(devices: &Devices<'_>, superblock: &Superblock) -> Result<Judgement<Usa
     superblock.check_features()?;
     if superblock.num_devices != 1 {
         return Err(Error::unsupported(format!(
-            "it is one of {} devices of a btrfs, which are captured and restored together: name the disks of all of them, or \
-             capture every one with --when-dirty raw",
+            "it is one of {} devices of a btrfs, which are captured and restored together: name the disks of all of them; where they \
+             are in encrypted volumes or arrays, open every one and name what is opened as disks (--disk /dev/mapper/A --disk \
+             /dev/mapper/B, or --disk /dev/md0); or capture every one with --when-dirty raw",
             superblock.num_devices
         )));
     }
@@ -113,7 +115,7 @@ fn judge(devices: &Devices<'_>, superblock: &Superblock) -> Result<Judgement<Usa
         return Ok(Judgement::Dirty { fact: DIRTY.to_owned() });
     }
     let (trees, _) = read_chunks(devices, superblock)?;
-    if let Some(devid) = trees.chunks.elsewhere() {
+    if let Some((devid, _)) = trees.chunks.elsewhere() {
         return Err(Error::unsupported(format!(
             "{}: capture it with --when-dirty raw, or finish the removal of the device",
             tree::elsewhere(devid)

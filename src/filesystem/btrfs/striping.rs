@@ -78,6 +78,11 @@ impl Striping {
         !self.is_on_one_device
     }
 
+    /// True where a byte that cannot be read is made of what else is in its row.
+    pub(super) const fn has_parity(self) -> bool {
+        self.parities > 0
+    }
+
     /// How often each byte is there to be read.
     pub(super) const fn copies(self) -> u64 {
         self.copies
@@ -95,9 +100,9 @@ impl Striping {
     /// bytes of every stripe. `place` is told the stripe, and bytes from its start.
     pub(super) fn places(self, bytes: ByteRange, place: &mut dyn FnMut(usize, ByteRange)) {
         if self.parities > 0 {
-            let rows = self.rows(bytes);
+            let rows = self.rows(bytes).into_iter().filter(|row| !row.is_empty());
             let stripes = 0..usize_from(self.stripes());
-            stripes.for_each(|stripe| rows.iter().for_each(|row| place(stripe, *row)));
+            rows.for_each(|row| stripes.clone().for_each(|stripe| place(stripe, row)));
             return;
         }
         for column in 0..self.columns {

@@ -81,17 +81,22 @@ pub(super) struct Superblock {
     metadata_uuid: [u8; 16],
     pub(super) sys_chunk_array: Vec<u8>,
     pub(super) checksum: Checksum,
-    /// Everything that is the same on every device.
+    /// What one commit writes to every device.
     pub(super) shared: Vec<u8>,
 }
 
 impl Superblock {
     /// Reads and checks the superblock that a mount takes.
     pub(super) fn read(volume: &dyn ReadAt) -> Result<Self, Error> {
-        let [at, ..] = PLACES;
-        let superblock = Self::read_one(volume, at)?;
+        let superblock = Self::read_first(volume)?;
         superblock.check_sizes(volume.size_bytes())?;
         Ok(superblock)
+    }
+
+    /// The same, whatever its sizes are.
+    pub(super) fn read_first(volume: &dyn ReadAt) -> Result<Self, Error> {
+        let [at, ..] = PLACES;
+        Self::read_one(volume, at)
     }
 
     /// One of the copies, its magic and its checksum checked.
@@ -254,8 +259,9 @@ impl Superblock {
     }
 }
 
-/// A superblock less its checksum, its place and its device.
+/// A superblock less its checksum, its place, its device, and its log: a sync that a power cut ends has written that to some
+/// devices only.
 fn shared(bytes: &[u8]) -> Result<Vec<u8>, OutOfBounds> {
     let part = |from: usize, to: usize| read_slice(bytes, from, to.saturating_sub(from));
-    Ok([part(0x20, 0x30)?, part(0x38, 0xC9)?, part(0x12B, LENGTH)?].concat())
+    Ok([part(0x20, 0x30)?, part(0x38, 0x60)?, part(0x70, 0xC8)?, part(0x12B, LENGTH)?].concat())
 }

@@ -1,9 +1,12 @@
 //! Devices that are looked at together: which of them make up a file system that is whole, and what is used of each.
 //!
 //! Every device of a file system gets a map, or none does: where one is missing, there twice or left behind, all of them are
-//! refused by name.
+//! refused by name. What else holds a btrfs is no device, and is looked at to tell what became of one.
 
+use super::chunk::Chunks;
+use super::device::REPLACING;
 use super::devices::{DevItem, Device, Devices};
+use super::others::{Other, Others};
 use super::superblock::Superblock;
 use super::tree::{self, Trees};
 use super::usage::Usage;
@@ -13,13 +16,11 @@ use crate::filesystem::judgement::{Judged, Judgement, settle};
 use crate::filesystem::signature::identity::uuid_text;
 use crate::filesystem::{Error, Reading};
 use crate::schema::{FileSystemKind, State};
-use crate::units::u64_from;
+use crate::units::{RangeSet, u64_from};
 use std::collections::BTreeMap;
 
 /// What every refusal ends with.
 const RAW: &str = "or capture every one of its devices with --when-dirty raw";
-const REPLACING: &str =
-    "the replacement of a device was not finished; let btrfs replace finish, or cancel it, and capture again";
 const DIRTY: &str = "its log tree is to be replayed: the file system is mounted or was not unmounted; unmount it, or mount \
                      it with all of its devices and unmount it once: a log on several devices is not replayed beside them";
 
@@ -32,6 +33,9 @@ pub struct BtrfsSource<'a> {
     pub volume: &'a dyn ReadAt,
     /// True where it is wanted. The others are looked at to be named.
     pub is_chosen: bool,
+    /// True where it was recognised as a device of several and as nothing else. Others are never read as one: they are looked at
+    /// for a superblock that tells what became of a device.
+    pub is_device: bool,
 }
 
 /// A device whose superblock can be read.
@@ -44,7 +48,7 @@ struct Member<'a> {
 
 impl Member<'_> {
     fn name(&self) -> String {
-        format!("{} (device {})", self.source.name, self.superblock.devid)
+        self.device().named()
     }
 
     const fn device(&self) -> Device<'_> {
@@ -62,19 +66,24 @@ impl Member<'_> {
 #[must_use]
 pub fn read_btrfs_devices(sources: &[BtrfsSource<'_>]) -> Vec<Option<Reading>> {
     let mut of_system: BTreeMap<[u8; 16], Vec<Member<'_>>> = BTreeMap::new();
+    let mut others: Vec<Other<'_>> = Vec::new();
     for (position, source) in sources.iter().enumerate() {
         // What cannot be read has been said.
-        let superblock = Superblock::read(source.volume).ok();
-        if let Some(superblock) = superblock.filter(|found| kind_of(found) == FileSystemKind::BtrfsSet) {
-            let fsid = superblock.fsid;
-            of_system.entry(fsid).or_default().push(Member { position, source: *source, superblock });
+        let superblock = Superblock::read(source.volume).ok().filter(|_| source.is_device);
+        match superblock.filter(|found| kind_of(found) == FileSystemKind::BtrfsSet) {
+            Some(superblock) => {
+                let members = of_system.entry(superblock.fsid).or_default();
+                members.push(Member { position, source: *source, superblock });
+            }
+            None => others.extend(Other::find(source)),
         }
     }
     let mut readings: Vec<Option<Reading>> = sources.iter().map(|_| None).collect();
-    for members in of_system.into_values() {
+    for (fsid, members) in of_system {
         let (chosen, left_out): (Vec<_>, Vec<_>) =
             members.into_iter().partition(|member| member.source.is_chosen);
-        for (position, reading) in judge(&chosen, &left_out) {
+        let away = Away { left_out: &left_out, others: Others::of(fsid, &others) };
+        for (position, reading) in judge(&chosen, &away) {
             if let Some(place) = readings.get_mut(position) {
                 *place = Some(reading);
             }
@@ -83,25 +92,34 @@ pub fn read_btrfs_devices(sources: &[BtrfsSource<'_>]) -> Vec<Option<Reading>> {
     readings
 }
 
+/// What is not read together with the devices that are wanted.
+struct Away<'a> {
+    /// Devices of the same file system that nobody wants.
+    left_out: &'a [Member<'a>],
+    others: Others<'a>,
+}
+
 /// Judges the devices of one file system; the reading of each, with its position.
-fn judge(chosen: &[Member<'_>], left_out: &[Member<'_>]) -> Vec<(usize, Reading)> {
+fn judge(chosen: &[Member<'_>], away: &Away<'_>) -> Vec<(usize, Reading)> {
     let generation = chosen.iter().map(|member| member.superblock.generation).max().unwrap_or_default();
     let (current, behind): (Vec<&Member<'_>>, Vec<&Member<'_>>) =
         chosen.iter().partition(|member| member.superblock.generation == generation);
     let Some(first) = current.first() else { return Vec::new() };
     let devices = Devices::new(current.iter().map(|member| member.device()).collect());
-    let read = open(chosen, left_out, &devices, &first.superblock);
+    let read = open(chosen, &behind, away, &devices, &first.superblock);
     // Where the file system cannot tell, a device that is behind is taken for one of its own.
     let (behind, strangers): (Vec<&Member<'_>>, Vec<&Member<'_>>) = match &read {
         Ok((_, items)) => behind.into_iter().partition(|member| member.is_of(items)),
         Err(_) => (behind, Vec::new()),
     };
-    let judgement = read.and_then(|(trees, items)| judge_whole(&trees, &items, &behind, left_out));
+    let judgement = read.and_then(|(trees, items)| judge_whole(&trees, &items, &behind, away));
     let Judged { state, findings, map } = settle(judgement).unwrap_or_else(unreadable);
+    let mut maps: Vec<Option<RangeSet>> =
+        map.map(|usage| usage.used.into_iter().map(Some).collect()).unwrap_or_default();
     let mut readings = Vec::new();
     for member in current.iter().chain(&behind) {
         let device = devices.position(member.superblock.devid);
-        let used = map.as_ref().zip(device).and_then(|(usage, device)| usage.used.get(device)).cloned();
+        let used = device.and_then(|device| maps.get_mut(device)?.take());
         readings.push((member.position, reading_of(&member.superblock, state, findings.clone(), used, None)));
     }
     for member in strangers {
@@ -124,7 +142,8 @@ fn unreadable(error: Error) -> Judged<Usage> {
 /// Reads the chunk tree, and which devices there have to be.
 fn open<'a>(
     chosen: &[Member<'_>],
-    left_out: &[Member<'_>],
+    behind: &[&Member<'_>],
+    away: &Away<'_>,
     devices: &'a Devices<'a>,
     superblock: &'a Superblock,
 ) -> Result<(Trees<'a>, Vec<DevItem>), Error> {
@@ -134,30 +153,52 @@ fn open<'a>(
         if member.superblock.devid == 0 {
             return Err(Error::unsupported(REPLACING));
         }
-        refuse_twins(member, chosen)?;
+        refuse_twins(member, chosen, &away.others)?;
+    }
+    if let Some(newer) = away.others.converted(devices) {
+        return Err(Error::unsupported(format!(
+            "it went on without {}, on {newer} alone, which is newer: what is here is no device of it any more; leave it out with \
+             --only, or remove what is left of it with wipefs",
+            devices.names()
+        )));
     }
     refuse_a_split(devices)?;
-    read_chunks(devices, superblock).map_err(|error| {
-        let is_whole = devices.count() >= superblock.num_devices;
-        if is_whole { error } else { missing(devices, superblock, None, left_out) }
+    read_chunks(devices, superblock).map_err(|error| match (error, behind.first()) {
+        (error @ Error::Io { .. }, _) => error,
+        (error, _) if devices.count() >= superblock.num_devices => error,
+        (_, Some(member)) => is_behind(member, devices, superblock),
+        (_, None) => missing(devices, superblock, None, away),
     })
 }
 
 /// Refuses a device that is there twice.
-fn refuse_twins(member: &Member<'_>, chosen: &[Member<'_>]) -> Result<(), Error> {
+fn refuse_twins(member: &Member<'_>, chosen: &[Member<'_>], others: &Others<'_>) -> Result<(), Error> {
     let is_twin = |other: &&Member<'_>| {
         other.superblock.devid == member.superblock.devid && other.position > member.position
     };
-    let Some(twin) = chosen.iter().find(is_twin) else { return Ok(()) };
-    let fact = if twin.superblock.generation == member.superblock.generation {
+    let twin = chosen.iter().find(is_twin).map(|twin| (twin.source.name, &twin.superblock));
+    let Some((name, twin)) = twin.or_else(|| others.twin(&member.superblock)) else { return Ok(()) };
+    let fact = if twin.generation == member.superblock.generation {
         "one is a copy of the other".to_owned()
     } else {
-        format!("at the generations {} and {}", member.superblock.generation, twin.superblock.generation)
+        format!("at the generations {} and {}", member.superblock.generation, twin.generation)
     };
     Err(Error::unsupported(format!(
-        "{} and {} are both its device {}, {fact}: leave one of them out with --only, {RAW}",
-        member.source.name, twin.source.name, member.superblock.devid
+        "{} and {name} are both its device {}, {fact}: leave one of them out with --only, {RAW}",
+        member.source.name, member.superblock.devid
     )))
+}
+
+/// What is said of a device that the others are newer than.
+fn is_behind(member: &Member<'_>, devices: &Devices<'_>, superblock: &Superblock) -> Error {
+    Error::unsupported(format!(
+        "{} is at generation {}, {} at {}: the last changes of the file system did not reach it; mount it with all of its \
+         devices, run btrfs scrub and unmount it, {RAW}",
+        member.name(),
+        member.superblock.generation,
+        devices.names(),
+        superblock.generation
+    ))
 }
 
 /// Refuses devices that say different things of one commit: each of them was mounted without the other.
@@ -175,18 +216,11 @@ fn judge_whole(
     trees: &Trees<'_>,
     items: &[DevItem],
     behind: &[&Member<'_>],
-    left_out: &[Member<'_>],
+    away: &Away<'_>,
 ) -> Result<Judgement<Usage>, Error> {
     let (devices, superblock) = (trees.devices, trees.superblock);
     if let Some(member) = behind.first() {
-        return Err(Error::unsupported(format!(
-            "{} is at generation {}, {} at {}: the file system was changed without it; mount it with all of its devices, run btrfs \
-             scrub and unmount it, {RAW}",
-            member.name(),
-            member.superblock.generation,
-            devices.names(),
-            superblock.generation
-        )));
+        return Err(is_behind(member, devices, superblock));
     }
     if let Some(seed) = items.iter().find(|item| item.fsid != superblock.node_uuid()) {
         return Err(Error::unsupported(format!(
@@ -203,9 +237,9 @@ fn judge_whole(
             .any(|device| (device.superblock.devid, device.superblock.dev_uuid) == (item.devid, item.uuid))
     };
     if let Some(item) = items.iter().find(|item| !is_here(item)) {
-        return Err(missing(devices, superblock, Some(item), left_out));
+        return Err(missing(devices, superblock, Some(item), away));
     }
-    if let Some(devid) = trees.chunks.elsewhere() {
+    if let Some((devid, _)) = trees.chunks.elsewhere() {
         return Err(Error::unsupported(format!(
             "{}: finish the removal of that device, {RAW}",
             tree::elsewhere(devid)
@@ -219,7 +253,8 @@ fn judge_whole(
             devices.names()
         )));
     }
-    if superblock.log_root != 0 {
+    // A sync that a power cut ended has reached some of them only.
+    if devices.as_slice().iter().any(|device| device.superblock.log_root != 0) {
         return Ok(Judgement::Dirty { fact: DIRTY.to_owned() });
     }
     Ok(match judge_trees(trees)? {
@@ -231,23 +266,26 @@ fn judge_whole(
     })
 }
 
-/// Says which device is not here, as far as that is known.
-fn missing(
-    devices: &Devices<'_>,
-    superblock: &Superblock,
-    item: Option<&DevItem>,
-    left_out: &[Member<'_>],
-) -> Error {
-    let which = item.map_or_else(
-        || "not all of them are".to_owned(),
-        |item| format!("device {} (UUID {}) is not", item.devid, uuid_text(item.uuid).unwrap_or_default()),
-    );
-    let others: Vec<String> = left_out.iter().map(Member::name).collect();
-    let way_out = if others.is_empty() {
+/// Says which device is not here, as far as that is known: that of an item of the chunk tree, or where that cannot be read, of
+/// the chunks that hold it.
+fn missing(devices: &Devices<'_>, superblock: &Superblock, item: Option<&DevItem>, away: &Away<'_>) -> Error {
+    let of_chunks = || Chunks::of_superblock(superblock, devices).ok()?.elsewhere();
+    let which = match item.map(|item| (item.devid, item.uuid)).or_else(of_chunks) {
+        Some((devid, uuid)) => {
+            format!("device {devid} (UUID {}) is not", uuid_text(uuid).unwrap_or_default())
+        }
+        None => "not all of them are".to_owned(),
+    };
+    let left_out: Vec<String> = away.left_out.iter().map(Member::name).collect();
+    let way_out = if !left_out.is_empty() {
+        format!("--only leaves out {}: name all of them", left_out.join(" and "))
+    } else if let Some(unusable) = away.others.unusable(superblock) {
+        format!("{unusable}: mend that first")
+    } else if item.is_some() {
         "name the disks of the others too; what is lost for good is removed with btrfs device remove missing"
             .to_owned()
     } else {
-        format!("--only leaves out {}: name all of them", others.join(" and "))
+        "name the disks of the others too".to_owned()
     };
     Error::unsupported(format!(
         "it has {} devices, and {which} here: here are {}; {way_out}, {RAW}",

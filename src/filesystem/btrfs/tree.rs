@@ -164,8 +164,14 @@ impl Trees<'_> {
             self.nodes.borrow_mut().push(logical);
             return Ok(node);
         }
-        let lost = || Error::corrupt(STRUCTURE, superblock_at, "a chunk without stripes");
-        Err(failure.unwrap_or_else(lost))
+        Err(match failure {
+            None => Error::corrupt(STRUCTURE, superblock_at, "a chunk without stripes"),
+            Some(Error::Corrupt { structure, at, fact }) if chunk.has_parity() => {
+                let fact = format!("{fact}; its parity is not read: mount it and run btrfs scrub");
+                Error::Corrupt { structure, at, fact }
+            }
+            Some(failure) => failure,
+        })
     }
 
     /// Reads a copy of a node from the places of its pieces, one behind the other.
