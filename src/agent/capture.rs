@@ -76,17 +76,12 @@ impl CaptureOutcome {
     /// What needs attention although the capture is done.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
-        let is_of_an_array = |name: &str| {
-            self.manifest.volumes().any(|volume| volume.name == name && capture::is_of_an_array(volume))
+        let beside = |name: &str| {
+            let volume = self.manifest.volumes().find(|volume| volume.name == name);
+            volume.and_then(capture::beside_zeros).map(|clause| format!("; {clause}")).unwrap_or_default()
         };
         let sentence = |(volume, range): &(String, _)| {
-            let more = match is_of_an_array(volume) {
-                true => {
-                    "; others of its array may have what stood there, and these zeros fit neither parity nor copies: repair the array \
-                     and capture it again"
-                }
-                false => "",
-            };
+            let more = beside(volume);
             format!("unreadable, stored as zeros: {range} of {volume}{more}")
         };
         self.report.bad_ranges.iter().map(sentence).collect()

@@ -10,15 +10,36 @@ const REPAIR: &str = "others of its array may have what stood there: let the run
                       /sys/block/md0/md/sync_action), or capture that as a disk (--disk /dev/md0); the zeros of --on-read-error zero fit neither \
                       parity nor copies";
 
+const SCRUB: &str = "another device of its btrfs may have what stood there: mount that with all of its devices, run btrfs scrub and \
+                     unmount it; the zeros of --on-read-error zero are read as they are in files without checksums (nodatacow)";
+
 /// What to do where a volume cannot be read.
 pub(super) fn way_out(volume: &Volume) -> &'static str {
-    if is_of_an_array(volume) { REPAIR } else { ZEROS }
+    match kind(volume) {
+        Some(FileSystemKind::MdMember) => REPAIR,
+        Some(FileSystemKind::BtrfsSet) => SCRUB,
+        _ => ZEROS,
+    }
 }
 
-/// True for a volume of which others may have the same bytes, or parity of them.
+/// What is to be said of zeros in a volume of which others may have the same bytes, or parity of them: a clause.
 #[must_use]
-pub fn is_of_an_array(volume: &Volume) -> bool {
-    volume.content.file_system().is_some_and(|found| found.kind == FileSystemKind::MdMember)
+pub fn beside_zeros(volume: &Volume) -> Option<&'static str> {
+    match kind(volume)? {
+        FileSystemKind::MdMember => Some(
+            "others of its array may have what stood there, and these zeros fit neither parity nor copies: repair the array and capture \
+             it again",
+        ),
+        FileSystemKind::BtrfsSet => Some(
+            "another device of its btrfs may have what stood there, and files without checksums are read with these zeros: run btrfs \
+             scrub and capture it again",
+        ),
+        _ => None,
+    }
+}
+
+fn kind(volume: &Volume) -> Option<FileSystemKind> {
+    volume.content.file_system().map(|found| found.kind)
 }
 
 /// Why a capture failed. No version was published; the chunks that were stored stay for the next attempt.
