@@ -404,6 +404,26 @@ fn arrays_in_arrays_and_tables_in_arrays_end_and_are_captured_whole() {
     assert!(found.used.unwrap().total_bytes() >= data.length());
 }
 
+#[test]
+fn a_luks_in_a_mirror_says_how_a_key_reaches_it() {
+    let (image, data) = large("large-1.2");
+    let (volume, key) = (image.folder.path().join("luks"), image.folder.path().join("key"));
+    fs::write(&key, "correct horse").unwrap();
+    fs::File::create(&volume).unwrap().set_len(data.length()).unwrap();
+    let options = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-file", text(&key)];
+    run("cryptsetup", &[["luksFormat", "-q"].as_slice(), &options, &[text(&volume)]].concat());
+    let disk = image.memory();
+    disk.write_at(data.start(), &fs::read(&volume).unwrap()).unwrap();
+    let found = read(&disk).unwrap().unwrap();
+    assert_eq!((found.file_system.state, found.used), (State::Encrypted, None));
+    let said = found.file_system.findings.join("; ");
+    assert!(
+        said.contains("encrypted with LUKS2 (") && said.contains("--disk /dev/md0) with --luks-key"),
+        "{said}"
+    );
+    assert!(!said.contains("name a file"), "{said}");
+}
+
 /// Ten thousand changes of each version, every second one with its checksum put right.
 #[test]
 fn damage_is_survived_and_never_takes_a_file_out_of_the_map() {

@@ -78,7 +78,7 @@ impl CaptureOutcome {
     pub fn problems(&self) -> Vec<String> {
         let beside = |name: &str| {
             let volume = self.manifest.volumes().find(|volume| volume.name == name);
-            volume.and_then(capture::beside_zeros).map(|clause| format!("; {clause}")).unwrap_or_default()
+            volume.and_then(capture::meaning_of_zeros).map(|clause| format!("; {clause}")).unwrap_or_default()
         };
         let sentence = |(volume, range): &(String, _)| {
             let more = beside(volume);

@@ -12,27 +12,36 @@ const REPAIR: &str = "others of its array may have what stood there: let the run
 
 const SCRUB: &str = "another device of its btrfs may have what stood there: mount that with all of its devices, run btrfs scrub and \
                      unmount it; the zeros of --on-read-error zero are read as they are in files without checksums (nodatacow)";
+const ZEROS_IN_LUKS: &str = "capture with --on-read-error zero to store zeros there and go on; in front of the data of a LUKS that may \
+                             cost a passphrase";
 
 /// What to do where a volume cannot be read.
 pub(super) fn way_out(volume: &Volume) -> &'static str {
+    use FileSystemKind::{BtrfsSet, Luks1, Luks2, MdMember};
     match kind(volume) {
-        Some(FileSystemKind::MdMember) => REPAIR,
-        Some(FileSystemKind::BtrfsSet) => SCRUB,
+        Some(MdMember) => REPAIR,
+        Some(BtrfsSet) => SCRUB,
+        Some(Luks1 | Luks2) => ZEROS_IN_LUKS,
         _ => ZEROS,
     }
 }
 
-/// What is to be said of zeros in a volume of which others may have the same bytes, or parity of them: a clause.
+/// What zeros in place of what could not be read mean for a volume, beside that they are there: a clause.
 #[must_use]
-pub fn beside_zeros(volume: &Volume) -> Option<&'static str> {
+pub fn meaning_of_zeros(volume: &Volume) -> Option<&'static str> {
+    use FileSystemKind::{BtrfsSet, Luks1, Luks2, MdMember};
     match kind(volume)? {
-        FileSystemKind::MdMember => Some(
+        MdMember => Some(
             "others of its array may have what stood there, and these zeros fit neither parity nor copies: repair the array and capture \
              it again",
         ),
-        FileSystemKind::BtrfsSet => Some(
+        BtrfsSet => Some(
             "another device of its btrfs may have what stood there, and files without checksums are read with these zeros: run btrfs \
              scrub and capture it again",
+        ),
+        Luks1 | Luks2 => Some(
+            "where that is in front of its data, a header or a keyslot may be lost, and no deployed machine opens with that: try every \
+             passphrase on the first (cryptsetup open --test-passphrase)",
         ),
         _ => None,
     }
@@ -88,4 +97,48 @@ pub enum Error {
     /// Somebody asked to stop.
     #[error("stopped on request; started again, the capture sends only what is missing")]
     Cancelled,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{Content, FileSystem, Role, State};
+
+    fn volume(kind: FileSystemKind) -> Volume {
+        let file_system = FileSystem {
+            kind,
+            uuid: None,
+            label: None,
+            block_size_bytes: 512,
+            size_bytes: 1 << 30,
+            used_bytes: None,
+            minimum_bytes: 1 << 30,
+            state: State::Clean,
+            findings: vec![],
+        };
+        Volume {
+            name: "d0-p1".into(),
+            role: Role::Partition { number: 1 },
+            start_bytes: 1 << 20,
+            size_bytes: 1 << 30,
+            content: Content::Raw { reason: String::new(), file_system: Some(file_system) },
+            fixed: false,
+        }
+    }
+
+    #[test]
+    fn zeros_mean_more_than_lost_bytes_where_others_hang_on_them() {
+        for (kind, way, meaning) in [
+            (FileSystemKind::MdMember, "sync_action", "neither parity nor copies"),
+            (FileSystemKind::Luks1, "may cost a passphrase", "a keyslot may be lost"),
+            (FileSystemKind::Luks2, "--on-read-error zero", "--test-passphrase"),
+            (FileSystemKind::BtrfsSet, "btrfs scrub", "without checksums"),
+            (FileSystemKind::Ext4, "--on-read-error zero", ""),
+        ] {
+            let volume = volume(kind);
+            let said = meaning_of_zeros(&volume).unwrap_or_default();
+            assert!(way_out(&volume).contains(way) && said.contains(meaning), "{kind}");
+            assert_eq!(said.is_empty(), meaning.is_empty());
+        }
+    }
 }

@@ -12,7 +12,7 @@ mod error;
 mod piece;
 mod volume;
 
-pub use error::{Error, beside_zeros};
+pub use error::{Error, meaning_of_zeros};
 
 use crate::blockio::{ReadAt, Window};
 use crate::image::{ImageVersion, Manifest, Store, StoredFile, StoredVolume, UsedMap};
