@@ -491,7 +491,7 @@ fn ten_thousand_changes_are_noticed_or_change_nothing() {
                 set::seal(&mut new);
             }
             disks[device].write_at(place.start(), &new).unwrap();
-            let after: Vec<Reading> = set::read_some(&disks, count).into_iter().flatten().collect();
+            let after: Vec<Reading> = read_some(&disks, count).into_iter().flatten().collect();
             let is_clean =
                 after.len() == count && after.iter().all(|found| found.file_system.state == State::Clean);
             for found in after.iter().filter(|found| found.file_system.state != State::Clean) {
