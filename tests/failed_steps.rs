@@ -75,6 +75,10 @@ impl Lab {
         }
         fs::write(tree.join("noise-65536"), [7; 65536]).unwrap();
         kind.build(&part, self.places[position].length, &tree);
+        if kind.family == "fat" {
+            // What is built is in a folder of its own there.
+            run("mcopy", &["-s", "-Q", "-i", text(&part), text(&tree.join("etc")), "::/"]);
+        }
         lab::put(&self.path("disk.img"), self.places[position].start, &part);
     }
 

@@ -169,7 +169,7 @@ fn damage_is_survived_and_no_used_block_of_what_is_believed_goes_missing() {
     let places = [(0, 480), (4096, 188), (8192, 256), (45_056, 3 * 328), (65_536, 18 * 4)];
     let mut random = Noise::new(9);
     let mut seen: BTreeMap<bool, u32> = BTreeMap::new();
-    for round in 0..2000 {
+    for round in 0..10_000 {
         let (start, length) = places[random.below(places.len() as u64) as usize];
         let (at, bytes) = (start + random.below(length), random.below(4) as usize + 1);
         let new = if round % 3 == 0 { vec![0xFF; bytes] } else { random.bytes(bytes) };
@@ -192,5 +192,5 @@ fn damage_is_survived_and_no_used_block_of_what_is_believed_goes_missing() {
         *seen.entry(matches!(found, Some(Ok(_)))).or_default() += 1;
         touched.iter().zip(&old).for_each(|(disk, old)| disk.write_at(at, old).unwrap());
     }
-    assert!(seen[&true] > 50 && seen[&false] > 300, "{seen:?}");
+    assert!(seen[&true] > 250 && seen[&false] > 1500, "{seen:?}");
 }

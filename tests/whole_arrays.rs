@@ -326,7 +326,7 @@ fn damage_of_members_is_survived_and_what_is_believed_reads_the_same_from_its_ma
         let sources: Vec<&dyn ReadAt> = disks.iter().map(|disk| -> &dyn ReadAt { disk }).collect();
         let mut random = Noise::new(3);
         let mut seen: BTreeMap<String, u32> = BTreeMap::new();
-        for round in 0..1500 {
+        for round in 0..2500 {
             // What tells of level, layout and sizes stands in front of the roles.
             let field = if round % 3 == 0 { 72 + random.below(24) } else { random.below(264) };
             let length = [1, 1, 2, 4, 8][random.below(5) as usize];

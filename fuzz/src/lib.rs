@@ -15,4 +15,4 @@ mod volume;
 
 pub use checksum::{gpt as repair_gpt, metadata as repair_metadata};
 pub use seed::{Seed, Seeds};
-pub use volume::Volume;
+pub use volume::{Restored, Volume};
