@@ -85,8 +85,7 @@ fn every_profile_comes_back_with_every_file_and_its_copies_and_parities() {
         assert!(said.contains(&format!("its devices are {}", all.join(" and "))), "{said}");
         assert!(!said.contains("same UUID") && !said.contains("unsupported"), "{said}");
         lab.capture(0, &[]);
-        let stored: u64 =
-            lab::chunk_files(&lab.path("store")).keys().map(|path| path.metadata().unwrap().len()).sum();
+        let stored = lab::stored_bytes(&lab.path("store"));
         assert!(stored < 120 * MIB, "{form}: {stored}");
         lab.lose_the_source();
         let targets = lab.targets(40 * MIB);

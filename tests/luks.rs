@@ -290,10 +290,7 @@ fn files_come_back_in_a_volume_that_stayed_encrypted() {
         let said = lab.capture(0, &disk, &[&lab.key], &[]);
         assert_eq!(lab::traces(&disk), before);
         assert!(!said.contains(PASSPHRASE), "{said}");
-        let stored: u64 = lab::chunk_files(Path::new(&lab.store))
-            .keys()
-            .map(|file| fs::metadata(file).unwrap().len())
-            .sum();
+        let stored = lab::stored_bytes(Path::new(&lab.store));
         assert!(stored < 50 * MIB, "{stored} bytes are stored of a volume of {}", place.length);
 
         let target = lab.deploy(400 * MIB);

@@ -318,6 +318,11 @@ pub fn chunk_files(store: &Path) -> BTreeMap<PathBuf, u64> {
     files.map(|path| (path.clone(), fs::metadata(&path).unwrap().ino())).collect()
 }
 
+/// How many bytes the chunks of a store take, bytes.
+pub fn stored_bytes(store: &Path) -> u64 {
+    chunk_files(store).keys().map(|path| fs::metadata(path).unwrap().len()).sum()
+}
+
 /// How many versions of images are published in a store.
 pub fn published(store: &Path) -> usize {
     let files = walk(&store.join("images"), usize::MAX);
