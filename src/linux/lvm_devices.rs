@@ -17,7 +17,7 @@ use std::path::Path;
 
 /// Where the list stands, from the root of a system.
 const LIST: [&str; 4] = ["etc", "lvm", "devices", "system.devices"];
-/// What it is called then, so that nothing is lost.
+/// What it is called then, so that nothing is lost. Where there is no room for another name it is removed.
 const KEPT_AS: &str = "system.devices.captured";
 
 /// Takes the list on a volume away, where there is one. A sentence where that could not be found out.
@@ -31,13 +31,13 @@ pub(super) fn forget(
     let family = if kind == FileSystemKind::Xfs { "xfs" } else { "ext4" };
     let done = match missing(family) {
         Some(error) => Err(error),
-        None => on_device(target, volume, deployed, |device| rename_list(device, family)),
+        None => on_device(target, volume, deployed, |device| take_away(device, family)),
     };
     match done {
-        Ok((false, kept)) => Ok(kept.into_iter().collect()),
-        Ok((true, kept)) => {
-            let what = format!("/{} was renamed to {KEPT_AS}", LIST.join("/"));
-            monitor.event(Event::Changed { volume: volume.to_owned(), message: what });
+        Ok((done, kept)) => {
+            if let Some(message) = done {
+                monitor.event(Event::Changed { volume: volume.to_owned(), message });
+            }
             Ok(kept.into_iter().collect())
         }
         Err(error @ (Error::Io { .. } | Error::StaysMounted { .. } | Error::NotPutBack { .. })) => Err(error),
@@ -98,18 +98,18 @@ pub(super) fn on_device<T>(
     shown_as_device(&mapped, volume, SectorSize::B512, false, work)
 }
 
-/// Renames the list on a device; true where there was one.
-fn rename_list(device: &Path, family: &str) -> Result<bool, Error> {
+/// Takes the list on a device away. Returns what was done: a sentence where there was one.
+fn take_away(device: &Path, family: &str) -> Result<Option<String>, Error> {
     let place = MountFolder::new("devices")?;
     let options = if family == "xfs" { "nouuid" } else { "" };
     let mounted = Mounted::new(device, place.path(), family, options)
         .map_err(|error| Error::unsupported(error.to_string()))?;
-    let renamed = rename_below(place.path());
+    let done = take_away_below(place.path());
     mounted.unmount()?;
-    renamed
+    done
 }
 
-fn rename_below(root: &Path) -> Result<bool, Error> {
+fn take_away_below(root: &Path) -> Result<Option<String>, Error> {
     let mut path = root.to_path_buf();
     for (position, part) in LIST.iter().enumerate() {
         path.push(part);
@@ -121,12 +121,49 @@ fn rename_below(root: &Path) -> Result<bool, Error> {
             Err(_) => false,
         };
         if !expected {
-            return Ok(false);
+            return Ok(None);
         }
     }
     let kept = path.with_file_name(KEPT_AS);
     // A full file system may have no room for another name; LVM makes the list anew, and does not start with this one.
-    let gone = fs::rename(&path, &kept).or_else(|_| fs::remove_file(&path));
-    gone.map_err(Error::io(format!("renaming {}", path.display())))?;
-    Ok(true)
+    let list = format!("/{}", LIST.join("/"));
+    match fs::rename(&path, &kept) {
+        Ok(()) => Ok(Some(format!("{list} was renamed to {KEPT_AS}"))),
+        Err(why) => {
+            let doing = format!("removing {list}, which cannot be renamed ({why})");
+            fs::remove_file(&path).map_err(Error::io(doing))?;
+            Ok(Some(format!("{list} was removed, because it could not be renamed to {KEPT_AS} ({why})")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_the_list_is_what_was_done() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("etc/lvm/devices");
+        assert_eq!(take_away_below(root.path()).unwrap(), None);
+        fs::create_dir_all(&folder).unwrap();
+        let (list, kept) = (folder.join("system.devices"), folder.join(KEPT_AS));
+        fs::write(&list, "PVID=x").unwrap();
+        let said = take_away_below(root.path()).unwrap();
+        assert_eq!(
+            said.as_deref(),
+            Some("/etc/lvm/devices/system.devices was renamed to system.devices.captured")
+        );
+        assert_eq!((list.exists(), fs::read_to_string(&kept).unwrap().as_str()), (false, "PVID=x"));
+        // A folder has the name that it would get.
+        fs::remove_file(&kept).unwrap();
+        fs::create_dir(&kept).unwrap();
+        fs::write(&list, "PVID=x").unwrap();
+        let said = take_away_below(root.path()).unwrap().unwrap();
+        assert!(
+            said.starts_with("/etc/lvm/devices/system.devices was removed, because it could not"),
+            "{said}"
+        );
+        assert!(!list.exists());
+    }
 }
