@@ -365,6 +365,32 @@ fn a_script_before_the_copies_has_its_volume_and_leaves_nothing_behind() {
     }
 }
 
+#[test]
+fn a_device_that_a_script_leaves_open_is_a_problem_and_everything_is_done() {
+    let lab = Lab::new(&EXT4, 48);
+    let script = lab.path("script.sh");
+    // Who has only the device open does not use the file system, and is not killed for it.
+    let text_of_script = format!(
+        "set -eu\necho scripted >$REMINT_MOUNT/scripted\n\
+         setsid sleep 300 <$(findmnt -no SOURCE $REMINT_MOUNT) >/dev/null 2>&1 & echo $! >{}/pid\nsleep 0.2\n",
+        text(lab.folder.path())
+    );
+    fs::write(&script, text_of_script).unwrap();
+    let copy = format!("{}=1:/copied", text(&lab.path("files/etc/lab.conf")));
+    let options = ["--script-before-copy", text(&script), "--script-volume", "d0-p1", "--copy", &copy];
+    let ended = lab.deploy(&options);
+    let pid = fs::read_to_string(lab.path("pid")).unwrap();
+    run("kill", &[pid.trim()]);
+    let said = format!("{:?}", ended.events);
+    assert_eq!(ended.code, Some(3), "{said}");
+    assert!(said.contains("d0-p1: everything is done and on the disk, but /dev/loop"), "{said}");
+    assert!(!said.contains("failed"), "{said}");
+    lab.check();
+    let mount = lab.mount();
+    let read = |path: &str| fs::read_to_string(mount.path().join(path)).unwrap();
+    assert_eq!((read("scripted").as_str(), read("copied").as_str()), ("scripted\n", "old"));
+}
+
 /// A small file system that is unmounted when it is dropped.
 struct Memory(PathBuf);
 

@@ -355,7 +355,7 @@ impl PreparedCustomize {
             match self.customizer().take(step, deployed, &noting) {
                 Ok(taken) => problems.extend(taken.problems),
                 Err(error) if step.is_vital() || error.stays_mounted() => {
-                    stopped = Some(error.with_causes());
+                    stopped = Some(not_taken(step, &error));
                     break;
                 }
                 Err(error) => {

@@ -182,12 +182,11 @@ impl Customizer for Customizing<'_> {
                 let run = |mount: Option<&Path>| {
                     scripts::run_in_step(script, deployed.plan, self.manifest, mount, monitor)
                 };
-                match on {
+                let (failed, kept) = match on {
                     Some(on) => linux::while_mounted(on, deployed, |root| run(Some(root)))?,
-                    None => run(None)?,
-                }
-                .into_iter()
-                .collect()
+                    None => (run(None)?, None),
+                };
+                failed.into_iter().chain(kept).collect()
             }
             other => return Customizations.take(other, deployed, monitor),
         };

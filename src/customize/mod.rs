@@ -130,7 +130,9 @@ pub enum CustomizeError {
         fact: String,
     },
     /// A file system stays mounted. What is written to its disk beside it would be lost, or damage it: the disk is given up.
-    #[error("{doing}: it stays mounted, and its disk cannot be let go")]
+    #[error(
+        "{doing}: it stays mounted, and its disk cannot be let go (end what uses it, or restart this machine, and do it again)"
+    )]
     StaysMounted {
         /// What was being done, with its object.
         doing: String,

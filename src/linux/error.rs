@@ -21,7 +21,9 @@ pub enum Error {
         fact: String,
     },
     /// A file system stays mounted. Nothing may be written to its device beside it: that would be lost, or damage it.
-    #[error("{doing}: it stays mounted, and its disk cannot be let go")]
+    #[error(
+        "{doing}: it stays mounted, and its disk cannot be let go (end what uses it, or restart this machine, and do it again)"
+    )]
     StaysMounted {
         /// What was being done, with its object.
         doing: String,

@@ -149,7 +149,7 @@ pub fn copy_files(
     deployed: Deployed<'_>,
     monitor: &dyn Monitor,
 ) -> Result<Vec<String>, CustomizeError> {
-    let put = on_volume(on, deployed, false, |root| put_all(artefact, on, wished, root, monitor))?;
+    let (put, kept) = on_volume(on, deployed, false, |root| put_all(artefact, on, wished, root, monitor))?;
     let SystemVolume { volume, file_system, .. } = on;
     let amount = Amount { files: put.files, bytes: put.bytes, ..Amount::default() };
     let lost = if put.rights_lost {
@@ -163,7 +163,7 @@ pub fn copy_files(
         let (count, name, to) = (put.links_left_out, &wished.name, &wished.copy.to);
         format!("{volume}: {count} symbolic links of {name} are not in {to}, because {file_system} has none")
     });
-    Ok(left_out.into_iter().collect())
+    Ok(left_out.into_iter().chain(kept).collect())
 }
 
 fn put_all(
@@ -226,7 +226,8 @@ impl From<ArchiveError> for Walked {
     }
 }
 
-/// Mounts a deployed volume for a person's script, which may leave mounts and processes in it: they are ended then.
+/// Mounts a deployed volume for a person's script, which may leave mounts and processes in it: they are ended then. Returns what
+/// came of the work, and a sentence where a program keeps the device open although everything is done and on the disk.
 ///
 /// # Errors
 /// Where it cannot be mounted or unmounted, and those of `work`.
@@ -234,7 +235,7 @@ pub fn while_mounted<T>(
     on: &SystemVolume,
     deployed: Deployed<'_>,
     work: impl FnOnce(&Path) -> Result<T, CustomizeError>,
-) -> Result<T, CustomizeError> {
+) -> Result<(T, Option<String>), CustomizeError> {
     on_volume(on, deployed, true, |root| {
         let looking = || Error::io(format!("looking at {}", on.volume));
         let device = fs::metadata(root).map_err(looking())?.dev();
@@ -244,16 +245,16 @@ pub fn while_mounted<T>(
     })
 }
 
+/// The same, also without a script.
 fn on_volume<T>(
     on: &SystemVolume,
     deployed: Deployed<'_>,
     with_programs: bool,
     work: impl FnOnce(&Path) -> Result<T, CustomizeError>,
-) -> Result<T, CustomizeError> {
+) -> Result<(T, Option<String>), CustomizeError> {
     let on_device = |device: &Path| Ok(mounted(device, on, with_programs, work));
     let (done, kept) = lvm_devices::on_device(&on.target, &on.volume, deployed, on_device)?;
-    let done = done?;
-    kept.map_or(Ok(done), |fact| Err(CustomizeError::Refused { fact }))
+    Ok((done?, kept))
 }
 
 fn mounted<T>(
