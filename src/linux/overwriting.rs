@@ -71,7 +71,44 @@ fn holds(file: &File, length: u64, content: &[u8]) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+    use nix::sys::memfd::{MFdFlags, memfd_create};
     use std::fs::{self, OpenOptions};
+
+    /// A file in memory that the kernel keeps from something, which fails with EPERM (`F_ADD_SEALS`, fcntl(2)).
+    fn sealed(content: &[u8], length: u64, seal: SealFlag) -> File {
+        let file = File::from(memfd_create("file", MFdFlags::MFD_ALLOW_SEALING).unwrap());
+        file.write_all_at(content, 0).unwrap();
+        file.set_len(length).unwrap();
+        fcntl(&file, FcntlArg::F_ADD_SEALS(seal)).unwrap();
+        file
+    }
+
+    #[test]
+    fn what_fails_half_way_leaves_the_old_content() {
+        for (seal, content) in [
+            (SealFlag::F_SEAL_GROW, "longer than before"),
+            // Everything is written over by then.
+            (SealFlag::F_SEAL_SHRINK, "short"),
+            (SealFlag::F_SEAL_SHRINK, ""),
+            (SealFlag::F_SEAL_WRITE, "replaced"),
+        ] {
+            let file = sealed(b"captured", 8, seal);
+            let error = overwrite(&file, content.as_bytes(), "changing /file").unwrap_err();
+            assert!(matches!(error, Error::Io { .. }), "{content}: {error:?}");
+            assert!(error.with_causes().starts_with("changing /file: Operation not permitted"), "{error:?}");
+            assert!(holds(&file, 8, b"captured").unwrap(), "{content}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_cut_off_and_was_not_kept_is_named() {
+        let file = sealed(b"captured", MOST_KEPT + 4096, SealFlag::F_SEAL_SHRINK);
+        let error = overwrite(&file, b"short", "changing /file").unwrap_err();
+        assert!(matches!(error, Error::NotPutBack { .. }), "{error:?}");
+        assert!(error.to_string().ends_with("it does not get its old content back"), "{error}");
+        assert!(holds(&file, MOST_KEPT + 4096, b"captured").unwrap());
+    }
 
     #[test]
     fn a_file_gets_every_length_and_one_that_cannot_be_written_stays() {
