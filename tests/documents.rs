@@ -144,7 +144,7 @@ fn links_between_documents_lead_somewhere() {
 }
 
 #[test]
-fn every_dependency_and_every_test_is_described() {
+fn every_dependency_test_and_fuzz_target_is_described() {
     let manifest = document("Cargo.toml");
     let dependencies = document("docs/dependencies.md");
     let sections = manifest
@@ -162,6 +162,13 @@ fn every_dependency_and_every_test_is_described() {
             let family = if name.starts_with("filesystem_") { "filesystem_*.rs" } else { name };
             assert!(testing.contains(&format!("`{family}`")), "docs/testing.md does not name {name}");
         }
+    }
+    let (_, targets) = testing.split_once("| target | promise besides that |").unwrap();
+    let (targets, _) = targets.split_once("\n\n").unwrap();
+    for entry in std::fs::read_dir(root().join("fuzz/fuzz_targets")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        assert!(targets.contains(&format!("`{name}`")), "docs/testing.md does not say what {name} promises");
     }
 }
 
