@@ -20,7 +20,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-/// How many devices, and options of mkfs.btrfs.
+/// How many devices, and options of mkfs.btrfs: every profile, with free space in both of its forms and nodes of several sizes.
 const FORMS: [(usize, &str); 11] = [
     (2, "-d single -m single -L pool"),
     (2, "-d raid0 -m raid0 -n 4096"),
@@ -65,7 +65,7 @@ fn devices_of_several_sizes_have_chunks_of_their_own_number() {
 
 #[test]
 fn every_profile_comes_back_with_every_file_and_its_copies_and_parities() {
-    // What may be missing afterwards, by turns.
+    // With the devices that may be missing afterwards, by turns.
     let forms: [(usize, &str, &[&[usize]]); 6] = [
         (2, "-d single -m raid1 -L pool", &[]),
         (2, "-d raid0 -m raid0 -R ^free-space-tree", &[]),
@@ -214,7 +214,7 @@ fn devices_that_went_separate_ways_are_refused_by_name() {
     refused(&set.readings(), &["at the same generation", "mounted without the others"]);
 }
 
-/// What every one of the devices is told, which are in one state and have no map.
+/// What is said of each of the devices, the same of all: they are in this state and have no map.
 fn told(readings: &[Option<Reading>], state: State) -> String {
     let found: Vec<_> = readings.iter().flatten().collect();
     for reading in &found {
@@ -224,7 +224,7 @@ fn told(readings: &[Option<Reading>], state: State) -> String {
     found[0].file_system.findings.join(" ")
 }
 
-// Fields of a superblock; the last one is that of its `dev_item`.
+// Where fields of `struct btrfs_super_block` begin (`include/uapi/linux/btrfs_tree.h`); the last one is `devid` of its `dev_item`.
 const GENERATION: usize = 0x48;
 const LOG_ROOT: usize = 0x60;
 const NUM_DEVICES: usize = 0x88;
@@ -277,6 +277,7 @@ fn what_a_power_cut_or_a_replacement_leaves_is_called_by_its_name() {
         let disks = set.in_memory();
         let [(device, at)] = set.places_of(leaf)[..] else { panic!("one copy") };
         set::change_node(&disks[device], at, node, |bytes| {
+            // The second item: type and offset of its key, then where its data begin, from the end of the header.
             let item = 0x65 + 25;
             assert_eq!((bytes[item], bytes[item + 8], bytes[item + 9]), (0, 249, 2));
             bytes[item + 8..item + 10].copy_from_slice(&[250, 0]);
@@ -457,8 +458,8 @@ fn a_bad_copy_is_said_and_none_that_is_good_is_damage() {
     }
 }
 
-/// Not only without panic: readings that are called clean have the maps that they had before. Checksums are put right in one
-/// half of the cases, so that what is behind them is met.
+/// Not only without panic: what is called clean with a checksum that was not put right has the map that it had before. In every second
+/// round it is put right, so that what is behind it is met.
 #[test]
 fn ten_thousand_changes_are_noticed_or_change_nothing() {
     for (count, form) in

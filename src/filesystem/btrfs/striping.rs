@@ -14,10 +14,10 @@
 
 use crate::units::{ByteRange, usize_from};
 
-/// `BTRFS_STRIPE_LEN`
+/// `BTRFS_STRIPE_LEN`: bytes after which the next column follows.
 pub(super) const STRIPE_LEN: u64 = 64 << 10;
 
-/// `BTRFS_BLOCK_GROUP_*`
+/// `BTRFS_BLOCK_GROUP_*`, bits of the `type` of a chunk.
 mod profile {
     pub(super) const RAID0: u64 = 1 << 3;
     pub(super) const RAID1: u64 = 1 << 4;
@@ -27,7 +27,7 @@ mod profile {
     pub(super) const RAID6: u64 = 1 << 8;
     pub(super) const RAID1C3: u64 = 1 << 9;
     pub(super) const RAID1C4: u64 = 1 << 10;
-    /// Everything that says how a chunk is laid out.
+    /// Everything that says how a chunk is laid out: `BTRFS_BLOCK_GROUP_PROFILE_MASK`.
     pub(super) const MASK: u64 = 0x7F8;
 }
 
@@ -45,7 +45,8 @@ pub(super) struct Striping {
 }
 
 impl Striping {
-    /// The form of a chunk of this type with so many stripes; `None` where there is none.
+    /// The form of a chunk of this `type` with so many stripes; `sub_stripes` counts for RAID10 alone. `None` where there is none:
+    /// another number of stripes than the profile needs, or a profile that is none.
     pub(super) fn of(flags: u64, stripes: u16, sub_stripes: u16) -> Option<Self> {
         let stripes = u64::from(stripes);
         let (columns, copies, parities) = match flags & profile::MASK {
@@ -88,7 +89,8 @@ impl Striping {
         self.copies
     }
 
-    /// What a chunk of so many bytes has in each stripe; `None` where it cannot be divided so.
+    /// Bytes that a chunk of so many bytes has in each stripe; `None` where it has no whole number of rows, or `stripe_len` of the chunk is
+    /// not what is known.
     pub(super) fn stripe_bytes(self, chunk_bytes: u64, stripe_len: u64) -> Option<u64> {
         let bytes = chunk_bytes.checked_div(self.columns)?;
         let row = self.columns.checked_mul(STRIPE_LEN)?;
@@ -97,7 +99,7 @@ impl Striping {
     }
 
     /// Where bytes of the chunk lie, or whatever has to stay with them: every copy, and of a row with parity the same
-    /// bytes of every stripe. `place` is told the stripe, and bytes from its start.
+    /// bytes of every stripe. `place` is told the stripe, from 0, and bytes counted from its start.
     pub(super) fn places(self, bytes: ByteRange, place: &mut dyn FnMut(usize, ByteRange)) {
         if self.parities > 0 {
             let rows = self.rows(bytes).into_iter().filter(|row| !row.is_empty());
@@ -115,7 +117,7 @@ impl Striping {
         }
     }
 
-    /// Where the first byte of a column stands that is not before byte `at` of the chunk.
+    /// Where the first byte of a column stands that is not before byte `at` of the chunk, in bytes from the start of its stripes.
     fn offset(self, column: u64, at: u64) -> u64 {
         let (row, before, within) = self.split(at);
         let start = row.saturating_mul(STRIPE_LEN);
@@ -126,14 +128,15 @@ impl Striping {
         }
     }
 
-    /// The row and the column of a byte of the chunk, and where in them it stands.
+    /// The row and the column of a byte of the chunk, both from 0, and how many of their bytes stand before it.
     fn split(self, at: u64) -> (u64, u64, u64) {
         let (number, within) = (at / STRIPE_LEN, at % STRIPE_LEN);
         let row = number.checked_div(self.columns).unwrap_or(0);
         (row, number.checked_rem(self.columns).unwrap_or(0), within)
     }
 
-    /// The bytes of each stripe that are in one row with these: those of a first part, of whole ones, of a last part.
+    /// The bytes of each stripe that stay with these bytes of the chunk: those of the row that they begin within, of whole rows, and of
+    /// the row that they end within. Each may be empty.
     fn rows(self, bytes: ByteRange) -> [ByteRange; 3] {
         let first_end =
             bytes.start().checked_next_multiple_of(STRIPE_LEN).unwrap_or(u64::MAX).min(bytes.end());
@@ -153,7 +156,8 @@ impl Striping {
         [part(ByteRange::new(bytes.start(), first_end)), whole, part(ByteRange::new(last_start, bytes.end()))]
     }
 
-    /// Where a copy of bytes of the chunk is read: in pieces, each with its stripe and how far into it.
+    /// Where a copy of bytes of the chunk is read, `copy` from 0: pieces in their order, each with its stripe, and bytes counted from its
+    /// start.
     pub(super) fn copy(self, bytes: ByteRange, copy: u64) -> Vec<(usize, ByteRange)> {
         let mut pieces = Vec::new();
         let mut at = bytes.start();
@@ -181,7 +185,7 @@ mod tests {
     use crate::units::RangeSet;
     use std::collections::BTreeSet;
 
-    /// Type, stripes, sub-stripes, and which stripes hold which 64 KiB of each row: written down from the definition.
+    /// Profiles, each with its name, its bit of the `type`, and a number of stripes.
     fn forms() -> Vec<(&'static str, u64, u16)> {
         vec![
             ("single", 0, 1),
@@ -199,7 +203,8 @@ mod tests {
         ]
     }
 
-    /// The stripes that hold the 64 KiB of this number, by the definition of each form.
+    /// The stripes that hold the 64 KiB of this number, and the row that they stand in, by the definition of each profile; of parity only
+    /// the stripe with the data.
     fn slow(name: &str, stripes: u64, number: u64) -> (Vec<u64>, u64) {
         match name {
             "RAID0" => (vec![number % stripes], number / stripes),

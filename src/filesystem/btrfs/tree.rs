@@ -8,6 +8,9 @@
 //!
 //! A walk ends on any input: levels fall, and every node has a key, all of them in the range that its parent gives to
 //! it and to no other, so that no node is met twice.
+//!
+//! Kernel: `struct btrfs_header`, `btrfs_item` and `btrfs_key_ptr` in `include/uapi/linux/btrfs_tree.h`; what is checked,
+//! `btrfs_read_extent_buffer` in `fs/btrfs/disk-io.c` and `fs/btrfs/tree-checker.c`.
 
 use super::chunk::{Chunks, Place};
 use super::devices::Devices;
@@ -63,7 +66,7 @@ impl Keys {
 pub(super) struct Item<'a> {
     pub(super) key: Key,
     pub(super) data: &'a [u8],
-    /// Where its leaf stands, in bytes from the start of its volume.
+    /// Where the leaf that it was read from begins, in bytes from the start of its device.
     pub(super) at: u64,
 }
 
@@ -75,7 +78,7 @@ pub(super) struct Trees<'a> {
     pub(super) devices: &'a Devices<'a>,
     pub(super) superblock: &'a Superblock,
     pub(super) chunks: Chunks,
-    /// Nodes of which the first copy was bad and another one good.
+    /// Nodes of which a copy was bad and another one good. Of one device only the copies are read up to the first good one.
     pub(super) bad_copies: Cell<u64>,
     /// Logical addresses of the nodes that were read.
     pub(super) nodes: RefCell<Vec<ByteRange>>,
@@ -83,6 +86,7 @@ pub(super) struct Trees<'a> {
 
 /// A checked node.
 struct Node {
+    /// Where the copy that was read begins, in bytes from the start of its device.
     at: u64,
     bytes: Vec<u8>,
     keys: Vec<Key>,
@@ -90,6 +94,10 @@ struct Node {
 
 impl Trees<'_> {
     /// Visits the items of a tree in the order of their keys. Parts of which `wanted` says no are left out.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where a node contradicts what led to it, [`Error::Unsupported`] where it is on a device that is not here or its
+    /// copies differ, [`Error::Io`] where no copy of it can be read; and what `visit` returns.
     pub(super) fn walk(
         &self,
         root: Root,
@@ -130,7 +138,10 @@ impl Trees<'_> {
         Ok(())
     }
 
-    /// Reads the first good copy of a node. Where there are several devices, the others have to say the same.
+    /// Reads the first good copy of a node. Where there are several devices, the other good ones have to say the same.
+    ///
+    /// # Errors
+    /// Where no copy is good, what was wrong with the first one; [`SPLIT`] where good ones differ.
     fn read_node(&self, root: Root, bounds: Keys, is_root: bool) -> Result<Node, Error> {
         let [superblock_at, ..] = super::superblock::PLACES;
         let place = ByteRange::at(root.bytenr, self.superblock.nodesize.into())
@@ -195,6 +206,8 @@ impl Trees<'_> {
         })
     }
 
+    /// Believes the bytes of a node, which begin at `at` of their device, where its checksum is right and it is what `root` says, with
+    /// keys in their order and within `bounds`. Only a leaf at the root of a tree may be empty.
     fn check_node(
         &self,
         bytes: Vec<u8>,
@@ -250,7 +263,8 @@ pub(super) fn elsewhere(devid: u64) -> String {
     format!("a part of it is on device {devid}, which is not here")
 }
 
-/// The data of an item, which lies behind the table of items.
+/// The data of an item of a leaf with `count` of them. The error is one that begins within the table of items, or ends outside of
+/// the leaf.
 fn item_data(leaf: &[u8], index: usize, count: usize) -> Result<&[u8], OutOfBounds> {
     let field = HEADER_BYTES.saturating_add(index.saturating_mul(ITEM_BYTES)).saturating_add(Key::BYTES);
     let offset = usize_from(read_u32le(leaf, field)?.into());
