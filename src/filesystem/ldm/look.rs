@@ -7,7 +7,7 @@ use super::volume::{self, Volume};
 use crate::blockio::{Column, Mapped, ReadAt, Stretch};
 use crate::filesystem::inside::{self, Inside};
 use crate::schema::State;
-use crate::units::{ByteRange, RangeSet, format_size, u64_from};
+use crate::units::{ByteRange, RangeSet, format_size, u64_from, with_causes};
 
 /// What becomes of one disk of a group.
 #[derive(Default)]
@@ -100,6 +100,9 @@ impl<'a> Group<'a> {
     ) -> Result<(String, Vec<String>), (State, String)> {
         let named = |fact: &str| format!("the volume {} {fact}", volume.name);
         let unsupported = |fact: &str| (State::Unsupported, named(fact));
+        let unread = |error: &dyn std::error::Error| {
+            unsupported(&format!("could not be read ({})", with_causes(error)))
+        };
         if let Some(obstacle) = &volume.obstacle {
             return Err(unsupported(obstacle));
         }
@@ -119,16 +122,10 @@ impl<'a> Group<'a> {
             let Opened { volume: mapped, rest } = self.open(volume, copy).ok_or_else(|| {
                 (State::Damaged, named("has extents that do not lie in the public region of their disk"))
             })?;
-            let Inside { what, judged } = inside::look(&mapped)
-                .map_err(|error| (State::Unsupported, named(&format!("could not be read ({error})"))))?;
-            for (member, place) in rest {
-                if let Some(fate) = fates.get_mut(member) {
-                    fate.used.push(place);
-                }
-            }
-            // The map is that of what was read.
-            let used = judged.map.iter().flat_map(|map| mapped.places(map).unwrap_or_default());
-            for (member, place) in used {
+            let Inside { what, judged } = inside::look(&mapped).map_err(|error| unread(&error))?;
+            let used = judged.map.as_ref().map(|map| mapped.places(map)).transpose();
+            let used = used.map_err(|error| unread(&error))?.unwrap_or_default();
+            for (member, place) in rest.into_iter().chain(used) {
                 if let Some(fate) = fates.get_mut(member) {
                     fate.used.push(place);
                 }

@@ -8,6 +8,7 @@ use crate::schema::State;
 use crate::units::{ByteRange, RangeSet, format_size, u64_from, usize_from};
 use std::collections::BTreeMap;
 
+const STRUCTURE: &str = "LVM1 volume";
 /// Stripes are no smaller than a page, or a map would have more ranges than there are blocks in it.
 const MIN_STRIPE_BYTES: u64 = 4096;
 
@@ -46,7 +47,8 @@ pub fn read_together(members: &[(&dyn ReadAt, Physical)]) -> Result<Result<Group
             }
         }
     }
-    let mut used: Vec<RangeSet> = members.iter().map(|(volume, member)| outside(*volume, member)).collect();
+    let mut used: Vec<Vec<ByteRange>> =
+        members.iter().map(|(volume, member)| outside(*volume, member).iter().collect()).collect();
     let (mut names, mut hints, mut extents) = (Vec::new(), Vec::new(), 0usize);
     for volume in &first.said.volumes {
         let named = |fact: &str| format!("the volume {}/{} {fact}", first.group, volume.name);
@@ -65,12 +67,16 @@ pub fn read_together(members: &[(&dyn ReadAt, Physical)]) -> Result<Result<Group
         };
         let Inside { what, judged } = inside::look(&mapped)?;
         let Some(map) = judged.map else {
-            let findings = judged.findings.join("; ");
-            return Ok(Err((judged.state, format!("{}: {findings}", named(&format!("holds {what}"))))));
+            let (holds, findings) = (named(&format!("holds {what}")), judged.findings.join("; "));
+            let fact = format!(
+                "{holds}: {findings}; do that with a Linux that reads LVM1, for nothing is replayed in its volumes"
+            );
+            return Ok(Err((judged.state, fact)));
         };
-        for (member, place) in mapped.places(&map).unwrap_or_default() {
+        let places = mapped.places(&map);
+        for (member, place) in places.map_err(|source| Error::Io { structure: STRUCTURE, at: 0, source })? {
             if let Some(used) = used.get_mut(member) {
-                used.insert(place);
+                used.push(place);
             }
         }
         names.push(format!("{} ({}): {what}", volume.name, format_size(mapped.size_bytes())));
@@ -85,6 +91,7 @@ pub fn read_together(members: &[(&dyn ReadAt, Physical)]) -> Result<Result<Group
         members.len(),
         names.join(", ")
     );
+    let used = used.into_iter().map(RangeSet::from_iter).collect();
     Ok(Ok(Group { used, findings: [what].into_iter().chain(hints).collect() }))
 }
 
