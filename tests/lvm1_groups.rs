@@ -128,6 +128,24 @@ fn what_is_not_whole_or_not_read_is_refused_by_name_with_a_way_out() {
         "d1-disk belong to the same group: name them with --only too",
     );
     lab.capture(0, &[0], &["--when-dirty", "raw"]);
+    // A copy of one beside the group.
+    let copy = lab.group.folder.join("copy");
+    fs::copy(lab.group.disk(1), &copy).unwrap();
+    let beside = |only: &[&'static str]| {
+        let only = only.iter().flat_map(|name| ["--only", *name]);
+        ["--disk", text(&copy)].into_iter().chain(only).collect::<Vec<_>>()
+    };
+    let words = "d1-disk and d2-disk have the UUID of one physical volume of its group: leave all but one out with --only";
+    refused(&lab, &[0, 1], &beside(&[]), words);
+    let words = "d1-disk (or d2-disk) belong to the same group: name them with --only too";
+    refused(&lab, &[0, 1], &beside(&["d0-disk"]), words);
+    refused(
+        &lab,
+        &[1],
+        &["--disk", text(&copy), "--only", "d0-disk"],
+        "1 of the 2 physical volumes of its group are here",
+    );
+    lab.capture(0, &[0, 1], &beside(&["d0-disk", "d2-disk"]));
     // Which of two that differ is newer, nothing says.
     lab::overwrite(&lab.group.disk(1), 45_056 + 9, b"lost");
     refused(&lab, &[0, 1], &[], "say different things of it");
@@ -147,6 +165,7 @@ fn what_is_not_whole_or_not_read_is_refused_by_name_with_a_way_out() {
     let (disk, at) = lab.group.place(&lab.group.volumes[0], 1024 + 0x30);
     lab::overwrite(&lab.group.disk(disk), at as u64, &[0xFF]);
     refused(&lab, &[0, 1], &[], "the volume old/root holds ext4");
+    refused(&lab, &[0, 1], &[], "do that with a Linux that reads LVM1");
 }
 
 fn together(disks: &[MemoryDisk]) -> Option<Result<lvm1::Group, String>> {

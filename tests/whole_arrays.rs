@@ -7,14 +7,14 @@ mod aged;
 mod arrays;
 mod lab;
 
-use aged::Image;
+use aged::{Image, OnNoise};
 use arrays::model::{ALTERNATE, ORIGINAL, data_of, data_start, files, wrong_parity, zones_without_files};
 use arrays::{examined, members};
 use lab::{MIB, Noise, remint_ends, run, text};
 use remint::blockio::{MemoryDisk, ReadAt, WriteAt, read_vec};
 use remint::filesystem::md::{self, Member, Superblock};
 use remint::schema::State;
-use remint::units::{ByteRange, RangeSet};
+use remint::units::ByteRange;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -209,6 +209,20 @@ fn some_of_the_members_are_refused_with_the_way_to_the_others() {
     let said = lab.capture(1, &[0, 1, 2], &["--disk", text(&copy)]);
     assert!(said.contains("it is the same member of its array as d3-disk"), "{said}");
     assert!(said.contains("d0-disk (MD array member \"any:lab\") is unsupported"), "{said}");
+    let words = "another member of its array is there twice (d1-disk and d3-disk): leave all but one out";
+    assert!(said.contains(words), "{said}");
+    assert!(!said.contains("name the disks of all its members"), "{said}");
+    let beside = |code: i32, names: &[&'static str]| {
+        let only = names.iter().flat_map(|name| ["--only", *name]);
+        let more: Vec<&str> = ["--disk", text(&copy)].into_iter().chain(only).collect();
+        lab.capture(code, &[0, 1, 2], &more)
+    };
+    let said = beside(1, &["d0-disk", "d2-disk"]);
+    let words = "d1-disk (or d3-disk) belong to the same array: name them with --only too";
+    assert!(said.contains(words), "{said}");
+    let said = beside(1, &["d0-disk", "d1-disk"]);
+    assert!(said.contains("d2-disk belong to the same array"), "{said}");
+    beside(0, &["d0-disk", "d2-disk", "d3-disk"]);
     lab.capture(0, &[0, 2], &["--when-dirty", "raw"]);
 }
 
@@ -281,28 +295,6 @@ fn a_file_system_that_is_not_clean_is_to_be_put_right_on_the_array() {
     assert!(said.contains("d2-disk (MD array member \"any:lab\") is damaged"), "{said}");
     assert!(said.contains("its ext4"), "{said}");
     assert!(said.contains("never on a member, or the array falls apart"), "{said}");
-}
-
-/// What is left where only what is used was restored, on something else.
-struct OnNoise<'a> {
-    disk: &'a MemoryDisk,
-    used: &'a RangeSet,
-}
-
-impl ReadAt for OnNoise<'_> {
-    fn size_bytes(&self) -> u64 {
-        self.disk.size_bytes()
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
-        self.disk.read_at(offset, buffer)?;
-        let asked = ByteRange::at(offset, buffer.len() as u64).unwrap();
-        for free in self.used.gaps(asked).iter() {
-            let from = (free.start() - offset) as usize;
-            buffer[from..from + free.length() as usize].fill(0xA7);
-        }
-        Ok(())
-    }
 }
 
 /// What is used of the rows of a member.

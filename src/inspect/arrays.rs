@@ -88,9 +88,12 @@ fn judge(
         return Vec::new();
     }
     if current.iter().any(|member| member.superblock.level != 1) {
-        // Of one that is there twice, and of a level that is not read, that was said.
-        if there == current.len() && current.iter().all(|member| member.superblock.lies_on_all()) {
-            whole_arrays::read(sources, inspections, &current, &others);
+        // Of a level that is not read, that was said.
+        if current.iter().all(|member| member.superblock.lies_on_all()) {
+            match there == current.len() {
+                true => whole_arrays::read(sources, inspections, &current, &others),
+                false => whole_arrays::refuse_beside_twins(inspections, &current),
+            }
         }
         return Vec::new();
     }

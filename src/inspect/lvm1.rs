@@ -2,6 +2,7 @@
 //! refused with the way out where not.
 
 use super::Inspection;
+use super::copies::Copies;
 use crate::blockio::{ReadAt, Window};
 use crate::filesystem::lvm1::{self, Group, Physical};
 use crate::schema::{Content, FileSystemKind, State};
@@ -61,30 +62,37 @@ fn volumes(inspections: &[&mut Inspection], disk: usize) -> Vec<(usize, String, 
         .collect()
 }
 
-fn judge(all: &BTreeSet<String>, found: &[Found<'_>], inspections: &mut [&mut Inspection]) {
-    let (chosen, others): (Vec<&Found<'_>>, Vec<&Found<'_>>) =
+fn judge<'a>(all: &BTreeSet<String>, found: &'a [Found<'_>], inspections: &mut [&mut Inspection]) {
+    let (chosen, others): (Vec<&'a Found<'_>>, Vec<&'a Found<'_>>) =
         found.iter().partition(|found| found.is_chosen);
-    let there: BTreeSet<&String> = chosen.iter().map(|found| &found.physical.uuid).collect();
+    let by_uuid = |found: &&'a Found<'_>| (found.physical.uuid.as_str(), found.name.as_str());
+    let there: Copies<'_, &str> = chosen.iter().map(by_uuid).collect();
     let mut refuse_all = |state: State, fact: &str| {
         for found in &chosen {
             refuse(inspections, (found.disk, found.volume), state, fact);
         }
     };
-    if there.len() < chosen.len() {
-        return refuse_all(
-            State::Unsupported,
-            "a physical volume of its group is there twice: leave one out with --only",
-        );
+    let twins: Vec<String> = there
+        .twins()
+        .iter()
+        .map(|names| format!("{names} have the UUID of one physical volume of its group"))
+        .collect();
+    if !twins.is_empty() {
+        let fact = format!("{}: leave all but one out with --only", twins.join(", "));
+        return refuse_all(State::Unsupported, &fact);
     }
-    if there.len() < all.len() {
-        let names: Vec<&str> = others.iter().map(|found| found.name.as_str()).collect();
-        let fact = match names.is_empty() {
-            true => format!(
+    if there.parts() < all.len() {
+        // A copy of one that is chosen adds nothing.
+        let is_chosen = |uuid: &str| chosen.iter().any(|found| found.physical.uuid == uuid);
+        let others: Copies<'_, &str> =
+            others.iter().map(by_uuid).filter(|(uuid, _)| !is_chosen(uuid)).collect();
+        let fact = match others.parts() {
+            0 => format!(
                 "{} of the {} physical volumes of its group are here: name the disks of the others with --disk too",
-                there.len(),
+                there.parts(),
                 all.len()
             ),
-            false => format!("{} belong to the same group: name them with --only too", names.join(" and ")),
+            _ => format!("{} belong to the same group: name them with --only too", others.one_of_each()),
         };
         return refuse_all(State::Unsupported, &fact);
     }

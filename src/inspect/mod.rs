@@ -11,6 +11,7 @@ mod arrays;
 mod boot_area;
 mod btrfs;
 mod claim;
+mod copies;
 mod dynamic;
 mod encrypted;
 mod error;

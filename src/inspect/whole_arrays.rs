@@ -2,6 +2,7 @@
 
 use super::Inspection;
 use super::arrays::{Found, refuse};
+use super::copies::Copies;
 use super::volume::{Understood, content};
 use crate::blockio::{ReadAt, Window};
 use crate::filesystem::md;
@@ -62,6 +63,25 @@ pub(super) fn read(
     }
 }
 
+/// Refuses members of an array of which another one is there more than once; of that one it was said.
+pub(super) fn refuse_beside_twins(inspections: &mut [&mut Inspection], chosen: &[&Found]) {
+    let twins = chosen.iter().map(|member| by_number(member)).collect::<Copies<'_, u32>>().twins();
+    let is_once = |member: &&&Found| {
+        chosen.iter().filter(|other| other.superblock.number == member.superblock.number).count() == 1
+    };
+    let others: Vec<&Found> = chosen.iter().filter(is_once).copied().collect();
+    let fact = format!(
+        "another member of its array is there twice ({}): leave all but one out with --only",
+        twins.join(", ")
+    );
+    refuse_all(&others, &fact, inspections);
+}
+
+/// The number of a member in its array, with its name.
+fn by_number(member: &Found) -> (u32, &str) {
+    (member.superblock.number, &member.name)
+}
+
 fn refuse_all(chosen: &[&Found], fact: &str, inspections: &mut [&mut Inspection]) {
     let fact = format!("{fact}, or capture every member with --when-dirty raw; {}", md::HISTORY);
     chosen.iter().for_each(|member| refuse(member, fact.clone(), inspections));
@@ -89,10 +109,13 @@ fn is_claimed(sources: &[&dyn ReadAt], inspections: &[&mut Inspection], member: 
 
 /// What is to be said of members that are not all.
 fn missing(chosen: &[&Found], others: &[&Found], first: &Found, disks: u32) -> String {
-    let left_out: Vec<&str> = others.iter().map(|member| member.name.as_str()).collect();
-    let there = chosen.len().saturating_add(others.len());
+    // A copy of one that is chosen adds nothing.
+    let is_chosen = |number: u32| chosen.iter().any(|member| member.superblock.number == number);
+    let left_out: Copies<'_, u32> =
+        others.iter().map(|member| by_number(member)).filter(|(number, _)| !is_chosen(*number)).collect();
+    let there = chosen.len().saturating_add(left_out.parts());
     if u32::try_from(there) == Ok(disks) {
-        let names = left_out.join(" and ");
+        let names = left_out.one_of_each();
         return format!(
             "{names} belong to the same array: name them with --only too, or leave out all of it"
         );

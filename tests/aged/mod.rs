@@ -138,9 +138,9 @@ impl ReadAt for Recorder<'_> {
 }
 
 /// What is left where only the used blocks were restored, on noise.
-struct OnNoise<'a> {
-    disk: &'a MemoryDisk,
-    used: &'a RangeSet,
+pub struct OnNoise<'a> {
+    pub disk: &'a MemoryDisk,
+    pub used: &'a RangeSet,
 }
 
 impl ReadAt for OnNoise<'_> {
@@ -149,13 +149,14 @@ impl ReadAt for OnNoise<'_> {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
-        for (at, byte) in (offset..).zip(buffer.iter_mut()) {
-            *byte = (at.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u8;
-        }
+        self.disk.read_at(offset, buffer)?;
         let asked = ByteRange::at(offset, buffer.len() as u64).unwrap();
-        for part in self.used.within(asked) {
-            let from = (part.start() - offset) as usize;
-            self.disk.read_at(part.start(), &mut buffer[from..from + part.length() as usize])?;
+        for free in self.used.gaps(asked).iter() {
+            let from = (free.start() - offset) as usize;
+            let buffer = &mut buffer[from..from + free.length() as usize];
+            for (at, byte) in (free.start()..).zip(buffer) {
+                *byte = (at.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u8;
+            }
         }
         Ok(())
     }
