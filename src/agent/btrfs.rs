@@ -27,8 +27,7 @@ pub(super) fn read_together<'a>(
         let number = found.group.number;
         let sources = logical.iter().find(|(group, _)| *group == number);
         let sources = sources.map(|(_, sources)| sources.as_slice()).unwrap_or_default();
-        let all = only.is_empty()
-            || found.group.physical_volumes.iter().any(|member| only.contains(&member.volume));
+        let all = found.group.is_wanted_whole(only);
         for ((volume, used), source) in
             found.group.logical_volumes.iter_mut().zip(&mut found.used).zip(sources)
         {

@@ -55,7 +55,7 @@ pub(super) fn settled_group<'a>(
     let disks: Vec<(&Disk, &'a dyn ReadAt)> = disks.iter().map(|(disk, source)| (disk, *source)).collect();
     let group = found.group.clone();
     let only = &request.options.only;
-    let all = only.is_empty() || group.physical_volumes.iter().any(|member| only.contains(&member.volume));
+    let all = group.is_wanted_whole(only);
     let open =
         |logical: &LogicalVolume| inspect::open_logical(&group, logical, &disks, &linux::KernelVolumes);
     let sector = disks.iter().map(|(disk, _)| disk.logical_sector_bytes).max().unwrap_or(SectorSize::B512);

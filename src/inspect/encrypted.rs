@@ -113,7 +113,7 @@ pub fn unlock_logical(
     unlocking: &mut Unlocking<'_>,
 ) -> Result<Vec<String>, Error> {
     let group = &mut found.group;
-    let all = only.is_empty() || group.physical_volumes.iter().any(|member| only.contains(&member.volume));
+    let all = group.is_wanted_whole(only);
     let mut said = Vec::new();
     for ((logical, used), source) in group.logical_volumes.iter_mut().zip(found.used.iter_mut()).zip(sources)
     {

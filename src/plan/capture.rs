@@ -262,7 +262,7 @@ fn capture_group(
 ) -> Option<GroupCapture> {
     let GroupFound { mut group, used, problems } = found;
     let named = |name: &String| options.only.contains(name);
-    let all = options.only.is_empty() || group.physical_volumes.iter().any(|member| named(&member.volume));
+    let all = group.is_wanted_whole(&options.only);
     let chosen: Vec<bool> = group.volumes().map(|volume| all || named(&volume.name)).collect();
     let stuck = || chosen.iter().zip(&problems).any(|(chosen, problem)| *chosen && problem.is_some());
     let fate = if !all && !chosen.contains(&true) {

@@ -234,6 +234,13 @@ impl VolumeGroup {
         self
     }
 
+    /// True where it is wanted with all its logical volumes. `only` names what is wanted, empty for all: a physical volume stands
+    /// for its whole group, and a logical one for itself.
+    #[must_use]
+    pub fn is_wanted_whole(&self, only: &[String]) -> bool {
+        only.is_empty() || self.physical_volumes.iter().any(|physical| only.contains(&physical.volume))
+    }
+
     /// Its logical volumes as volumes.
     pub fn volumes(&self) -> impl Iterator<Item = &Volume> {
         self.logical_volumes.iter().map(|logical| &logical.volume)
