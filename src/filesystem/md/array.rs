@@ -9,7 +9,7 @@
 
 use super::Superblock;
 use super::geometry::{Geometry, MIN_CHUNK_BYTES};
-use crate::blockio::{Column, Mapped, ReadAt, Stretch, Window};
+use crate::blockio::{Column, Mapped, ReadAt, Stretch, Window, past_the_end};
 use crate::units::{ByteRange, RangeSet, u64_from, usize_from};
 use std::io;
 
@@ -75,9 +75,7 @@ impl<'a> Array<'a> {
                 }
                 Ok(of_members.into_iter().map(RangeSet::from_iter).collect())
             }
-            Self::Spread { geometry, .. } => {
-                geometry.places(used).ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))
-            }
+            Self::Spread { geometry, .. } => geometry.places(used).ok_or_else(past_the_end),
         }
     }
 
@@ -105,7 +103,6 @@ impl ReadAt for Array<'_> {
             Self::Joined(joined) => return joined.read_at(offset, buffer),
             Self::Spread { geometry, members } => (geometry, members),
         };
-        let past_the_end = || io::Error::from(io::ErrorKind::UnexpectedEof);
         let whole = ByteRange::at(offset, u64_from(buffer.len())).ok_or_else(past_the_end)?;
         if whole.end() > geometry.size_bytes() {
             return Err(past_the_end());
