@@ -6,7 +6,7 @@ use remint::blockio::{ReadAt, Window};
 use remint::filesystem::{BtrfsSource, Reading, read_btrfs_devices};
 use remint::schema::State;
 use remint::units::{ByteRange, RangeSet};
-use remint_fuzz::Seeds;
+use remint_fuzz::{Restored, Seeds};
 use std::sync::LazyLock;
 
 /// Size of the first device of the seeds of `scripts/fuzz-seeds`; the second one stands behind it.
@@ -40,7 +40,7 @@ fuzz_target!(|input: &[u8]| {
         let second =
             second.iter().filter_map(|part| ByteRange::at(part.start() + FIRST_BYTES, part.length()));
         let used: RangeSet = first.iter().chain(second).collect();
-        assert_eq!(look(&Restored { disk: &disk, used: &used }), found);
+        assert_eq!(look(&Restored { volume: &disk, used: &used }), found);
     }
 });
 
@@ -52,25 +52,4 @@ fn look(disk: &dyn ReadAt) -> Vec<Reading> {
     let source = |name, volume| BtrfsSource { name, volume, is_chosen: true, is_device: true };
     let readings = read_btrfs_devices(&[source("d0-p1", &windows[0]), source("d1-p1", &windows[1])]);
     readings.into_iter().flatten().collect()
-}
-
-/// What a deploy leaves of both on targets full of noise.
-struct Restored<'a> {
-    disk: &'a dyn ReadAt,
-    used: &'a RangeSet,
-}
-
-impl ReadAt for Restored<'_> {
-    fn size_bytes(&self) -> u64 {
-        self.disk.size_bytes()
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
-        self.disk.read_at(offset, buffer)?;
-        let end = offset + buffer.len() as u64;
-        for gap in self.used.gaps(ByteRange::new(offset, end)).iter() {
-            buffer[(gap.start() - offset) as usize..(gap.end() - offset) as usize].fill(0xA5);
-        }
-        Ok(())
-    }
 }

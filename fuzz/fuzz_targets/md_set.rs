@@ -6,7 +6,7 @@ use remint::blockio::{ReadAt, Window};
 use remint::filesystem::md::{self, Member};
 use remint::schema::State;
 use remint::units::{ByteRange, RangeSet};
-use remint_fuzz::Seeds;
+use remint_fuzz::{Restored, Seeds};
 use std::sync::LazyLock;
 
 /// A seed has its members one behind the other.
@@ -40,7 +40,7 @@ fuzz_target!(|input: &[u8]| {
                 member.reading.used.iter().flat_map(RangeSet::iter).filter_map(moved).collect::<Vec<_>>()
             })
             .collect();
-        assert_eq!(look(&With { volume: &volume, used: &used }), Some(found), "what is restored reads differently");
+        assert_eq!(look(&Restored { volume: &volume, used: &used }), Some(found), "what is restored reads differently");
     }
 });
 
@@ -61,26 +61,4 @@ fn look(volume: &dyn ReadAt) -> Option<Vec<Member>> {
         .map(|window| Some(("d0", window as &dyn ReadAt, md::member(window).ok()??)))
         .collect();
     md::read_together(&members?).ok()
-}
-
-/// Only what is used; the rest has other content.
-struct With<'a> {
-    volume: &'a dyn ReadAt,
-    used: &'a RangeSet,
-}
-
-impl ReadAt for With<'_> {
-    fn size_bytes(&self) -> u64 {
-        self.volume.size_bytes()
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
-        self.volume.read_at(offset, buffer)?;
-        let asked = ByteRange::at(offset, buffer.len() as u64).unwrap_or_default();
-        for free in self.used.gaps(asked).iter() {
-            let from = (free.start() - offset) as usize;
-            buffer[from..from + free.length() as usize].fill(0xA7);
-        }
-        Ok(())
-    }
 }

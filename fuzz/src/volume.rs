@@ -1,7 +1,7 @@
 //! A seed with changes, read without copying it.
 
 use remint::blockio::{ReadAt, past_the_end};
-use remint::units::RangeSet;
+use remint::units::{ByteRange, RangeSet};
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -126,21 +126,21 @@ impl ReadAt for Volume<'_> {
     }
 }
 
-/// What a deploy leaves of a volume on a target full of noise: its used bytes.
-pub struct Restored<'v, 's> {
-    pub volume: &'v Volume<'s>,
+/// What a deploy leaves of a volume, or of several one behind the other, on a target full of noise: the used bytes.
+pub struct Restored<'v> {
+    pub volume: &'v dyn ReadAt,
     pub used: &'v RangeSet,
 }
 
-impl ReadAt for Restored<'_, '_> {
+impl ReadAt for Restored<'_> {
     fn size_bytes(&self) -> u64 {
-        self.volume.size_bytes
+        self.volume.size_bytes()
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.volume.read_at(offset, buffer)?;
         let end = offset + buffer.len() as u64;
-        for gap in self.used.gaps(remint::units::ByteRange::new(offset, end)).iter() {
+        for gap in self.used.gaps(ByteRange::new(offset, end)).iter() {
             buffer[(gap.start() - offset) as usize..(gap.end() - offset) as usize].fill(0xA5);
         }
         Ok(())
