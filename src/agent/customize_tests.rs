@@ -64,6 +64,9 @@ impl Firmware for Memory {
     fn partitions_elsewhere(&self, _: &[&str]) -> Result<Vec<PartitionId>, CustomizeError> {
         Ok(Vec::new())
     }
+    fn groups_elsewhere(&self, _: &[&str]) -> Result<Vec<String>, CustomizeError> {
+        Ok(Vec::new())
+    }
     fn write(&self, change: &Change) -> Result<(), CustomizeError> {
         self.0.lock().unwrap().take(change);
         Ok(())

@@ -22,9 +22,7 @@ pub trait Firmware: Send + Sync {
     ///
     /// # Errors
     /// Where the disks cannot be listed. A disk that cannot be read has none.
-    fn groups_elsewhere(&self, _targets: &[&str]) -> Result<Vec<String>, CustomizeError> {
-        Ok(Vec::new())
-    }
+    fn groups_elsewhere(&self, targets: &[&str]) -> Result<Vec<String>, CustomizeError>;
 
     /// Writes one variable.
     ///

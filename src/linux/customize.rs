@@ -279,7 +279,7 @@ pub(super) fn missing_devices(what: &str) -> Option<String> {
 
 fn missing_for(files: &BootFiles) -> Option<String> {
     match files.system {
-        System::Windows => windows_files::missing(),
+        System::Windows => windows_files::missing("making the boot files of Windows"),
         System::Linux => {
             let kernel = boot_files::kernel_name(files.file_system);
             if kernel_has(kernel) {

@@ -21,7 +21,7 @@ const PAGE_FILES: [&str; 3] = ["pagefile.sys", "swapfile.sys", "hiberfil.sys"];
 pub(super) fn missing(kind: FileSystemKind, what: &str) -> Option<String> {
     let needed = missing_devices(what);
     match kind {
-        FileSystemKind::Ntfs => needed.or_else(windows_files::missing),
+        FileSystemKind::Ntfs => needed.or_else(|| windows_files::missing(what)),
         _ => needed.or_else(|| {
             let (name, _) = how(kind)?;
             (!kernel_has(name))

@@ -27,11 +27,12 @@ const CODE_AT: usize = 0x54;
 /// Deeper folders are not there.
 const MOST_DEPTH: u32 = 4;
 
-/// What is missing on this machine.
-pub(super) fn missing() -> Option<String> {
+/// What is missing on this machine to do something with the files of a Windows: a sentence.
+pub(super) fn missing(what: &str) -> Option<String> {
     program::find("ntfs-3g").is_none().then(|| {
-        "boot files for Windows need the program ntfs-3g; install the package ntfs-3g, or deploy from the boot image"
-            .to_owned()
+        format!(
+            "{what} needs the program ntfs-3g; install the package ntfs-3g, or deploy from the boot image"
+        )
     })
 }
 

@@ -3,7 +3,7 @@
 use super::customize::{missing_devices, written_place};
 use super::ntfs_files::with_ntfs;
 use super::tree::Tree;
-use super::{Error, lvm_devices, program};
+use super::{Error, lvm_devices, windows_files};
 use crate::blockio::Window;
 use crate::customize::recovery::{self, RECOVERY};
 use crate::customize::windows::{Followed, HIVES, follow_bytes, follow_in_fat};
@@ -59,13 +59,8 @@ fn in_ntfs(
 
 /// What is missing on this machine: a sentence.
 pub(super) fn missing() -> Option<String> {
-    missing_devices("having a Windows name the partitions of its new disk").or_else(|| {
-        program::find("ntfs-3g").is_none().then(|| {
-            "having a Windows name the partitions of its new disk needs the program ntfs-3g; install the package ntfs-3g, or \
-             deploy from the boot image"
-                .to_owned()
-        })
-    })
+    let what = "having a Windows name the partitions of its new disk";
+    missing_devices(what).or_else(|| windows_files::missing(what))
 }
 
 /// What cannot be mounted, or written, is no failure: a volume with data is as good as before. Of several files that are to be

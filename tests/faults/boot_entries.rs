@@ -34,6 +34,9 @@ impl Firmware for Untouched {
     fn partitions_elsewhere(&self, _: &[&str]) -> Result<Vec<PartitionId>, CustomizeError> {
         Ok(Vec::new())
     }
+    fn groups_elsewhere(&self, _: &[&str]) -> Result<Vec<String>, CustomizeError> {
+        Ok(Vec::new())
+    }
     fn write(&self, _: &Change) -> Result<(), CustomizeError> {
         unimplemented!("no entry follows")
     }
@@ -60,6 +63,10 @@ impl Firmware for Memory {
     fn partitions_elsewhere(&self, targets: &[&str]) -> Result<Vec<PartitionId>, CustomizeError> {
         assert_eq!(targets, ["/dev/sda"]);
         Ok(self.elsewhere.clone())
+    }
+    fn groups_elsewhere(&self, targets: &[&str]) -> Result<Vec<String>, CustomizeError> {
+        assert_eq!(targets, ["/dev/sda"]);
+        Ok(Vec::new())
     }
     fn write(&self, change: &Change) -> Result<(), CustomizeError> {
         match self.mood {
