@@ -3,8 +3,9 @@
 //!
 //! A partition is named by its GUID, or on an MBR by the disk's signature and its number (`1a2b3c4d-01`), in any letter
 //! case: `PARTUUID=` in fstab and on the kernel's command line, `/dev/disk/by-partuuid/`, GRUB's `search --part-uuid`,
-//! `HD(2,GPT,...)`. Both forms are told from everything else by what stands around them: neither a letter, a digit nor a
-//! dash. A UUID of LVM stands in GRUB's `lvmid/GROUP/VOLUME` and in names of udev, and its case counts. What stands in a binary, such as a unified kernel image or an initramfs, is not changed.
+//! `HD(2,GPT,...)`. A UUID of LVM stands in GRUB's `lvmid/GROUP/VOLUME` and in names of udev, and its case counts. All forms are
+//! told from everything else by what stands around them: neither a letter, a digit nor a dash. What stands in a binary, such as a
+//! unified kernel image or an initramfs, is not changed.
 
 use crate::filesystem::{self, FatFiles};
 use crate::plan::NewName;
@@ -151,7 +152,7 @@ fn in_case_of<'a>(old: &[u8], name: &'a NewName) -> Cow<'a, str> {
     if capitals && !is_exact { name.new.to_ascii_uppercase().into() } else { name.new.as_str().into() }
 }
 
-/// True for a UUID of LVM, in which a capital is another letter.
+/// True for a UUID of LVM, in which a capital is another letter. Identifiers of partitions have none in a [`NewName`].
 fn has_case(name: &str) -> bool {
     name.bytes().any(|byte| byte.is_ascii_uppercase())
 }

@@ -7,12 +7,14 @@ use super::keys::{
 use super::{Error, Hive, PIECE_BYTES};
 use crate::units::usize_from;
 
-/// A list of subkeys has no more. Of more keys Windows makes several, and a list of these: one cell of 4096 bytes holds 507.
+/// A list that is written here has no more subkeys. Of more of them Windows makes several lists, and a list of these: 507 fit into the
+/// one cell of a bin of 4096 bytes.
 const MOST_IN_A_LIST: usize = 500;
-/// So many lists are in a list of lists, and no more keys in a key.
+/// A list of lists that is written here has no more.
 const MOST_LISTS: usize = 500;
+/// A key that has so many gets no more.
 const MOST_SUBKEYS: usize = MOST_IN_A_LIST * MOST_LISTS;
-/// Where the largest name and data of what a key holds are noted.
+/// Where a key notes how many bytes the largest name of its keys and of its values, and the largest data, have.
 const LARGEST_SUBKEY_NAME: usize = 52;
 const LARGEST_VALUE_NAME: usize = 60;
 const LARGEST_DATA: usize = 64;
@@ -37,7 +39,7 @@ impl Hive {
         Ok(())
     }
 
-    /// Sets a value of a key, which gets it where it has none of this name.
+    /// Sets a value of a key, which gets one where it has none of this name.
     ///
     /// # Errors
     /// Where the hive contradicts itself, the data has more than 16344 bytes, or the hive is full.
@@ -100,7 +102,7 @@ impl Hive {
             return Err(Error::Unsupported(fact));
         }
         let node = self.node(parent)?;
-        let (is_ascii, bytes) = encoded(name)?;
+        let (is_ascii, bytes) = encoded_key(name)?;
         let new = self.allocate(76usize.saturating_add(bytes.len()))?;
         let cell = self.cell(new)?;
         let security = self.number(&node, SECURITY)?;
@@ -190,7 +192,7 @@ impl Hive {
         self.free(list)
     }
 
-    /// Another key has the rights of its parent.
+    /// Counts one more key that has the rights of its parent.
     fn share_security(&mut self, security: u32) -> Result<(), Error> {
         let cell = self.cell(security)?;
         if !self.at(cell.clone()).starts_with(b"sk") {
@@ -201,7 +203,7 @@ impl Hive {
         Ok(())
     }
 
-    /// A value without data at the end of a key's.
+    /// Adds a value without data behind those that a key has.
     fn add_value(&mut self, key: Key, name: &str) -> Result<Value, Error> {
         let (is_ascii, bytes) = encoded(name)?;
         let new = self.allocate(20usize.saturating_add(bytes.len()))?;
@@ -246,22 +248,31 @@ fn lost(key: Key) -> Error {
     Error::corrupt("key", usize_from(key.0.into()), "what was written to it is not found again")
 }
 
-/// A name as it is written: a byte for each character where that can hold it.
-pub(super) fn encoded(name: &str) -> Result<(bool, Vec<u8>), Error> {
+/// The name of a key as it is written: at most 255 characters (Windows' documentation, "Registry element size limits").
+pub(super) fn encoded_key(name: &str) -> Result<(bool, Vec<u8>), Error> {
+    if name.encode_utf16().count() > 255 {
+        return Err(no_name(name));
+    }
+    encoded(name)
+}
+
+/// A name as it is written: a byte for each character where that can hold it. One of a value may be longer in Windows; none that is
+/// written here is.
+fn encoded(name: &str) -> Result<(bool, Vec<u8>), Error> {
     let is_ascii = name.is_ascii();
     let bytes = if is_ascii {
         name.as_bytes().to_vec()
     } else {
         name.encode_utf16().flat_map(u16::to_le_bytes).collect()
     };
-    // Names of keys have at most 255 characters (Windows' documentation, "Registry element size limits").
     if name.is_empty() || bytes.len() > 510 || name.contains(['\\', '\0']) {
-        return Err(Error::Unsupported(format!(
-            "\"{}\" cannot be a name in a registry",
-            name.escape_debug()
-        )));
+        return Err(no_name(name));
     }
     Ok((is_ascii, bytes))
+}
+
+fn no_name(name: &str) -> Error {
+    Error::Unsupported(format!("\"{}\" cannot be a name in a registry", name.escape_debug()))
 }
 
 fn hash(capitals: &[u16]) -> u32 {

@@ -1,6 +1,6 @@
 //! A new hive.
 
-use super::edit::encoded;
+use super::edit::encoded_key;
 use super::keys::{ASCII_KEY, Key, NOTHING, SECURITY, SUBKEY_LIST, VALUE_LIST};
 use super::{BASE_BYTES, Error, Hive};
 
@@ -20,7 +20,7 @@ impl Hive {
     /// # Errors
     /// Where the name of the root cannot be one.
     pub fn empty(name: &str) -> Result<Self, Error> {
-        let (is_ascii, name) = encoded(name)?;
+        let (is_ascii, name) = encoded_key(name)?;
         let mut hive =
             Self { bytes: vec![0; BASE_BYTES], bins: Vec::new(), root: Key(NOTHING), changed: false };
         // Version 1.5: the lists of subkeys have hashes.

@@ -208,6 +208,17 @@ fn a_list_that_holds_more_than_the_hive_is_damage() {
     assert!(error.contains("it holds more than the hive"), "{error}");
 }
 
+#[test]
+fn the_name_of_a_key_has_at_most_255_characters_whatever_they_are() {
+    let mut hive = Hive::empty("ROOT").unwrap();
+    let root = hive.root();
+    for letter in ["k", "ö"] {
+        hive.make_key(root, &letter.repeat(255)).unwrap();
+        let error = hive.make_key(root, &letter.repeat(256)).unwrap_err().to_string();
+        assert!(error.ends_with("cannot be a name in a registry"), "{error}");
+    }
+}
+
 const KEYS: [&str; 5] = ["Services", "select", "b b", "Ä", "pci#ven_8086&dev_7111"];
 const VALUES: [&str; 4] = ["Start", "0", "", "größer"];
 
