@@ -673,6 +673,70 @@ fn new_identifiers_are_said_and_every_copy_has_its_own() {
 }
 
 #[test]
+fn a_volume_that_nobody_looks_into_for_names_is_warned_of_with_the_reason() {
+    use FileSystemKind::{
+        Bcachefs, Bitlocker, Btrfs, Exfat, F2fs, Jfs, Luks1, Luks2, MdMember, Nilfs2, Reiserfs, Zfs,
+    };
+    const RAW: &str = "it was captured raw";
+    const ENCRYPTED: &str = "it is encrypted";
+    const OF_ITS_KIND: &str = "names are not looked for in file systems of its kind";
+    let seed = Some("000102030405060708090a0b0c0d0e0f".parse().unwrap());
+    let options = DeployOptions { new_ids: true, seed, ..DYNAMIC };
+    let whole = |kind: FileSystemKind| (kind, holds(kind, 10 * GIB));
+    let raw = |kind: FileSystemKind| {
+        let file_system = Some(file_system(kind, 10 * GIB));
+        (kind, Content::Raw { reason: "it is dirty".into(), file_system })
+    };
+    let mut elsewhere = file_system(Ext4, 10 * GIB);
+    elsewhere.findings.push(remint::schema::FileSystem::journal_elsewhere("d1-p1"));
+    for ((kind, content), why) in [
+        (whole(Ext4), None),
+        (whole(Xfs), None),
+        (whole(Btrfs), None),
+        (whole(Fat32), None),
+        (whole(Exfat), None),
+        (whole(Ntfs), None),
+        (whole(Swap), None),
+        ((Ext4, unknown()), None),
+        ((Ext4, Content::FileSystem(elsewhere)), Some("its journal is on another volume")),
+        (raw(Ext4), Some(RAW)),
+        (raw(Btrfs), Some(RAW)),
+        (raw(Ntfs), Some(RAW)),
+        (raw(Exfat), None),
+        (whole(F2fs), Some(OF_ITS_KIND)),
+        (raw(F2fs), Some(OF_ITS_KIND)),
+        (whole(Jfs), Some(OF_ITS_KIND)),
+        (whole(Nilfs2), Some(OF_ITS_KIND)),
+        (whole(Reiserfs), Some(OF_ITS_KIND)),
+        (whole(Bcachefs), Some(OF_ITS_KIND)),
+        (whole(Zfs), Some(OF_ITS_KIND)),
+        // A key opened these two.
+        (whole(Luks1), Some(ENCRYPTED)),
+        (whole(Luks2), Some(ENCRYPTED)),
+        (raw(Luks2), Some(ENCRYPTED)),
+        (whole(Bitlocker), Some(ENCRYPTED)),
+        (whole(MdMember), Some("it is a member of an array")),
+        (raw(MdMember), Some("it is a member of an array")),
+    ] {
+        let disk = gpt_disk(0, 32 * GIB, SMALL, &[part(1, MIB, 10 * GIB, LINUX, content)]);
+        let sda = target("/dev/sda", 32 * GIB, SMALL);
+        let warnings = |options: DeployOptions| {
+            let plan = deploy(std::slice::from_ref(&disk), std::slice::from_ref(&sda), options).unwrap();
+            let looked = plan.disks[0].warnings.iter().filter(|said| said.contains("is not looked into"));
+            looked.cloned().collect::<Vec<_>>()
+        };
+        let expected = why.map(|why| {
+            format!(
+                "d0-p1 ({kind}) is not looked into, because {why}: a system on it that names partitions by their old identifiers \
+                 does not start before it names the new ones."
+            )
+        });
+        assert_eq!(warnings(options.clone()), expected.into_iter().collect::<Vec<_>>(), "{kind}");
+        assert_eq!(warnings(DYNAMIC), [""; 0]);
+    }
+}
+
+#[test]
 fn a_script_is_believed_in_nothing_that_would_cost_data() {
     // What a script may make: the table of a dynamic layout, on a larger disk.
     let disk = linux();

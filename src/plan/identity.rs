@@ -228,18 +228,26 @@ pub(super) fn warn(captured: Captured<'_>, plan: &mut DeployPlan) {
 
 /// The warning of a volume that may hold a system, and that nobody looks into.
 fn not_looked_into(captured: Captured<'_>, planned: &VolumePlan) -> Option<String> {
-    use FileSystemKind::{Bitlocker, Luks1, Luks2, Ntfs};
+    use FileSystemKind::{
+        Bcachefs, Bitlocker, F2fs, Jfs, Luks1, Luks2, MdMember, Nilfs2, Ntfs, Reiserfs, Zfs,
+    };
     let volume = captured.volumes().find(|volume| volume.name == planned.volume)?;
-    let (found, why) = match &volume.content {
+    let (found, is_raw) = match &volume.content {
         _ if planned.action != VolumeAction::Write => return None,
-        Content::FileSystem(found) if looks_into(found.kind) && found.journal().is_some() => {
-            (found, "its journal is on another volume")
+        Content::FileSystem(found) => (found, false),
+        Content::Raw { file_system: Some(found), .. } => (found, true),
+        _ => return None,
+    };
+    let why = match found.kind {
+        // With a key too: what was captured is what is encrypted.
+        Luks1 | Luks2 | Bitlocker => "it is encrypted",
+        MdMember => "it is a member of an array",
+        F2fs | Jfs | Nilfs2 | Reiserfs | Bcachefs | Zfs => {
+            "names are not looked for in file systems of its kind"
         }
-        Content::Raw { file_system: Some(found), .. } => match found.kind {
-            Luks1 | Luks2 | Bitlocker => (found, "it is encrypted"),
-            kind if looks_into(kind) || kind == Ntfs => (found, "it was captured raw"),
-            _ => return None,
-        },
+        kind if is_raw && (looks_into(kind) || kind == Ntfs) => "it was captured raw",
+        kind if looks_into(kind) && found.journal().is_some() => "its journal is on another volume",
+        // What has several devices or is a dynamic disk has a sentence of its own, and no system starts from the others.
         _ => return None,
     };
     Some(format!(
