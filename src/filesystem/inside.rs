@@ -46,7 +46,7 @@ fn look_closer(array: &dyn ReadAt) -> Result<Result<Inside, FileSystem>, Error> 
     };
     let (kind, what) = (file_system.kind, name(&file_system));
     if matches!(kind, FileSystemKind::Luks1 | FileSystemKind::Luks2) {
-        let findings = vec![luks::out_of_reach(array)?];
+        let findings = luks::out_of_reach(array)?;
         return Ok(Ok(Inside { what, judged: Judged { state: file_system.state, findings, map: None } }));
     }
     if file_system.state != State::Clean {
@@ -141,14 +141,48 @@ fn name(found: &FileSystem) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn of_a_luks_that_no_key_reaches_is_said_how_one_does() {
+    /// What is said of a LUKS in an array.
+    fn said_of(volume: &[u8]) -> String {
+        let found = look(&volume).unwrap();
+        assert_eq!((found.judged.state, found.judged.map), (State::Encrypted, None));
+        let said = found.judged.findings.join("; ");
+        // Of whatever kind, it is named with a way out, and no key is asked for here.
+        assert!(said.starts_with("encrypted with LUKS") && said.contains("--when-dirty raw"), "{said}");
+        assert!(!said.contains("name a file"), "{said}");
+        said
+    }
+
+    /// A header of LUKS1 with a key of 64 bytes, and its data from 2 MiB on.
+    fn luks1(cipher: &[u8]) -> Vec<u8> {
         let mut volume = vec![0u8; 4 << 20];
         volume[..8].copy_from_slice(b"LUKS\xBA\xBE\0\x01");
-        let found = look(&volume.as_slice()).unwrap();
-        assert_eq!(found.judged.state, State::Encrypted);
-        let said = found.judged.findings.join("; ");
-        assert!(said.contains("--disk /dev/md0") && said.contains("--when-dirty raw"), "{said}");
-        assert!(!said.contains("name a file"), "{said}");
+        volume[8..8 + cipher.len()].copy_from_slice(cipher);
+        volume[40..51].copy_from_slice(b"xts-plain64");
+        volume[72..78].copy_from_slice(b"sha256");
+        volume[104..108].copy_from_slice(&4096u32.to_be_bytes());
+        volume[108..112].copy_from_slice(&64u32.to_be_bytes());
+        volume
+    }
+
+    #[test]
+    fn of_a_luks_that_no_key_reaches_is_said_how_one_does() {
+        let said = said_of(&luks1(b"aes"));
+        assert!(said.contains("--disk /dev/md0) with --luks-key"), "{said}");
+    }
+
+    #[test]
+    fn of_a_luks_that_no_key_opens_is_said_why() {
+        let said = said_of(&luks1(b"serpent"));
+        assert!(said.contains("/dev/mapper") && !said.contains("--luks-key"), "{said}");
+        assert!(
+            said.contains("Remint does not open it") && said.contains("not serpent-xts-plain64"),
+            "{said}"
+        );
+        // The second header alone.
+        let mut volume = vec![0u8; 4 << 20];
+        volume[0x4000..0x4008].copy_from_slice(b"SKUL\xBA\xBE\0\x02");
+        volume[0x4000 + 256..0x4000 + 264].copy_from_slice(&0x4000u64.to_be_bytes());
+        let said = said_of(&volume);
+        assert!(said.contains("it has no whole header") && !said.contains("--luks-key"), "{said}");
     }
 }

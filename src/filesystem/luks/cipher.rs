@@ -96,6 +96,12 @@ impl Cipher {
         })
     }
 
+    /// Why data are not decrypted with a key of this length: a clause that follows "it".
+    pub(super) fn obstacle(name: &str, key_bytes: usize) -> Option<String> {
+        let error = Self::new(name, &vec![0; key_bytes]).err()?;
+        Some(format!("has another cipher: {error}"))
+    }
+
     fn known(name: &str, key: &[u8]) -> Option<Self> {
         let (mode, start) = name.strip_prefix("aes-")?.split_once('-')?;
         let (data, mode) = match mode {

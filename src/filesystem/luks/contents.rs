@@ -3,6 +3,7 @@
 //! Numbers of 64 bits are texts there. What is not understood is said, and keeps the volume from being opened only where that would
 //! be a guess.
 
+use super::cipher::Cipher;
 use super::hash::{Kdf, from_base64};
 use super::header::{Data, Digest, Header, KEY_BYTES, Keyslot, STRIPES, word};
 use super::header_2::Half;
@@ -85,7 +86,9 @@ fn data(half: &Half, volume_bytes: u64, found: &mut Header) -> Result<(), String
         Some(Keyslot { number, area, .. }) => {
             Err(format!("has a keyslot {number} at {area}, which is not in front of its data"))
         }
-        None => Ok(()),
+        // Without a keyslot of its own, no key has a length.
+        None if key_bytes == 0 => Ok(()),
+        None => Cipher::obstacle(&name(segment, "encryption"), key_bytes).map_or(Ok(()), Err),
     }
 }
 
@@ -253,6 +256,7 @@ mod tests {
             ("/segments/0/offset", json!("18446744073709551615"), "no room"),
             ("/segments/0/size", json!("67108864"), "no room"),
             ("/segments/0/sector_size", json!(8192), "sectors of a size"),
+            ("/segments/0/encryption", json!("serpent-xts-plain64"), "serpent-xts-plain64"),
             ("/segments/0/iv_tweak", json!("many"), "iv_tweak"),
             ("/segments/0/iv_tweak", json!(null), "iv_tweak"),
             ("/keyslots/0/area/offset", json!("16700000"), "not in front of its data"),

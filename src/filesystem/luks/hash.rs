@@ -112,9 +112,9 @@ pub struct Limits {
 const ARGON2_KIB: u64 = 4 << 20;
 /// It makes keyslots of 4 threads at most. More cost nothing here, where one thread does the work of all.
 const ARGON2_LANES: u64 = 16;
-/// Memory that Argon2 may go through, in KiB: 256 GiB, which takes some minutes. cryptsetup makes keyslots of about 8 GiB.
+/// Memory that Argon2 may go through, in KiB: 256 GiB, which should take some minutes (not measured). cryptsetup makes keyslots of about 8 GiB.
 const ARGON2_WORK_KIB: u64 = 256 << 20;
-/// Some minutes too. cryptsetup makes keyslots of some millions, and takes as many as a number of 32 bits holds.
+/// Some minutes too, not measured either. cryptsetup makes keyslots of some millions, and takes as many as a number of 32 bits holds.
 const PBKDF2_ITERATIONS: u64 = 1 << 28;
 /// What all tries on one volume may take together: four times the most that one of them may.
 const WORK: u64 = 1 << 30;

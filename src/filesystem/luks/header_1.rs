@@ -8,6 +8,7 @@
 //!
 //! Source: LUKS1 On-Disk Format 1.2.3.
 
+use super::cipher::Cipher;
 use super::hash::Kdf;
 use super::header::{Data, Digest, Header, KEY_BYTES, Keyslot, STRIPES, word};
 use crate::filesystem::signature::identity::text_at;
@@ -42,6 +43,8 @@ fn fields(header: &[u8], volume_bytes: u64, found: &mut Header) -> Result<Option
         return Ok(Some(format!("has a key of {key_bytes} bytes, which no LUKS has")));
     }
     let key_bytes = usize_from(key_bytes);
+    // A detached header has no data behind it.
+    let room = if start == 0 { volume_bytes } else { start.min(volume_bytes) };
     let pbkdf2 = |at| Ok(Kdf::Pbkdf2 { hash: hash.clone(), iterations: read_u32be(header, at)?.into() });
     for (number, at) in (0u64..).zip(KEYSLOTS) {
         let field = |offset: usize| at.saturating_add(offset);
@@ -52,7 +55,7 @@ fn fields(header: &[u8], volume_bytes: u64, found: &mut Header) -> Result<Option
         let stripes = u64::from(read_u32be(header, field(44))?);
         let length = stripes.saturating_mul(key_bytes.try_into().unwrap_or(KEY_BYTES));
         let area = ByteRange::new(area, area.saturating_add(length));
-        if stripes == 0 || stripes > STRIPES || area.end() > start.min(volume_bytes) {
+        if stripes == 0 || stripes > STRIPES || area.end() > room {
             return Ok(Some(format!(
                 "has a keyslot {number} of {stripes} stripes at {area}, which is not in front of its data"
             )));
@@ -82,6 +85,7 @@ fn fields(header: &[u8], volume_bytes: u64, found: &mut Header) -> Result<Option
     if start >= whole {
         return Ok(Some(format!("has its data at byte {start}, beyond the end of the volume")));
     }
+    let obstacle = Cipher::obstacle(&cipher, key_bytes);
     found.data = Some(Data {
         range: ByteRange::new(start, whole),
         cipher,
@@ -89,23 +93,53 @@ fn fields(header: &[u8], volume_bytes: u64, found: &mut Header) -> Result<Option
         sector_bytes: usize_from(SECTOR_BYTES),
         first_sector: 0,
     });
-    Ok(None)
+    Ok(obstacle)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn one_without_an_enabled_keyslot_is_still_one() {
+    /// A header with a key of 64 bytes, and its data from 2 MiB on.
+    fn usual() -> [u8; BYTES] {
         let mut header = [0u8; BYTES];
         header[8..11].copy_from_slice(b"aes");
         header[40..51].copy_from_slice(b"xts-plain64");
         header[72..78].copy_from_slice(b"sha256");
         header[104..108].copy_from_slice(&4096u32.to_be_bytes());
         header[108..112].copy_from_slice(&64u32.to_be_bytes());
-        let found = read(&header, 4 << 20);
+        header
+    }
+
+    /// Enables a keyslot of 4000 stripes, the first one, with its area at this sector.
+    fn enable(header: &mut [u8; BYTES], sector: u32) {
+        header[208..212].copy_from_slice(&ENABLED.to_be_bytes());
+        header[248..252].copy_from_slice(&sector.to_be_bytes());
+        header[252..256].copy_from_slice(&4000u32.to_be_bytes());
+    }
+
+    #[test]
+    fn one_without_an_enabled_keyslot_is_still_one() {
+        let found = read(&usual(), 4 << 20);
         assert_eq!((found.obstacle, found.keyslots.len()), (None, 0));
         assert_eq!(found.data.unwrap().range, ByteRange::new(2 << 20, 4 << 20));
+    }
+
+    #[test]
+    fn what_keeps_it_closed_is_said_by_its_name() {
+        for (start_sector, keyslot_sector, cipher, part) in [
+            (4096u32, 8u32, b"twofish", "another cipher"),
+            (0, 8, b"aes\0\0\0\0", "detached"),
+            // No keyslot reaches into the data, or beyond the end of a volume that is a header alone.
+            (500, 8, b"aes\0\0\0\0", "not in front of its data"),
+            (0, 8000, b"aes\0\0\0\0", "a keyslot 0"),
+        ] {
+            let mut header = usual();
+            header[8..15].copy_from_slice(cipher);
+            header[104..108].copy_from_slice(&start_sector.to_be_bytes());
+            enable(&mut header, keyslot_sector);
+            let why = read(&header, 4 << 20).obstacle.unwrap();
+            assert!(why.contains(part), "{why}");
+        }
     }
 }

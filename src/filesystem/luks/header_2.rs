@@ -28,8 +28,8 @@ const SIZES: [u64; 9] =
 const FIELDS_BYTES: usize = 4096;
 const CHECKSUM_AT: usize = 448;
 const CHECKSUM_BYTES: usize = 64;
-/// Values, members and items that a text may have. 32 keyslots with their tokens and digests have about a thousand; in memory each takes
-/// many times what it takes in the text.
+/// Signs in front of a value, member or item that a text may have. 32 keyslots of argon2id with a token of systemd for each and a digest
+/// have about two thousand; in memory each takes many times what it takes in the text.
 const MOST_PARTS: usize = 10_000;
 const MENDS: &str = "cryptsetup repair mends it";
 

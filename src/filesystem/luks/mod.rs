@@ -83,26 +83,43 @@ pub(super) fn backup(volume: &dyn ReadAt) -> Result<Option<Header>, Error> {
     header_2::read_backup(volume)
 }
 
+/// The headers, at the start of the volume or, where those are gone, the second one alone.
+fn any_header(volume: &dyn ReadAt) -> Result<Option<Header>, Error> {
+    match header(volume)? {
+        Some(found) => Ok(Some(found)),
+        None => backup(volume),
+    }
+}
+
 /// What is said of a volume that no key opened, the sentence that names it first.
 pub(super) fn findings(header: &Header) -> Vec<String> {
+    match header.obstacle {
+        None => with_way_out(header, &format!("name a file with its key (--luks-key), {OPEN_IT}")),
+        Some(_) => with_way_out(header, OPEN_IT),
+    }
+}
+
+/// What is said of one that lies in something else, where no key is tried.
+pub(super) fn out_of_reach(volume: &dyn ReadAt) -> Result<Vec<String>, Error> {
+    let Some(header) = any_header(volume)? else { return Ok(Vec::new()) };
     let way_out = match header.obstacle {
-        None => format!("name a file with its key (--luks-key), {OPEN_IT}"),
-        Some(_) => OPEN_IT.to_owned(),
+        None => {
+            "a key (--luks-key) is tried on partitions and logical volumes, and not on what lies in an array, in a volume group of LVM1, on a \
+             dynamic disk or in another LUKS; assemble or open that and capture its device as a disk (--disk /dev/md0) with --luks-key, or \
+             capture it raw with --when-dirty raw"
+                .to_owned()
+        }
+        Some(_) => format!("assemble or open what it lies in, {OPEN_IT}"),
     };
+    Ok(with_way_out(&header, &way_out))
+}
+
+/// What a volume is, with what to do about it, and all that its headers give reason to say.
+fn with_way_out(header: &Header, way_out: &str) -> Vec<String> {
     let mut findings = vec![format!("encrypted with {}: {way_out}", header.words())];
     findings.extend(header.obstacle.iter().map(|why| format!("Remint does not open it: it {why}")));
     findings.extend(header.warnings.iter().cloned());
     findings
-}
-
-/// What is said of one that lies in something else, where no key is tried.
-pub(super) fn out_of_reach(volume: &dyn ReadAt) -> Result<String, Error> {
-    let words = header(volume)?.map(|header| header.words()).unwrap_or_default();
-    Ok(format!(
-        "encrypted with {words}: a key (--luks-key) is tried on partitions and logical volumes, and not on what lies in an array, on a dynamic \
-         disk or in another LUKS; assemble or open that and capture its device as a disk (--disk /dev/md0) with --luks-key, or capture it \
-         raw with --when-dirty raw"
-    ))
 }
 
 /// Tries keys on a volume. Where one opens it, the map of what it holds decides what of the volume is used. Every key is tried on every
@@ -116,18 +133,10 @@ pub fn unlock(
     limits: Limits,
     is_over: &dyn Fn() -> bool,
 ) -> Result<Unlocked, Error> {
-    let found = match header(volume)? {
-        Some(found) => Some(found),
-        None => backup(volume)?,
-    };
-    let Some(header) = found else { return Ok(Unlocked::NotThere) };
+    let Some(header) = any_header(volume)? else { return Ok(Unlocked::NotThere) };
     let (Some(data), None) = (&header.data, &header.obstacle) else {
         return Ok(Unlocked::Closed(closed(volume, &header, Vec::new())));
     };
-    let unknown = Cipher::new(&data.cipher, &vec![0; data.key_bytes]).err();
-    if let Some(error) = unknown.filter(|_| data.key_bytes > 0) {
-        return Ok(Unlocked::Closed(closed(volume, &header, vec![error.to_string()])));
-    }
     let Opened { volume_key, keyslot, key, without_newline } =
         match open::open(volume, &header, keys, limits, is_over)? {
             Ok(opened) => opened,
