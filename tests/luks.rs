@@ -22,7 +22,7 @@ const PASSPHRASE: &str = "correct horse";
 const HEADERS: u64 = 8 * MIB;
 const EXT4: Kind =
     Kind { name: "ext4", family: "ext4", make: &["mkfs.ext4", "-q", "-F", "-b", "4096", "-L", "root"] };
-const QUICK: [&str; 4] = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
+const QUICK: &str = "--pbkdf pbkdf2 --pbkdf-force-iterations 1000";
 const LINUX: &str = "0FC63DAF-8483-4772-8E79-3D69D8477DE4";
 const LIMITS: Limits = Limits { memory_bytes: 64 * MIB };
 
@@ -62,14 +62,14 @@ impl Lab {
     }
 
     /// Encrypts the content of a file; the volume is larger by what its headers take, and more.
-    fn encrypt(&self, plain: &Path, name: &str, options: &[&str]) -> PathBuf {
+    fn encrypt(&self, plain: &Path, name: &str, options: &str) -> PathBuf {
         let volume = self.path(name);
         fs::copy(plain, &volume).unwrap();
         let file = fs::OpenOptions::new().write(true).open(&volume).unwrap();
         file.set_len(fs::metadata(plain).unwrap().len() + 2 * HEADERS).unwrap();
         let reduce = format!("--reduce-device-size={}M", 2 * HEADERS / MIB);
         let own = ["reencrypt", "--encrypt", "-q", "--type", "luks2", "--force-offline-reencrypt", &reduce];
-        run("cryptsetup", &[&own, options, &["--key-file", &self.key, text(&volume)]].concat());
+        run("cryptsetup", &[&own[..], &words(options), &["--key-file", &self.key, text(&volume)]].concat());
         volume
     }
 
@@ -164,79 +164,24 @@ fn closed(volume: &dyn ReadAt) -> String {
 }
 
 /// Ciphers, sectors, hashes and ways to derive keys; true where the volume becomes a LUKS1.
-const FORMS: [(&[&str], bool); 5] = [
+const FORMS: [(&str, bool); 5] = [
+    ("--pbkdf argon2id --pbkdf-memory 8192 --pbkdf-force-iterations 4 --sector-size 4096", false),
+    ("--pbkdf argon2i --pbkdf-memory 4096 --pbkdf-force-iterations 5 --key-size 256", false),
+    ("--pbkdf pbkdf2 --pbkdf-force-iterations 1000 --hash sha512 --sector-size 512", true),
     (
-        &[
-            "--pbkdf",
-            "argon2id",
-            "--pbkdf-memory",
-            "8192",
-            "--pbkdf-force-iterations",
-            "4",
-            "--sector-size",
-            "4096",
-        ],
-        false,
-    ),
-    (
-        &[
-            "--pbkdf",
-            "argon2i",
-            "--pbkdf-memory",
-            "4096",
-            "--pbkdf-force-iterations",
-            "5",
-            "--key-size",
-            "256",
-        ],
-        false,
-    ),
-    (
-        &[
-            "--pbkdf",
-            "pbkdf2",
-            "--pbkdf-force-iterations",
-            "1000",
-            "--hash",
-            "sha512",
-            "--sector-size",
-            "512",
-        ],
+        "--pbkdf pbkdf2 --pbkdf-force-iterations 1000 --hash sha1 --cipher aes-cbc-essiv:sha256 --key-size 256 --sector-size 512",
         true,
     ),
     (
-        &[
-            "--pbkdf",
-            "pbkdf2",
-            "--pbkdf-force-iterations",
-            "1000",
-            "--hash",
-            "sha1",
-            "--cipher",
-            "aes-cbc-essiv:sha256",
-            "--key-size",
-            "256",
-            "--sector-size",
-            "512",
-        ],
-        true,
-    ),
-    (
-        &[
-            "--pbkdf",
-            "pbkdf2",
-            "--pbkdf-force-iterations",
-            "1000",
-            "--cipher",
-            "aes-xts-plain",
-            "--key-size",
-            "256",
-            "--sector-size",
-            "2048",
-        ],
+        "--pbkdf pbkdf2 --pbkdf-force-iterations 1000 --cipher aes-xts-plain --key-size 256 --sector-size 2048",
         false,
     ),
 ];
+
+/// Options as a person types them.
+fn words(text: &str) -> Vec<&str> {
+    text.split_whitespace().collect()
+}
 
 #[test]
 fn the_map_of_an_opened_volume_is_that_of_what_it_holds() {
@@ -297,7 +242,13 @@ fn files_come_back_in_a_volume_that_stayed_encrypted() {
         let there = lab::partitions(&target, 512)[0];
         assert_eq!(there.length, place.length, "an encrypted volume keeps its size");
         let restored = lab.cut(&target, there);
-        assert_eq!(lab::bytes(&restored, 0, HEADERS), lab::bytes(&volume, 0, HEADERS));
+        let (_, used) = opened(&memory(&volume));
+        let used = used.unwrap();
+        assert!(used.contains(ByteRange::new(0, HEADERS)) && used.total_bytes() > HEADERS + 6 * MIB);
+        for range in used.iter() {
+            let of = |file: &Path| lab::bytes(file, range.start(), range.length());
+            assert!(of(&restored) == of(&volume), "{range} is not what was captured");
+        }
         let dump = |file: &Path| run("cryptsetup", &["luksDump", text(file)]).replace(text(file), "");
         assert_eq!(dump(&restored), dump(&volume));
         lab.opens(&restored);
@@ -307,13 +258,15 @@ fn files_come_back_in_a_volume_that_stayed_encrypted() {
         // What was captured can be captured again, and is what is stored already.
         let again = lab.capture(0, &target, &[&lab.key], &[]);
         assert!(again.contains("captured lab@"), "{again}");
+        let grown = lab::stored_bytes(Path::new(&lab.store)) - stored;
+        assert!(grown < MIB, "{grown} bytes more are stored");
     }
 }
 
 #[test]
 fn without_the_right_key_nothing_is_stored() {
     let lab = Lab::new();
-    let volume = lab.encrypt(&lab.files("plain", 40 * MIB), "volume", &QUICK);
+    let volume = lab.encrypt(&lab.files("plain", 40 * MIB), "volume", QUICK);
     let (disk, _) = lab.disk("disk", &volume);
     let nothing = || {
         assert_eq!(if Path::new(&lab.store).exists() { lab::published(Path::new(&lab.store)) } else { 0 }, 0);
@@ -371,7 +324,7 @@ fn a_volume_group_in_an_encrypted_volume_is_looked_into() {
         run("mkswap", &[text(&swap)]);
         lvm.put("vg/swap", &swap);
     }
-    let volume = lab.encrypt(&plain, "volume", &QUICK);
+    let volume = lab.encrypt(&plain, "volume", QUICK);
     let (found, used) = opened(&memory(&volume));
     let said = found.findings.join("; ");
     assert!(said.contains("it holds the volume group vg (root: ext4 \"root\", swap: swap"), "{said}");
@@ -393,7 +346,7 @@ fn a_volume_group_in_an_encrypted_volume_is_looked_into() {
 fn an_encrypted_logical_volume_is_opened_too() {
     let lab = Lab::new();
     let plain = lab.files("plain", 40 * MIB);
-    let volume = lab.encrypt(&plain, "volume", &QUICK);
+    let volume = lab.encrypt(&plain, "volume", QUICK);
     let disk = lab.path("disk");
     let script = format!("label: gpt\nsize=80MiB, type={LINUX}\n");
     let place = lab::partitioned_disk(&disk, 84 * MIB, 512, &script)[0];
@@ -433,7 +386,7 @@ fn what_is_not_at_rest_inside_is_refused_with_a_way_out() {
     run("mkswap", &[text(&swap)]);
     lab::overwrite(&swap, 4086, b"S1SUSPEND\0");
     for (plain, state) in [(&busy, "dirty"), (&swap, "hibernated")] {
-        let (disk, _) = lab.disk("disk", &lab.encrypt(plain, "volume", &QUICK));
+        let (disk, _) = lab.disk("disk", &lab.encrypt(plain, "volume", QUICK));
         let said = lab.capture(1, &disk, &[&lab.key], &[]);
         assert!(said.contains("d0-p1 (LUKS2, ") && said.contains(&format!(" is {state}")), "{said}");
         assert!(said.contains("do it on the opened volume (cryptsetup open, then /dev/mapper)"), "{said}");
@@ -446,34 +399,13 @@ fn a_volume_says_what_opens_it_and_what_is_wrong_with_it() {
     let path = lab.path("volume");
     fs::File::create(&path).unwrap().set_len(20 * MIB).unwrap();
     let volume = text(&path);
-    let own = [
-        "luksFormat",
-        "-q",
-        "--type",
-        "luks2",
-        "--label",
-        "lab",
-        "--subsystem",
-        "room 5",
-        "--offset",
-        "32768",
-    ];
+    let own = words("luksFormat -q --type luks2 --label lab --offset 32768");
     let other = lab.key("other", b"battery staple");
-    run("cryptsetup", &[&own, QUICK.as_slice(), &[volume, &lab.key]].concat());
-    let argon2 = [
-        "--pbkdf",
-        "argon2id",
-        "--pbkdf-memory",
-        "32768",
-        "--pbkdf-force-iterations",
-        "4",
-        "--pbkdf-parallel",
-        "2",
-    ];
-    run(
-        "cryptsetup",
-        &[&["luksAddKey", "-q", "--key-file", &lab.key], argon2.as_slice(), &[volume, &other]].concat(),
-    );
+    let named = ["--subsystem", "room 5", volume, &lab.key];
+    run("cryptsetup", &[&own[..], &words(QUICK), &named].concat());
+    let argon2 = "--pbkdf argon2id --pbkdf-memory 32768 --pbkdf-force-iterations 4 --pbkdf-parallel 2";
+    let own = ["luksAddKey", "-q", "--key-file", &lab.key];
+    run("cryptsetup", &[&own[..], &words(argon2), &[volume, &other]].concat());
     let token = lab.key("token", br#"{"type":"clevis","keyslots":["1"]}"#);
     run("cryptsetup", &["token", "import", "--json-file", &token, volume]);
     run("cryptsetup", &["config", "--priority", "prefer", "--key-slot", "0", volume]);
@@ -557,15 +489,31 @@ fn a_volume_says_what_opens_it_and_what_is_wrong_with_it() {
 #[test]
 fn a_volume_that_is_being_encrypted_anew_is_refused_by_name() {
     let lab = Lab::new();
-    let volume = lab.encrypt(&lab.files("plain", 40 * MIB), "volume", &QUICK);
+    let volume = lab.encrypt(&lab.files("plain", 40 * MIB), "volume", QUICK);
     let own = ["reencrypt", "-q", "--init-only", "--force-offline-reencrypt", "--key-file", &lab.key];
-    run("cryptsetup", &[&own, QUICK.as_slice(), &[text(&volume)]].concat());
+    run("cryptsetup", &[&own[..], &words(QUICK), &[text(&volume)]].concat());
     let said = closed(&memory(&volume));
     assert!(
         said.contains("being encrypted anew") && said.contains("cryptsetup reencrypt --resume-only"),
         "{said}"
     );
     assert!(!said.contains("--luks-key"), "{said}");
+}
+
+#[test]
+fn a_header_whose_data_are_on_another_device_says_so() {
+    let lab = Lab::new();
+    let (data, header) = (lab.path("data"), lab.path("header"));
+    fs::File::create(&data).unwrap().set_len(20 * MIB).unwrap();
+    for version in ["luks1", "luks2"] {
+        let _ = fs::remove_file(&header);
+        fs::File::create(&header).unwrap().set_len(20 * MIB).unwrap();
+        let own = ["luksFormat", "-q", "--type", version, "--header", text(&header)];
+        run("cryptsetup", &[&own[..], &words(QUICK), &[text(&data), &lab.key]].concat());
+        let said = closed(&memory(&header));
+        assert!(said.contains("its header is a detached one") && said.contains("/dev/mapper"), "{said}");
+        assert!(!said.contains("--luks-key"), "{said}");
+    }
 }
 
 /// Makes the checksum of a header of LUKS2 right.
@@ -583,7 +531,7 @@ fn a_damaged_header_does_no_harm() {
     let plain = lab.path("plain");
     fs::File::create(&plain).unwrap().set_len(MIB).unwrap();
     run("mkfs.ext2", &["-q", "-F", text(&plain)]);
-    let second = lab.encrypt(&plain, "second", &QUICK);
+    let second = lab.encrypt(&plain, "second", QUICK);
     let first = lab.path("first");
     fs::copy(&second, &first).unwrap();
     run("cryptsetup", &["convert", "-q", "--type", "luks1", text(&first)]);
