@@ -46,8 +46,9 @@ boot-image: initramfs pxe iso usb ## Everything that machines boot from: all of 
 scenario: boot-image ## One virtual machine of tests/scenarios/: make scenario NAME=network-bios
 	$(CARGO) test --test boot -- $(NAME)
 
-test: boot-image ## Every test there is
-	scripts/lint
+test: setup ## Every test there is
+	# What a machine boots takes one processor for minutes: the rest is built beside it.
+	(scripts/lint && $(CARGO) test --no-run) & rest=$$!; $(MAKE) boot-image || { kill $$rest; exit 1; }; wait $$rest
 	$(CARGO) test --no-fail-fast || { cat $(or $(CARGO_TARGET_DIR),target)/boot/logs/failures 2>/dev/null; false; }
 
 demo: build initramfs ## The main job, before your eyes: on files, then in virtual machines (MACHINE=uefi for UEFI and GPT)
