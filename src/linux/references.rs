@@ -234,6 +234,7 @@ fn open_within(top: &File, path: &Path, flags: OFlag) -> Result<Option<File>, Er
     {
         Ok(file) => Ok(Some(file)),
         Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EISDIR | Errno::ENXIO) => Ok(None),
+        Err(error) if flags.contains(OFlag::O_RDWR) => Err(Error::io(changing(path))(error)),
         Err(error) => Err(reading(path)(error)),
     }
 }
@@ -244,12 +245,11 @@ fn change(root: &Path, path: &Path, names: &[NewName]) -> Result<Option<String>,
     let Some(file) = open_within(&top, path, OFlag::O_RDWR)? else { return Ok(None) };
     // Another path may have led to the same file.
     let Some((text, count)) = rewrite(&content(&file, path)?, names) else { return Ok(None) };
-    let doing = || format!("changing /{}", path.display());
-    let metadata = file.metadata().map_err(Error::io(doing()))?;
+    let metadata = file.metadata().map_err(Error::io(changing(path)))?;
     let times = FileTimes::new();
     let times = metadata.accessed().map_or(times, |time| times.set_accessed(time));
     let times = metadata.modified().map_or(times, |time| times.set_modified(time));
-    overwriting::overwrite(&file, &text, &doing())?;
+    overwriting::overwrite(&file, &text, &changing(path))?;
     // Without its old time it is as good.
     let _ = file.set_times(times).and_then(|()| file.sync_all());
     let path = path.display();
@@ -263,6 +263,10 @@ fn content(file: &File, path: &Path) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     file.take(MOST_BYTES).read_to_end(&mut bytes).map_err(reading(path))?;
     Ok(bytes)
+}
+
+fn changing(path: &Path) -> String {
+    format!("changing /{}", path.display())
 }
 
 fn reading<E: Into<std::io::Error>>(path: &Path) -> impl FnOnce(E) -> Error {

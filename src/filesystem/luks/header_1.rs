@@ -9,7 +9,7 @@
 //! Source: LUKS1 On-Disk Format 1.2.3.
 
 use super::cipher::Cipher;
-use super::hash::Kdf;
+use super::hash::{Hash, Kdf};
 use super::header::{Data, Digest, Header, KEY_BYTES, Keyslot, STRIPES, word};
 use crate::filesystem::signature::identity::text_at;
 use crate::schema::FileSystemKind;
@@ -85,7 +85,8 @@ fn fields(header: &[u8], volume_bytes: u64, found: &mut Header) -> Result<Option
     if start >= whole {
         return Ok(Some(format!("has its data at byte {start}, beyond the end of the volume")));
     }
-    let obstacle = Cipher::obstacle(&cipher, key_bytes);
+    let obstacle = Cipher::obstacle(&cipher, key_bytes)
+        .or_else(|| Hash::named(&hash).is_none().then(|| format!("has another hash function: {hash}")));
     found.data = Some(Data {
         range: ByteRange::new(start, whole),
         cipher,
@@ -127,15 +128,17 @@ mod tests {
 
     #[test]
     fn what_keeps_it_closed_is_said_by_its_name() {
-        for (start_sector, keyslot_sector, cipher, part) in [
-            (4096u32, 8u32, b"twofish", "another cipher"),
-            (0, 8, b"aes\0\0\0\0", "detached"),
+        for (start_sector, keyslot_sector, cipher, hash, part) in [
+            (4096u32, 8u32, "twofish", "sha256", "another cipher"),
+            (4096, 8, "aes", "whirlpool", "another hash function: whirlpool"),
+            (0, 8, "aes", "sha256", "detached"),
             // No keyslot reaches into the data, or beyond the end of a volume that is a header alone.
-            (500, 8, b"aes\0\0\0\0", "not in front of its data"),
-            (0, 8000, b"aes\0\0\0\0", "a keyslot 0"),
+            (500, 8, "aes", "sha256", "not in front of its data"),
+            (0, 8000, "aes", "sha256", "a keyslot 0"),
         ] {
             let mut header = usual();
-            header[8..15].copy_from_slice(cipher);
+            header[8..8 + cipher.len()].copy_from_slice(cipher.as_bytes());
+            header[72..72 + hash.len()].copy_from_slice(hash.as_bytes());
             header[104..108].copy_from_slice(&start_sector.to_be_bytes());
             enable(&mut header, keyslot_sector);
             let why = read(&header, 4 << 20).obstacle.unwrap();
