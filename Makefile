@@ -47,8 +47,9 @@ scenario: boot-image ## One virtual machine of tests/scenarios/: make scenario N
 	$(CARGO) test --test boot -- $(NAME)
 
 test: setup ## Every test there is
-	# What a machine boots takes one processor for minutes: the rest is built beside it.
-	(scripts/lint && $(CARGO) test --no-run) & rest=$$!; $(MAKE) boot-image || { kill $$rest; exit 1; }; wait $$rest
+	# What a machine boots takes one processor for minutes: the rest is built beside it. Neither is left running where one fails.
+	(scripts/lint && $(CARGO) test --no-run) & rest=$$!; made=0; $(MAKE) boot-image || made=$$?; \
+	  wait $$rest || { echo "make: scripts/lint or the build of the tests failed, see above" >&2; exit 1; }; exit $$made
 	$(CARGO) test --no-fail-fast || { cat $(or $(CARGO_TARGET_DIR),target)/boot/logs/failures 2>/dev/null; false; }
 
 demo: build initramfs ## The main job, before your eyes: on files, then in virtual machines (MACHINE=uefi for UEFI and GPT)

@@ -214,8 +214,8 @@ pub fn own_network_works(script: &str) -> bool {
     probe.is_ok_and(|status| status.success())
 }
 
-/// KVM where it works: under some hypervisors it is there, and a kernel hangs. What is emulated has one processor: while
-/// Linux changes its own code on one, another one may take the breakpoint that stood in it a moment ago ("Oops: int3").
+/// KVM where it works: under some hypervisors it is there, and a kernel hangs. What is emulated has one processor: with two, kernels
+/// ended in "Oops: int3" now and then. Probably one took the breakpoint that the other one had removed from Linux's code just before.
 pub fn accelerator() -> &'static [String] {
     static FOUND: OnceLock<Vec<String>> = OnceLock::new();
     FOUND.get_or_init(|| {
