@@ -85,8 +85,9 @@ fn fields(header: &[u8], volume_bytes: u64, found: &mut Header) -> Result<Option
     if start >= whole {
         return Ok(Some(format!("has its data at byte {start}, beyond the end of the volume")));
     }
-    let obstacle = Cipher::obstacle(&cipher, key_bytes)
-        .or_else(|| Hash::named(&hash).is_none().then(|| format!("has another hash function: {hash}")));
+    let obstacle = Cipher::obstacle(&cipher, key_bytes).or_else(|| {
+        Hash::named(&hash).is_none().then(|| format!("needs the hash {hash}, which Remint does not have"))
+    });
     found.data = Some(Data {
         range: ByteRange::new(start, whole),
         cipher,
@@ -130,7 +131,7 @@ mod tests {
     fn what_keeps_it_closed_is_said_by_its_name() {
         for (start_sector, keyslot_sector, cipher, hash, part) in [
             (4096u32, 8u32, "twofish", "sha256", "another cipher"),
-            (4096, 8, "aes", "whirlpool", "another hash function: whirlpool"),
+            (4096, 8, "aes", "whirlpool", "needs the hash whirlpool"),
             (0, 8, "aes", "sha256", "detached"),
             // No keyslot reaches into the data, or beyond the end of a volume that is a header alone.
             (500, 8, "aes", "sha256", "not in front of its data"),
