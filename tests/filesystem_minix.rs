@@ -24,7 +24,8 @@ fn printed(image: &Image, words: &str) -> u64 {
 
 /// Its own checker reads every file, compares the bitmaps with what is in use, and writes nothing.
 fn check(image: &Image) {
-    let said = run("fsck.minix", &["-f", "-v", text(&image.path)]);
+    // Without the path: letters by chance are in that.
+    let said = run("fsck.minix", &["-f", "-v", text(&image.path)]).replace(text(&image.path), "");
     assert!(!said.contains("not") && !said.contains("Unused"), "{said}");
 }
 
